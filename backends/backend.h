@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One kind of guest memory. The only door between the daemon and the kernel's memory interfaces;
+ * vendor names stay behind it: what differs between kinds is a capability here.
+ *
+ * Contract, tested by one suite against every backend that probes true:
+ *   - probe explains itself: `reason` is set whether usable or not.
+ *   - create returns an fd that is close-on-exec, at least 3, of exactly the size asked for, all
+ *     zero, with nothing allocated, and whose size no holder can change.
+ *   - verify accepts what create made and nothing else.
+ *   - allocate and discard may be called from any process that holds the fd, from many threads at
+ *     once on disjoint ranges; both are idempotent; allocate keeps contents; after discard the
+ *     range reads as zero. An interrupted call is repeated inside.
+ *   - absent never lies about present pages; it costs no allocation.
+ */
+#ifndef GM_BACKEND_H
+#define GM_BACKEND_H
+
+#include "gm_num.h"
+#include "gm_verdict.h"
+
+enum gm_backend_cap {
+	GM_CAP_DAEMON_CREATES = 1 << 0,		/* the daemon makes the fd itself */
+	GM_CAP_MAPPABLE = 1 << 1,		/* a holder may map and touch it */
+	GM_CAP_SEALED = 1 << 2,			/* size fixed by seals */
+	GM_CAP_NUMA = 1 << 3,			/* placement can be bound to nodes */
+	GM_CAP_PRIVATE = 1 << 4,		/* pages can be private to the guest */
+	GM_CAP_PROTECTED_STATE = 1 << 5,	/* so are the registers */
+	GM_CAP_MIRRORED_PAGE_TABLE = 1 << 6,	/* zapping destroys contents */
+	GM_CAP_IN_PLACE_CONVERSION = 1 << 7,
+	GM_CAP_DIGEST_BINDS_ADDRESSES = 1 << 8,
+};
+
+#define GM_BACKEND_CAPS_N 9
+
+/* "daemon-creates", ... for the bit number @bit below GM_BACKEND_CAPS_N; never NULL. */
+const char *gm_backend_cap_name(unsigned bit);
+
+struct gm_probe {
+	bool usable;
+	uint64_t caps;	     /* enum gm_backend_cap bits */
+	uint64_t page_sizes; /* sizes or'ed together: each is a power of two */
+	char reason[GM_TEXT_MAX];
+};
+
+struct gm_backing {
+	uint64_t size;	     /* multiple of page_size, below 2^52 */
+	uint64_t page_size;  /* one of probe.page_sizes */
+	uint64_t numa_nodes; /* bits; 0: anywhere */
+	const char *name;    /* shown in /proc; any bytes of the name character set */
+};
+
+struct gm_backend_state;
+
+struct gm_backend {
+	const char *kind; /* "memfd" */
+
+	/*
+	 * Opens what the backend needs (devices, a carrier VM) and finds out what works, by doing
+	 * it. Returns 0 also when it is not usable (then *ret_state is NULL); negative only when
+	 * the daemon itself is short of something.
+	 */
+	int (*open)(struct gm_backend_state **ret_state, struct gm_probe *ret_probe);
+	void (*close)(struct gm_backend_state *state); /* accepts NULL */
+
+	/*
+	 * Makes the memory. 0 and an fd the caller owns; GM_NO_RESOURCE with numbers where the
+	 * host has not got it (hugepages), with nothing left behind; or -errno.
+	 */
+	int (*create)(struct gm_backend_state *state, const struct gm_backing *want, int *ret_fd,
+		      struct gm_refusal *refusal);
+
+	/* 0 when @fd is memory of this kind, size and page size; -EBADF when not. */
+	int (*verify)(int fd, uint64_t size, uint64_t page_size);
+
+	/* In a worker. 0 or -errno; the range is page aligned and inside. */
+	int (*allocate)(int fd, uint64_t offset, uint64_t length);
+	int (*discard)(int fd, uint64_t offset, uint64_t length, uint64_t page_size);
+
+	/*
+	 * Bytes present in the range now, without changing that: for booking what a worker that
+	 * died had done. -EOPNOTSUPP where the kernel does not tell.
+	 */
+	int (*present)(int fd, uint64_t offset, uint64_t length, uint64_t page_size,
+		       uint64_t *ret_bytes);
+};
+
+/* All kinds, NULL-ended, in the order in which doctor shows them. */
+extern const struct gm_backend *const gm_backends[];
+
+/* NULL for an unknown kind. */
+const struct gm_backend *gm_backend_find(const char *kind);
+
+/* /dev/kvm for VMMs: 0 and an fd, O_RDONLY, that the caller owns; or -errno, *ret_reason set. */
+GM_WARN_UNUSED int gm_kvm_device_open(int *ret_fd, char *ret_reason, size_t reason_size);
+
+/* Hugepage pool of the whole host, pages. -ENOENT when the host has no such pool. */
+struct gm_huge_pool {
+	uint64_t total;
+	uint64_t free;
+	uint64_t reserved;
+};
+GM_WARN_UNUSED int gm_huge_pool_read(uint64_t page_size, struct gm_huge_pool *ret_pool);
+
+#endif

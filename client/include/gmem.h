@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libgmem: guest memory for virtual machine monitors.
+ *
+ *     gmem_client *client;
+ *     gmem_domain *domain;
+ *     gmem_region *region;
+ *     void *ram;
+ *
+ *     gmem_connect(NULL, NULL, &client);
+ *     gmem_domain_create(client, &(struct gmem_domain_spec){ .kind = "guest-memfd" }, &domain);
+ *     gmem_region_create(domain, &(struct gmem_region_spec){ .size = 256 << 20 }, &region);
+ *     gmem_region_map(region, &ram);
+ *
+ * Returns: 0, or a negative enum gmem_status; gmem_error() tells the rest. Output arguments are
+ * written on success only. Strings are NUL-ended; sizes and offsets are bytes.
+ *
+ * Threads: a client and everything that comes from it may be used by one thread at a time; two
+ * clients are independent. There are no globals, no signals and no threads in the library; SIGPIPE
+ * is never raised. Handles belong to the client: gmem_disconnect frees those still alive.
+ *
+ * Ownership: fds that the library shows (gmem_region_fd, gmem_domain_device_fd, gmem_client_fd) are
+ * the library's; dup them to keep them. All are close-on-exec. Specs carry their own defaults:
+ * a zeroed member asks for the default.
+ */
+#ifndef GMEM_H
+#define GMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GMEM_VERSION_MAJOR 0
+#define GMEM_VERSION_MINOR 1
+
+typedef struct gmem_client gmem_client;
+typedef struct gmem_domain gmem_domain;
+typedef struct gmem_region gmem_region;
+
+/* Negated, these are return values. The positive ones up to 63 are the protocol's codes. */
+enum gmem_status {
+	GMEM_OK = 0,
+	GMEM_NO_SUCH_OBJECT = 1,
+	GMEM_INVALID = 2,
+	GMEM_UNSUPPORTED = 3,
+	GMEM_DENIED = 4,
+	GMEM_OVER_LIMIT = 5,
+	GMEM_NO_RESOURCE = 6,
+	GMEM_WRONG_STATE = 7,
+	GMEM_BUSY = 8,
+	GMEM_EXISTS = 9,
+	GMEM_CANCELLED = 10,
+	GMEM_WORKER_LOST = 11,
+	GMEM_SHUTTING_DOWN = 12,
+	GMEM_FAILED = 13,
+	GMEM_DISCONNECTED = 64, /* no daemon at the address, or the connection ended */
+	GMEM_PROTOCOL = 65,	/* the peer does not speak this protocol */
+	GMEM_SYSTEM = 66,	/* a system call of this process failed: sys_errno */
+	GMEM_AGAIN = 67		/* nothing to dispatch */
+};
+
+/* Why the last call on this client failed. Valid until the next call on it. */
+struct gmem_error {
+	int status;	      /* positive enum gmem_status; 0: the last call succeeded */
+	const char *rule;     /* "MemoryMax", "size", ... or "" */
+	const char *object;   /* "tenant acme", ... or "" */
+	uint64_t offset;
+	uint64_t limit;
+	uint64_t used;
+	uint64_t asked;
+	int sys_errno;	      /* 0 if none */
+	const char *text;     /* a whole sentence with the numbers in it, never NULL */
+};
+
+/* @client may be NULL only after gmem_connect failed: see ret_error there. */
+const struct gmem_error *gmem_error(const gmem_client *client);
+
+/* "over-limit", ...; for either sign; never NULL. */
+const char *gmem_status_name(int status);
+
+/* ---- connection ---- */
+
+struct gmem_connect_spec {
+	const char *name;	/* of the program, for the daemon's log; default: the process's name */
+	int timeout_ms;		/* for each blocking call but jobs; 0: 10 seconds; -1: none */
+	char *ret_error;	/* if not NULL: gets a sentence when gmem_connect fails */
+	size_t ret_error_size;
+};
+
+/*
+ * @address: the path of a daemon's socket; "builtin:" for no daemon at all (memory made in this
+ * process, same calls, no limits, nothing survives the process); NULL for $GMEM_ADDRESS, and
+ * where that is not set /run/gmemd/default.sock.
+ */
+int gmem_connect(const char *address, const struct gmem_connect_spec *spec,
+		 gmem_client **ret_client);
+
+/* Frees every handle of the client; bound domains end. Accepts NULL. */
+void gmem_disconnect(gmem_client *client);
+
+/* Name of the tenant ("" on an admin socket, "builtin" without a daemon); is it an admin socket? */
+const char *gmem_client_tenant(const gmem_client *client);
+int gmem_client_is_admin(const gmem_client *client);
+
+/* Round trip. */
+int gmem_ping(gmem_client *client);
+
+/*
+ * For event loops: an fd that is readable when gmem_dispatch has something to do. gmem_dispatch
+ * never blocks; it handles all that has arrived, calling callbacks from within, and returns 0, or
+ * -GMEM_AGAIN if there was nothing.
+ */
+int gmem_client_fd(const gmem_client *client);
+int gmem_dispatch(gmem_client *client);
+
+enum gmem_event_type {
+	GMEM_EVENT_DOMAIN_EVICTED = 1,	  /* by an operator: its memory is no longer yours */
+	GMEM_EVENT_DOMAIN_TAKEN_OVER = 2, /* by another process with the token */
+	GMEM_EVENT_SHUTDOWN = 3,	  /* the daemon stops in value milliseconds */
+	GMEM_EVENT_DISCONNECTED = 4
+};
+
+/* @domain is NULL for events that are not about one. Called from gmem_dispatch or a blocking call. */
+typedef void (*gmem_event_fn)(void *arg, int type, gmem_domain *domain, uint64_t value);
+void gmem_client_on_event(gmem_client *client, gmem_event_fn fn, void *arg);
+
+/* ---- domains ---- */
+
+#define GMEM_TOKEN_SIZE 32
+#define GMEM_DEVICE_KVM (1u << 0)
+
+#define GMEM_DOMAIN_PERSISTENT (1u << 0) /* survives this process; come back with the token */
+
+struct gmem_domain_spec {
+	const char *kind;     /* "memfd", "guest-memfd"; default "memfd" */
+	const char *name;     /* unique in the tenant; default none */
+	uint32_t flags;	      /* GMEM_DOMAIN_* */
+	uint32_t devices;     /* GMEM_DEVICE_*: wanted with it */
+};
+
+int gmem_domain_create(gmem_client *client, const struct gmem_domain_spec *spec,
+		       gmem_domain **ret_domain);
+
+#define GMEM_ATTACH_TAKE_OVER (1u << 0) /* also from a live process, which is told */
+
+/* A domain of the same tenant, by id and token. Its regions come with it. */
+int gmem_domain_attach(gmem_client *client, uint64_t id, const uint8_t token[GMEM_TOKEN_SIZE],
+		       uint32_t flags, uint32_t devices, gmem_domain **ret_domain);
+
+uint64_t gmem_domain_id(const gmem_domain *domain);
+
+/* The secret that gmem_domain_attach wants. Keep it where only the next VMM can read it. */
+void gmem_domain_token(const gmem_domain *domain, uint8_t ret_token[GMEM_TOKEN_SIZE]);
+
+/* An open device, or -1 if it was not asked for. @device: one GMEM_DEVICE_ bit. */
+int gmem_domain_device_fd(const gmem_domain *domain, uint32_t device);
+
+/* Regions by address, lowest first; NULL past the end. */
+gmem_region *gmem_domain_region(const gmem_domain *domain, size_t index);
+
+/* Ends the domain and frees the handle with those of its regions, whatever it returns. */
+int gmem_domain_destroy(gmem_domain *domain);
+
+/* Ends a domain that no handle is attached to. */
+int gmem_domain_destroy_id(gmem_client *client, uint64_t id,
+			   const uint8_t token[GMEM_TOKEN_SIZE]);
+
+/* ---- regions ---- */
+
+struct gmem_region_spec {
+	uint64_t gpa;	      /* guest-physical address of the first byte */
+	uint64_t size;
+	uint64_t page_size;   /* 0: the kind's smallest; 2 MiB, 1 GiB */
+	const char *name;     /* default none */
+	uint64_t numa_nodes;  /* one bit a node; 0: anywhere */
+};
+
+int gmem_region_create(gmem_domain *domain, const struct gmem_region_spec *spec,
+		       gmem_region **ret_region);
+
+uint64_t gmem_region_id(const gmem_region *region);
+uint64_t gmem_region_gpa(const gmem_region *region);
+uint64_t gmem_region_size(const gmem_region *region);
+uint64_t gmem_region_page_size(const gmem_region *region);
+int gmem_region_fd(const gmem_region *region);
+
+/* Maps all of it, shared, readable and writable; once: a second call gives the same address. */
+int gmem_region_map(gmem_region *region, void **ret_address);
+
+/* Ends the region, unmaps it and frees the handle, whatever it returns. */
+int gmem_region_destroy(gmem_region *region);
+
+struct gmem_range {
+	uint64_t offset;
+	uint64_t length;
+};
+
+/* From gmem_dispatch or a blocking call, now and then while a job runs. Return nonzero to cancel it. */
+typedef int (*gmem_progress_fn)(void *arg, uint64_t done, uint64_t total);
+
+/*
+ * Allocate: every page of the ranges is there when this returns 0 (no later fault can fail).
+ * Discard: the pages are given back and read as zero. No range (n_ranges 0): the whole region.
+ * Blocks until done, without a time limit. @progress may be NULL.
+ */
+int gmem_region_allocate(gmem_region *region, const struct gmem_range *ranges, size_t n_ranges,
+			 gmem_progress_fn progress, void *arg);
+int gmem_region_discard(gmem_region *region, const struct gmem_range *ranges, size_t n_ranges,
+			gmem_progress_fn progress, void *arg);
+
+/*
+ * The same without blocking: the answer comes from gmem_dispatch. @done gets the status (as a
+ * return value) and the bytes dealt with; gmem_error is valid inside it.
+ */
+typedef void (*gmem_done_fn)(void *arg, int status, uint64_t bytes);
+struct gmem_job_callbacks {
+	gmem_progress_fn progress; /* may be NULL */
+	gmem_done_fn done;	   /* may be NULL */
+	void *arg;
+};
+int gmem_region_allocate_start(gmem_region *region, const struct gmem_range *ranges,
+			       size_t n_ranges, const struct gmem_job_callbacks *callbacks);
+int gmem_region_discard_start(gmem_region *region, const struct gmem_range *ranges,
+			      size_t n_ranges, const struct gmem_job_callbacks *callbacks);
+
+/* ---- looking ---- */
+
+struct gmem_domain_info {
+	uint64_t id;
+	char name[65];
+	char kind[33];
+	char tenant[65];	 /* admin sockets only, else "" */
+	int persistent;
+	int attached;
+	uint32_t owner_pid;
+	uint32_t owner_uid;
+	uint32_t regions;
+	uint64_t reserved_bytes;
+	uint64_t allocated_bytes;
+	uint64_t orphan_ttl_ms;	 /* UINT64_MAX: no end */
+	uint64_t age_ms;
+};
+
+struct gmem_region_info {
+	uint64_t id;
+	uint64_t domain;
+	char name[65];
+	char tenant[65];
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t page_size;
+	uint64_t allocated_bytes;
+	uint64_t page_map_bytes;
+	uint32_t jobs;
+	uint64_t numa_nodes;
+};
+
+struct gmem_usage {
+	char resource[33];
+	uint64_t used;
+	uint64_t limit; /* UINT64_MAX: none */
+};
+
+#define GMEM_USAGE_MAX 16
+
+struct gmem_account_info {
+	char name[65]; /* "host" or a tenant */
+	uint32_t n_usage;
+	struct gmem_usage usage[GMEM_USAGE_MAX];
+	uint64_t allocated_bytes;
+	uint64_t requests;
+	uint64_t refusals;
+	uint64_t violations;
+};
+
+struct gmem_session_info {
+	uint64_t id;
+	uint32_t pid;
+	uint32_t uid;
+	char client[65];
+	char tenant[65];
+	uint32_t domains;
+	uint32_t jobs;
+};
+
+struct gmem_daemon_info {
+	uint64_t uptime_ms;
+	uint64_t rss_bytes; /* admin sockets only */
+	uint32_t workers;   /* admin sockets only */
+};
+
+struct gmem_page_run {
+	uint64_t offset;
+	uint64_t length;
+	int state; /* enum gmem_page_state */
+};
+
+enum gmem_page_state {
+	GMEM_PAGE_ABSENT = 0,
+	GMEM_PAGE_SHARED = 1,
+	GMEM_PAGE_PRIVATE = 2,
+	GMEM_PAGE_MEASURED = 3,
+	GMEM_PAGE_UNMEASURED = 4,
+	GMEM_PAGE_LOST = 5
+};
+/* "absent", ...; never NULL. */
+const char *gmem_page_state_name(int state);
+
+#define GMEM_BACKENDS_MAX 8
+#define GMEM_POOLS_MAX 4
+
+struct gmem_backend_info {
+	char kind[33];
+	int usable;
+	uint64_t page_sizes;	 /* or'ed together: each is a power of two */
+	char capabilities[256];	 /* blank-separated names */
+	char reason[256];
+};
+
+struct gmem_pool_info {
+	uint64_t page_size;
+	uint64_t total; /* pages */
+	uint64_t free;
+	uint64_t reserved;
+};
+
+struct gmem_host_info {
+	uint32_t n_backends;
+	struct gmem_backend_info backends[GMEM_BACKENDS_MAX];
+	uint32_t n_pools;
+	struct gmem_pool_info pools[GMEM_POOLS_MAX];
+	char kernel[128];
+	uint64_t memory_total;
+	uint64_t memory_available;
+	uint64_t numa_nodes;
+	int kvm;
+	char kvm_reason[256];
+};
+
+/*
+ * Each calls @fn once per object, in order of creation (regions of one domain: by address);
+ * nonzero from @fn ends the walk and is returned if negative. @domain 0: all that the socket may
+ * see. Tenants: admin sockets only.
+ */
+int gmem_list_domains(gmem_client *client,
+		      int (*fn)(void *arg, const struct gmem_domain_info *info), void *arg);
+int gmem_list_regions(gmem_client *client, uint64_t domain,
+		      int (*fn)(void *arg, const struct gmem_region_info *info), void *arg);
+int gmem_list_sessions(gmem_client *client,
+		       int (*fn)(void *arg, const struct gmem_session_info *info), void *arg);
+int gmem_list_accounts(gmem_client *client,
+		       int (*fn)(void *arg, const struct gmem_account_info *info), void *arg);
+
+int gmem_get_domain(gmem_client *client, uint64_t id, struct gmem_domain_info *ret_info);
+int gmem_get_region(gmem_client *client, uint64_t id, struct gmem_region_info *ret_info);
+int gmem_get_daemon(gmem_client *client, struct gmem_daemon_info *ret_info);
+int gmem_get_host(gmem_client *client, struct gmem_host_info *ret_info);
+
+/* The page map of a region of this tenant, all of it, in runs. */
+int gmem_get_page_map(gmem_client *client, uint64_t region,
+		      int (*fn)(void *arg, const struct gmem_page_run *run), void *arg);
+
+/* What `gmemd --probe` writes, for a host where no daemon runs. */
+int gmem_parse_probe(const void *bytes, size_t length, struct gmem_host_info *ret_info);
+
+/* Admin sockets only: ends any tenant's domain. */
+int gmem_evict(gmem_client *client, uint64_t domain, uint64_t *ret_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The books of the host, and every decision that changes them.
+ *
+ * A function here checks, charges and records; it makes no system call, reads no clock and draws
+ * no random number: time, ids and tokens come as arguments. What has to happen in the world
+ * (create an fd, start a job) the caller does afterwards, and tells the outcome.
+ *
+ * Returns: 0, a positive enum gm_verdict with @refusal filled, or -ENOMEM. On anything but 0 the
+ * books are as before. Not thread-safe.
+ */
+#ifndef GM_BOOK_H
+#define GM_BOOK_H
+
+#include "model.h"
+
+struct gm_book {
+	struct gm_account host;
+	TAILQ_HEAD(, gm_tenant) tenants;
+	TAILQ_HEAD(, gm_session) admin_sessions;
+	struct gm_hash_node *domains;
+	struct gm_hash_node *regions;
+	uint32_t next_tenant_index;
+	uint64_t next_sequence;
+	uint32_t n_domains;
+	uint32_t n_regions;
+	bool draining; /* new objects and jobs are refused: GM_SHUTTING_DOWN */
+	struct gm_counters counters; /* of admin sessions and of peers without a tenant */
+};
+
+void gm_book_init(struct gm_book *book);
+
+/* Everything must be gone but tenants (asserted: a leak in the books is a bug). */
+void gm_book_done(struct gm_book *book);
+
+/* ---- tenants ---- */
+
+GM_WARN_UNUSED int gm_book_add_tenant(struct gm_book *book, const char *name,
+				      const struct gm_policy *policy,
+				      struct gm_tenant **ret_tenant, struct gm_refusal *refusal);
+struct gm_tenant *gm_book_find_tenant(struct gm_book *book, const char *name);
+
+/* New limits for new requests; nothing granted is touched. */
+void gm_book_set_policy(struct gm_tenant *tenant, const struct gm_policy *policy);
+
+/* ---- sessions ---- */
+
+/* @tenant NULL: an admin session. */
+GM_WARN_UNUSED int gm_book_open_session(struct gm_book *book, struct gm_tenant *tenant,
+					struct gm_session_id id, const struct gm_peer *peer,
+					struct gm_session **ret_session,
+					struct gm_refusal *refusal);
+
+/*
+ * The session must have no domains attached and no jobs (asserted): orphan or end them first.
+ */
+void gm_book_close_session(struct gm_book *book, struct gm_session *session);
+
+/* The only place that changes a session's state. */
+void gm_session_set_state(struct gm_session *session, enum gm_session_state state);
+
+/* ---- domains ---- */
+
+struct gm_domain_spec {
+	const char *name; /* "" for none; syntax has been checked */
+	const char *kind; /* known to the daemon and usable on this host: the caller has asked */
+	enum gm_lifetime lifetime;
+};
+
+GM_WARN_UNUSED int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
+					 const struct gm_domain_spec *spec,
+					 struct gm_domain_id id, const struct gm_token *token,
+					 uint64_t now_ms, struct gm_domain **ret_domain,
+					 struct gm_refusal *refusal);
+
+/*
+ * A domain that the session may see: its tenant's, or anyone's for an admin session; not a
+ * dying one. GM_NO_SUCH_OBJECT in all other cases, with the same words and the same work.
+ */
+GM_WARN_UNUSED int gm_book_find_domain(struct gm_book *book, const struct gm_session *session,
+				       struct gm_domain_id id, struct gm_domain **ret_domain,
+				       struct gm_refusal *refusal);
+
+/* The same, and it must be attached to this session (GM_BUSY, GM_RULE_ATTACHED). */
+GM_WARN_UNUSED int gm_book_find_attached(struct gm_book *book, const struct gm_session *session,
+					 struct gm_domain_id id, struct gm_domain **ret_domain,
+					 struct gm_refusal *refusal);
+
+/*
+ * The same, and @token must be the domain's. A wrong token and an unknown id give one answer in
+ * one time: where there is no domain, the token is compared with one that nobody has.
+ */
+GM_WARN_UNUSED int gm_book_find_with_token(struct gm_book *book, const struct gm_session *session,
+					   struct gm_domain_id id, const struct gm_token *token,
+					   struct gm_domain **ret_domain,
+					   struct gm_refusal *refusal);
+
+/*
+ * Attaches @domain, found with its token. Refused (GM_BUSY) when it is attached to a live session
+ * and @take_over is false, or (GM_RULE_JOBS_UNDER_WAY) while jobs of that session run in it.
+ * *ret_loser: the session that lost it, or NULL.
+ */
+GM_WARN_UNUSED int gm_book_attach(struct gm_session *session, struct gm_domain *domain,
+				  bool take_over, struct gm_session **ret_loser,
+				  struct gm_refusal *refusal);
+
+/* The session lets go of the domain, which becomes orphaned now. */
+void gm_book_detach(struct gm_domain *domain, uint64_t now_ms);
+
+/* Milliseconds until an orphaned domain has outstayed its tenant's TTL; GM_UNLIMITED: never. */
+uint64_t gm_domain_ttl_left(const struct gm_domain *domain, uint64_t now_ms);
+
+/* GM_BUSY while it or one of its regions has jobs under way. */
+GM_WARN_UNUSED int gm_book_may_destroy_domain(const struct gm_domain *domain,
+					      struct gm_refusal *refusal);
+
+/*
+ * Takes an empty domain (no regions, no jobs: asserted) out of the books, gives its charges back
+ * and frees it.
+ */
+void gm_book_remove_domain(struct gm_book *book, struct gm_domain *domain);
+
+/* ---- regions ---- */
+
+struct gm_region_spec {
+	const char *name; /* "" for none */
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t page_size;  /* one that the kind has: the caller has asked */
+	uint64_t numa_nodes; /* bits; 0: anywhere */
+};
+
+/* Checks size, addresses and policy, charges, and books a region whose fd is still -1. */
+GM_WARN_UNUSED int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
+					 const struct gm_region_spec *spec, struct gm_region_id id,
+					 struct gm_region **ret_region,
+					 struct gm_refusal *refusal);
+
+/* As gm_book_find_domain. */
+GM_WARN_UNUSED int gm_book_find_region(struct gm_book *book, const struct gm_session *session,
+				       struct gm_region_id id, struct gm_region **ret_region,
+				       struct gm_refusal *refusal);
+
+/* The same, and its domain must be attached to this session. */
+GM_WARN_UNUSED int gm_book_find_attached_region(struct gm_book *book,
+						const struct gm_session *session,
+						struct gm_region_id id,
+						struct gm_region **ret_region,
+						struct gm_refusal *refusal);
+
+GM_WARN_UNUSED int gm_book_may_destroy_region(const struct gm_region *region,
+					      struct gm_refusal *refusal);
+
+/* No jobs (asserted). The caller has closed the fd. Gives the charges back and frees it. */
+void gm_book_remove_region(struct gm_book *book, struct gm_region *region);
+
+/* ---- jobs ---- */
+
+struct gm_range {
+	uint64_t offset;
+	uint64_t length;
+};
+
+/* A job on one region. Lives in the layer above; the core counts and books it. */
+struct gm_job_ticket {
+	struct gm_region *region;
+	struct gm_session *session;
+	enum gm_page_op op;
+	struct gm_charge charge; /* GM_RES_JOBS */
+};
+
+/*
+ * Checks the ranges (at least one, page aligned, inside, disjoint), the state of every page and
+ * the job limit, and books the job as under way. @ranges is sorted in place.
+ * The session pointer of the ticket stays valid until gm_book_end_job.
+ */
+GM_WARN_UNUSED int gm_book_begin_job(struct gm_book *book, struct gm_session *session,
+				     struct gm_region *region, enum gm_page_op op,
+				     struct gm_range *ranges, size_t n_ranges,
+				     struct gm_job_ticket *ret_ticket, struct gm_refusal *refusal);
+
+/*
+ * Books what happened: the pages of @done are now in the state that the job leaves behind. Where
+ * the page map is short of memory for it, the pages stay booked as before and the verdict says so.
+ */
+GM_WARN_UNUSED int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *done,
+					struct gm_refusal *refusal);
+
+/* The job is over, however. Idempotent. */
+void gm_book_end_job(struct gm_job_ticket *ticket);
+
+/* ---- walking ---- */
+
+/* Next in order of creation after nothing (NULL) or after @previous; NULL at the end. */
+struct gm_region *gm_book_next_region(const struct gm_book *book, const struct gm_region *previous);
+struct gm_domain *gm_book_next_domain(const struct gm_book *book, const struct gm_domain *previous);
+
+#endif

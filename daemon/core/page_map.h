@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state of every 4 KiB page of a region, in memory that follows the number of chunks that
+ * differ, not the size of the region.
+ *
+ * Three levels, as the hardware has them. A GiB in one state costs one word. A GiB that is mixed
+ * has a node; in it a 2 MiB chunk in one state costs one 16-bit word, and a mixed chunk has a
+ * cell that holds its 512 states as digits. All cells of a node are equally wide, by the number
+ * of different states that the node has seen since it was last uniform:
+ *
+ *   states  digits per byte  cell    whole TiB of mixed chunks
+ *   2       8 (base 2)        64 B    34 MiB
+ *   3       5 (base 3)       103 B    54 MiB
+ *   4       4 (base 4)       128 B    66 MiB
+ *   5, 6    3 (base 6)       171 B    88 MiB
+ *
+ * The budget is 64 KiB for each GiB of the region (rounded up), and at least 1 MiB: absent,
+ * shared and private pages may be mixed in any pattern. Only a pattern of four or more states
+ * in nearly every 2 MiB chunk passes it, and is refused (GM_OVER_LIMIT, GM_RULE_PAGE_MAP).
+ *
+ * Not thread-safe. All offsets and lengths are bytes and multiples of 4 KiB within the region:
+ * callers have checked them (asserted here).
+ */
+#ifndef GM_PAGE_MAP_H
+#define GM_PAGE_MAP_H
+
+#include "gm_num.h"
+#include "gm_verdict.h"
+#include "page_state.h"
+
+struct gm_page_map_node;
+
+struct gm_page_map {
+	uint64_t size;		       /* bytes */
+	uint64_t n_gib;		       /* entries of @gib */
+	uintptr_t *gib;		       /* tagged: a uniform state, or a node */
+	uintptr_t inline_gib[1];       /* @gib points here for regions of at most 1 GiB */
+	uint64_t heap_bytes;	       /* all that is allocated for the map */
+	uint64_t budget_bytes;
+	uint64_t pages[GM_PAGE_STATE_N_]; /* how many pages are in each state */
+};
+
+/* A run of equal state; maximal except where a caller's limit cuts it. */
+struct gm_page_run {
+	uint64_t offset;
+	uint64_t length;
+	enum gm_page_state state;
+};
+
+/* @size: a non-zero multiple of 4 KiB. 0 or -ENOMEM. The map must not be moved afterwards. */
+GM_WARN_UNUSED int gm_page_map_init(struct gm_page_map *map, uint64_t size,
+				    enum gm_page_state state);
+
+/* Idempotent; safe on a zeroed struct. */
+void gm_page_map_done(struct gm_page_map *map);
+
+/*
+ * Sets a range. 0; GM_OVER_LIMIT (rule GM_RULE_PAGE_MAP, offset, limit/used/asked in bytes of map
+ * memory) or -ENOMEM with the map exactly as it was.
+ */
+GM_WARN_UNUSED int gm_page_map_set(struct gm_page_map *map, uint64_t offset, uint64_t length,
+				   enum gm_page_state state, struct gm_refusal *refusal);
+
+/*
+ * Books a range as lost. Cannot fail: where memory or budget is short, whole 2 MiB chunks (in the
+ * worst case whole GiBs) around the range become lost too, which frees memory and errs on the
+ * side of not touching pages that are in doubt.
+ */
+void gm_page_map_set_lost(struct gm_page_map *map, uint64_t offset, uint64_t length);
+
+enum gm_page_state gm_page_map_get(const struct gm_page_map *map, uint64_t offset);
+
+/* The run that starts at @offset (< size), at most to @end (<= size). */
+void gm_page_map_run(const struct gm_page_map *map, uint64_t offset, uint64_t end,
+		     struct gm_page_run *ret_run);
+
+/*
+ * Whether @op may be done to every page of the range. 0, or the verdict of the first page that
+ * forbids it, with its offset. Time follows the number of runs.
+ */
+GM_WARN_UNUSED int gm_page_map_allows(const struct gm_page_map *map, uint64_t offset,
+				      uint64_t length, enum gm_page_op op,
+				      struct gm_refusal *refusal);
+
+/* Bytes of the range that are in @state. */
+uint64_t gm_page_map_count(const struct gm_page_map *map, uint64_t offset, uint64_t length,
+			   enum gm_page_state state);
+
+/* Bytes of memory that the map uses beyond its struct. */
+uint64_t gm_page_map_bytes(const struct gm_page_map *map);
+
+#endif

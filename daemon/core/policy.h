@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a tenant may have: the keys of an [X-Gmemd] section, parsed.
+ */
+#ifndef GM_POLICY_H
+#define GM_POLICY_H
+
+#include "gm_num.h"
+#include "gm_verdict.h"
+
+#define GM_KIND_NAME_MAX 32
+#define GM_KINDS_MAX 8
+
+struct gm_policy {
+	/* Kinds=: names that may be used; n_kinds 0 with all_kinds set: every kind of the host. */
+	bool all_kinds;
+	unsigned n_kinds;
+	char kinds[GM_KINDS_MAX][GM_KIND_NAME_MAX + 1];
+
+	uint64_t memory_max;	/* MemoryMax=, bytes */
+	uint64_t region_max;	/* RegionMax=, bytes of one region */
+	uint64_t regions_max;	/* RegionsMax= */
+	uint64_t domains_max;	/* DomainsMax= */
+	uint64_t sessions_max;	/* SessionsMax= */
+	uint64_t jobs_max;	/* JobsMax=, under way at one time */
+	uint64_t huge_2m_max;	/* HugePages=2M[:BYTES], 0: not allowed */
+	uint64_t huge_1g_max;	/* HugePages=1G[:BYTES] */
+	uint64_t numa_nodes;	/* NUMANodes=, one bit a node; all ones: every node */
+	bool persistent;	/* Persistent= */
+	uint64_t persistent_ttl_ms; /* PersistentTTL=, GM_UNLIMITED: forever */
+};
+
+/* What holds where the operator says nothing. @host_memory: bytes of RAM of the host. */
+void gm_policy_defaults(struct gm_policy *policy, uint64_t host_memory);
+
+bool gm_policy_allows_kind(const struct gm_policy *policy, const char *kind);
+
+#endif

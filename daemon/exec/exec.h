@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Carries out what the books have decided: makes and closes fds through the backends, runs jobs
+ * through the workers, and tells the books what happened.
+ */
+#ifndef GM_EXEC_H
+#define GM_EXEC_H
+
+#include "backend.h"
+#include "book.h"
+#include "crew.h"
+
+#define GM_EXEC_BACKENDS_MAX 8
+
+struct gm_exec_backend {
+	const struct gm_backend *backend;
+	struct gm_backend_state *state;
+	struct gm_probe probe;
+};
+
+struct gm_exec {
+	struct gm_book *book;
+	struct gm_crew_hub *hub; /* borrowed; NULL: no workers, jobs are refused (GM_RULE_WORKER) */
+	uint32_t n_backends;
+	struct gm_exec_backend backends[GM_EXEC_BACKENDS_MAX];
+	int kvm_fd;		 /* -1: none, with kvm_reason */
+	char kvm_reason[GM_TEXT_MAX];
+	uint32_t job_threads;
+	void *jobs;		 /* list head of jobs under way, private */
+};
+
+/* Probes every backend and opens the devices: before privileges are dropped. */
+GM_WARN_UNUSED int gm_exec_init(struct gm_exec *exec, struct gm_book *book);
+void gm_exec_done(struct gm_exec *exec);
+
+/* NULL for a kind that the daemon has not got. */
+const struct gm_exec_backend *gm_exec_find(const struct gm_exec *exec, const char *kind);
+
+/* Makes the fd of a region that the books have just created; on failure the caller removes it. */
+GM_WARN_UNUSED int gm_exec_make_region(struct gm_exec *exec, struct gm_region *region,
+				       struct gm_refusal *refusal);
+
+/* Closes the fd and takes the region out of the books. */
+void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region);
+
+/*
+ * Ends a domain now. Its jobs are cancelled; the regions that jobs still hold, and their charges,
+ * go when those have let go (some milliseconds), the rest at once. The domain is dying and cannot
+ * be found from here on. Returns how many jobs were cancelled.
+ */
+unsigned gm_exec_end_domain(struct gm_exec *exec, struct gm_domain *domain);
+
+struct gm_exec_job;
+
+struct gm_exec_job_ops {
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	/*
+	 * Exactly once, never from within gm_exec_start_job. @result: 0, a verdict with
+	 * @refusal filled (GM_CANCELLED, GM_WORKER_LOST, ...), or -errno. @bytes: what was done.
+	 * The books are up to date when it is called; the region may be dying.
+	 */
+	void (*end)(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes);
+};
+
+GM_WARN_UNUSED int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session,
+				     struct gm_region *region, enum gm_page_op op,
+				     struct gm_range *ranges, size_t n_ranges,
+				     const struct gm_exec_job_ops *ops, void *arg,
+				     struct gm_exec_job **ret_job, struct gm_refusal *refusal);
+
+/* The job's end comes later and says GM_CANCELLED unless it was done before. */
+void gm_exec_cancel_job(struct gm_exec_job *job);
+
+#endif

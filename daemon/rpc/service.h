@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The service: frames of sessions in, frames out. Knows verbs, sockets not.
+ *
+ * Runs on one thread. Whoever carries frames (transport, a test, a fuzzer) implements
+ * struct gm_channel_ops and calls the four functions at the end.
+ */
+#ifndef GM_SERVICE_H
+#define GM_SERVICE_H
+
+#include "exec.h"
+#include "gm_fdset.h"
+#include "gm_frame.h"
+#include "gm_loop.h"
+
+struct gm_service;
+struct gm_link; /* a session as the service sees it */
+
+struct gm_channel_ops {
+	/*
+	 * Queues one packet; the channel takes the fds of @fds (left empty) and copies the rest.
+	 * Never calls back into the service. A channel that cannot queue more drops events
+	 * (answers never are: their number is bounded by the requests it lets through), or is
+	 * already closed: both silently.
+	 */
+	void (*send)(void *channel, const struct gm_frame *frame, const void *body,
+		     struct gm_fdset *fds);
+};
+
+/* What the service asks of the world, so that it has no clock and draws no random numbers. */
+struct gm_service_env {
+	struct gm_loop_ref loop;
+	int (*random)(void *buffer, size_t size); /* 0 or -errno */
+	uint64_t (*rss_bytes)(void);
+	/* One decision for the log. @session may be NULL. */
+	void (*log_refusal)(const struct gm_session *session, const char *verb, int verdict,
+			    const struct gm_refusal *refusal);
+	void (*log_failure)(const struct gm_session *session, const char *verb, int error);
+	void (*log_event)(const struct gm_session *session, const struct gm_domain *domain,
+			  const char *what);
+};
+
+GM_WARN_UNUSED int gm_service_new(struct gm_book *book, struct gm_exec *exec,
+				  const struct gm_service_env *env,
+				  struct gm_service **ret_service);
+/* All links must be gone. Accepts NULL. */
+void gm_service_free(struct gm_service *service);
+
+/*
+ * A connection came in. 0; or a verdict (sessions limit, draining): then the refusal has been
+ * sent as an unasked HELLO answer with serial 0, and the caller closes the channel when it has
+ * gone out.
+ */
+GM_WARN_UNUSED int gm_service_open(struct gm_service *service, struct gm_tenant *tenant,
+				   const struct gm_peer *peer, const struct gm_channel_ops *ops,
+				   void *channel, struct gm_link **ret_link);
+
+/*
+ * One packet whose frame is good. Takes the fds in any case. 0; or -EPROTO for a violation, with
+ * *ret_fault naming it: the caller logs it and closes.
+ */
+GM_WARN_UNUSED int gm_service_packet(struct gm_link *link, const struct gm_frame *frame,
+				     const void *body, struct gm_fdset *fds,
+				     const char **ret_fault);
+
+/* More requests than it may have unanswered: stop reading until this is false again. */
+bool gm_link_is_full(const struct gm_link *link);
+
+/* Has HELLO been seen? */
+bool gm_link_is_open(const struct gm_link *link);
+
+const struct gm_session *gm_link_session(const struct gm_link *link);
+
+/*
+ * The connection or the peer process is gone (or is to be cut off). Bound domains end, jobs are
+ * cancelled. The link is freed, now or when its last job has ended; @channel is not used again.
+ */
+void gm_service_close(struct gm_link *link);
+
+/* No new objects; every session is told. */
+void gm_service_drain(struct gm_service *service, uint32_t drain_ms);
+
+/* Jobs under way, over all sessions: a drain is over when it is 0. */
+uint32_t gm_service_jobs(const struct gm_service *service);
+
+/* Called from a timer: persistent domains that have outstayed their TTL end. */
+void gm_service_expire(struct gm_service *service);
+
+/* Ends every domain, orphaned ones too: at the daemon's end. */
+void gm_service_end_all(struct gm_service *service);
+
+/* Packs the body of a HOST answer: what `gmemd --probe` writes. 0 or -errno. */
+GM_WARN_UNUSED int gm_service_pack_host(const struct gm_exec *exec, void *buffer,
+					size_t *ret_length);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The workers as gmemd sees them: jobs go in, progress and one end per job come out, whatever
+ * happens to the process in between.
+ *
+ * A crew belongs to one domain (its jobs run one after the other in one worker process, which is
+ * started when there is a job and let go after an idle time). Runs on the loop's thread only.
+ */
+#ifndef GM_CREW_H
+#define GM_CREW_H
+
+#include "gm_loop.h"
+#include "job.h"
+#include "spawner.h"
+
+struct gm_crew_hub; /* all crews, the spawner's socket, worker limits */
+struct gm_crew;
+struct gm_crew_job;
+
+enum gm_job_end {
+	GM_JOB_DONE,
+	GM_JOB_CANCELLED,
+	GM_JOB_ERROR,	    /* errno in `error` */
+	GM_JOB_WORKER_LOST, /* the worker died; `error` is its wait status, or -errno if none came up */
+	GM_JOB_END_N_
+};
+
+struct gm_crew_job_ops {
+	/* A part is finished. May be called many times, parts disjoint. */
+	void (*progress)(void *arg, const struct gm_job_range *done);
+	/* Exactly once, last; the job is freed afterwards. Never from within submit or cancel. */
+	void (*end)(void *arg, enum gm_job_end how, int error);
+};
+
+/* @idle_ms: how long a worker without a job is kept. @workers_max: processes at one time. */
+GM_WARN_UNUSED int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *spawner,
+				   uint32_t workers_max, uint64_t idle_ms,
+				   struct gm_crew_hub **ret_hub);
+/* All crews must be gone. Accepts NULL. */
+void gm_crew_hub_free(struct gm_crew_hub *hub);
+uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub);
+
+GM_WARN_UNUSED int gm_crew_new(struct gm_crew_hub *hub, struct gm_crew **ret_crew);
+/* No jobs may be left. Accepts NULL. */
+void gm_crew_free(struct gm_crew *crew);
+
+/*
+ * Queues a job. @order is copied and its job number set here; @fd is borrowed for the call and
+ * duplicated. 0 or -errno; on 0 `end` will be called once, from the loop.
+ */
+GM_WARN_UNUSED int gm_crew_submit(struct gm_crew *crew, const struct gm_job_order *order, int fd,
+				  const struct gm_crew_job_ops *ops, void *arg,
+				  struct gm_crew_job **ret_job);
+
+/* Asks a job to stop. Its end still comes, and says how it really ended. */
+void gm_crew_cancel(struct gm_crew_job *job);
+
+#endif

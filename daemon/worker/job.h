@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What passes between gmemd, its spawner and its workers: fixed structs over SEQPACKET
+ * socketpairs, one build talking to itself. The fd of a job rides with its order.
+ *
+ *   gmemd -> worker    struct gm_job_order, one fd
+ *   gmemd -> worker    struct gm_job_stop
+ *   worker -> gmemd    struct gm_job_report, any number, the last one with `last` set
+ *
+ * A worker does one job at a time, with many threads, and exits when its socket closes.
+ */
+#ifndef GM_JOB_H
+#define GM_JOB_H
+
+#include "gm_num.h"
+
+#define GM_JOB_RANGES_MAX 1024
+#define GM_JOB_KIND_SIZE 33
+
+enum gm_job_verb {
+	GM_JOB_ALLOCATE,
+	GM_JOB_DISCARD,
+	GM_JOB_VERB_N_
+};
+
+struct gm_job_range {
+	uint64_t offset;
+	uint64_t length;
+};
+
+struct gm_job_order {
+	uint64_t job;
+	uint32_t verb;	    /* enum gm_job_verb */
+	uint32_t n_threads; /* at least 1 */
+	uint32_t n_ranges;
+	char kind[GM_JOB_KIND_SIZE]; /* of the backend */
+	uint64_t page_size;
+	uint64_t numa_nodes;
+	struct gm_job_range ranges[GM_JOB_RANGES_MAX];
+};
+
+/* Bytes on the wire: the struct is cut after its last range. */
+size_t gm_job_order_size(const struct gm_job_order *order);
+
+struct gm_job_stop {
+	uint64_t job;
+};
+
+/* [done.offset, +length) has been dealt with since the last report. */
+struct gm_job_report {
+	uint64_t job;
+	struct gm_job_range done; /* length 0: nothing new */
+	int32_t error;		  /* with last: 0, -ECANCELED, or the first -errno of a thread */
+	uint32_t last;		  /* bool */
+};
+
+#endif

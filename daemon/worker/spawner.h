@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The spawner: a process forked before gmemd drops its privileges, whose only work is to fork
+ * workers. So gmemd's own filter needs no clone and no exec, and a worker inherits neither
+ * gmemd's books nor any of its fds.
+ *
+ * It is single-threaded, holds one socket to gmemd, ends when that closes, reaps workers, and
+ * reports how each ended.
+ */
+#ifndef GM_SPAWNER_H
+#define GM_SPAWNER_H
+
+#include <sys/types.h>
+
+#include "gm_num.h"
+
+struct gm_spawner_config {
+	/* Called in the spawner, and in each worker once its threads may start. 0 or -errno. */
+	int (*confine_spawner)(void);
+	int (*confine_worker)(void);
+};
+
+struct gm_spawner {
+	int socket; /* -1: not running */
+	pid_t pid;
+};
+
+#define GM_SPAWNER_NULL ((struct gm_spawner){ .socket = -1, .pid = 0 })
+
+/* Call while the process is single-threaded and before it holds fds that workers must not have. */
+GM_WARN_UNUSED int gm_spawner_start(const struct gm_spawner_config *config,
+				    struct gm_spawner *ret_spawner);
+
+/*
+ * Asks for a worker; does not wait for it. *ret_channel is gmemd's end of its job socket
+ * (non-blocking, owned by the caller): EOF on it means that the worker is gone. @tag comes back
+ * in the reports. -EPIPE when the spawner is gone, -EAGAIN when its queue is full.
+ */
+GM_WARN_UNUSED int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag, int *ret_channel);
+
+struct gm_spawner_report {
+	uint64_t tag;
+	int32_t pid;
+	int32_t born;	/* 1: started; 0: ended */
+	int32_t status; /* ended: wait status; could not be started: -errno in `error` */
+	int32_t error;
+};
+
+/* Non-blocking. 0, -EAGAIN, or -EPIPE when the spawner is gone. */
+GM_WARN_UNUSED int gm_spawner_read(struct gm_spawner *spawner, struct gm_spawner_report *ret_report);
+
+/* Closes the socket; the spawner and all workers end by themselves. Waits for the spawner. */
+void gm_spawner_stop(struct gm_spawner *spawner);
+
+#endif
