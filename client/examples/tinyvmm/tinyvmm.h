@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tinyvmm: a complete small VMM on libgmem. It has no permission on /dev/kvm and makes no memory:
+ * both come from gmemd.
+ */
+#ifndef TINYVMM_H
+#define TINYVMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <gmem.h>
+
+struct options {
+	const char *address;
+	const char *kind;
+	const char *name;
+	const char *token_file; /* where the domain's id and token are kept; NULL: a bound domain */
+	uint64_t size;
+	uint64_t ticks; /* stop after so many; 0: never */
+	unsigned tick_ms;
+	bool attach;
+	bool process; /* no KVM: this process plays the guest's part */
+	bool allocate;
+};
+
+/* Fills @options or ends the program. */
+void options_parse(struct options *options, int argc, char **argv);
+
+/* Id and token of a domain in a file that only its owner can read. 0 or -errno. */
+int token_file_write(const char *path, uint64_t id, const uint8_t token[GMEM_TOKEN_SIZE]);
+int token_file_read(const char *path, uint64_t *ret_id, uint8_t ret_token[GMEM_TOKEN_SIZE]);
+
+struct machine {
+	void *ram;
+	uint64_t ram_size;
+	uint64_t ticks;
+	unsigned tick_ms;
+};
+
+/*
+ * Runs the guest in @machine's memory on the KVM behind @kvm_fd. Returns the guest's exit status,
+ * 0 after `ticks` ticks, or -errno.
+ */
+int vm_run(const struct machine *machine, int kvm_fd);
+
+/* The same work done by this process on the same memory, for hosts without KVM. */
+int process_guest_run(const struct machine *machine);
+
+#endif
