@@ -28,6 +28,8 @@ function(gm_flags_generated target)
 endfunction()
 
 function(gm_flags_common target)
+	# CMake's release build types define it; our asserts stay in every build.
+	target_compile_options(${target} PRIVATE -UNDEBUG)
 	if(GMEMD_SANITIZE)
 		target_compile_options(${target} PRIVATE
 			-fsanitize=${GMEMD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
