@@ -100,6 +100,7 @@ struct gm_domain {
 	uint32_t n_regions;
 	uint32_t max_regions;	      /* room in @regions */
 	struct gm_region **regions;   /* by gpa, lowest first */
+	void *owner;		      /* of the layer above (its workers); the core never looks */
 	TAILQ_ENTRY(gm_domain) link;	     /* tenant::domains */
 	TAILQ_ENTRY(gm_domain) session_link; /* session::domains, when attached */
 	struct gm_hash_node hash;     /* book::domains */

@@ -18,6 +18,8 @@ struct gm_exec_backend {
 	struct gm_probe probe;
 };
 
+struct gm_exec_job;
+
 struct gm_exec {
 	struct gm_book *book;
 	struct gm_crew_hub *hub; /* borrowed; NULL: no workers, jobs are refused (GM_RULE_WORKER) */
@@ -25,8 +27,11 @@ struct gm_exec {
 	struct gm_exec_backend backends[GM_EXEC_BACKENDS_MAX];
 	int kvm_fd;		 /* -1: none, with kvm_reason */
 	char kvm_reason[GM_TEXT_MAX];
-	uint32_t job_threads;
-	void *jobs;		 /* list head of jobs under way, private */
+	uint32_t job_threads;	 /* of one worker */
+	uint64_t numa_nodes;	 /* bits: nodes that memory may come from */
+	/* Of the host, total and available now, bytes; set by main, NULL: not told. 0 or -errno. */
+	int (*host_memory)(uint64_t *ret_total, uint64_t *ret_available);
+	TAILQ_HEAD(, gm_exec_job) jobs; /* under way; private */
 };
 
 /* Probes every backend and opens the devices: before privileges are dropped. */
@@ -49,8 +54,6 @@ void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region);
  * be found from here on. Returns how many jobs were cancelled.
  */
 unsigned gm_exec_end_domain(struct gm_exec *exec, struct gm_domain *domain);
-
-struct gm_exec_job;
 
 struct gm_exec_job_ops {
 	void (*progress)(void *arg, uint64_t done, uint64_t total);

@@ -18,13 +18,14 @@ struct gm_link; /* a session as the service sees it */
 
 struct gm_channel_ops {
 	/*
-	 * Queues one packet; the channel takes the fds of @fds (left empty) and copies the rest.
-	 * Never calls back into the service. A channel that cannot queue more drops events
-	 * (answers never are: their number is bounded by the requests it lets through), or is
-	 * already closed: both silently.
+	 * Sends or queues one packet. @fds are @frame->n_fds borrowed fds: what goes out at once
+	 * costs no dup; a channel that has to queue the packet keeps its own copies, and body and
+	 * fds are the service's again when this returns. Never calls back into the service. A
+	 * channel that cannot queue more drops events (answers never are: their number is bounded
+	 * by the requests it lets through), or is already closed: both silently.
 	 */
 	void (*send)(void *channel, const struct gm_frame *frame, const void *body,
-		     struct gm_fdset *fds);
+		     const int *fds);
 };
 
 /* What the service asks of the world, so that it has no clock and draws no random numbers. */
