@@ -3,7 +3,8 @@
  * Bounded bump allocator for one untrusted message: protobuf-c has no limit of its own, and a
  * 60,000-byte body of empty strings unpacks into 30,000 allocations.
  *
- * Not thread-safe. Memory is aligned to 16 bytes and freed all at once.
+ * Not thread-safe. Memory is aligned to 16 bytes and freed all at once. The struct may not move
+ * while it is in use: the allocator points at it.
  */
 #ifndef GM_ARENA_H
 #define GM_ARENA_H

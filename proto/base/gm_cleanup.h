@@ -32,12 +32,12 @@ static inline int gm_take_fd(int *fd)
 	return taken;
 }
 
-#define gm_take_ptr(slot)                     \
-	({                                    \
-		__typeof__(slot) _slot = (slot); \
+#define gm_take_ptr(slot)                           \
+	({                                          \
+		__typeof__(slot) _slot = (slot);    \
 		__typeof__(*_slot) _taken = *_slot; \
-		*_slot = NULL;                \
-		_taken;                       \
+		*_slot = NULL;                      \
+		_taken;                             \
 	})
 
 #endif

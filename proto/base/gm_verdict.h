@@ -107,6 +107,7 @@ int gm_refuse(struct gm_refusal *refusal, enum gm_verdict verdict, enum gm_rule 
 int gm_refuse_numbers(struct gm_refusal *refusal, enum gm_verdict verdict, enum gm_rule rule,
 		      const char *object, uint64_t limit, uint64_t used, uint64_t asked);
 int gm_refuse_text(struct gm_refusal *refusal, enum gm_verdict verdict, enum gm_rule rule,
-		   const char *object, const char *format, ...) __attribute__((format(printf, 5, 6)));
+		   const char *object, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
 
 #endif

@@ -64,12 +64,12 @@ struct gm_frame {
 
 enum gm_frame_fault {
 	GM_FRAME_GOOD = 0,
-	GM_FRAME_SHORT,	      /* fewer bytes than a header */
+	GM_FRAME_SHORT, /* fewer bytes than a header */
 	GM_FRAME_BAD_MAGIC,
 	GM_FRAME_BAD_VERSION,
-	GM_FRAME_BAD_FLAGS,   /* unknown flag bits */
-	GM_FRAME_BAD_FDS,     /* fd count over GM_FDSET_MAX */
-	GM_FRAME_BAD_LENGTH,  /* body over GM_BODY_MAX, or not what the packet holds */
+	GM_FRAME_BAD_FLAGS,  /* unknown flag bits */
+	GM_FRAME_BAD_FDS,    /* fd count over GM_FDSET_MAX */
+	GM_FRAME_BAD_LENGTH, /* body over GM_BODY_MAX, or not what the packet holds */
 };
 
 /* Writes exactly GM_FRAME_HEADER_SIZE bytes. */

@@ -14,9 +14,9 @@
 #define GM_MSG_ARENA_SIZE (512 * 1024)
 
 struct gm_msg_format {
-	const char *name;			    /* "HELLO" */
-	const ProtobufCMessageDescriptor *request;  /* NULL for events */
-	const ProtobufCMessageDescriptor *answer;   /* events: the event's body */
+	const char *name;			   /* "HELLO" */
+	const ProtobufCMessageDescriptor *request; /* NULL for events */
+	const ProtobufCMessageDescriptor *answer;  /* events: the event's body */
 };
 
 /* NULL for a type that does not exist. */
