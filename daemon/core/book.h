@@ -14,8 +14,16 @@
 
 #include "model.h"
 
+/* Regions of one domain, whatever RegionsMax= says: an answer can still list them all. */
+#define GM_DOMAIN_REGIONS_MAX 4096
+
+/* What a session holds in the daemon: its connection and its peer's pidfd. */
+#define GM_SESSION_FDS 2
+
 struct gm_book {
 	struct gm_account host;
+	/* Admin sessions: not part of the host's, so that tenants cannot lock the operator out. */
+	struct gm_account admin;
 	TAILQ_HEAD(, gm_tenant) tenants;
 	TAILQ_HEAD(, gm_session) admin_sessions;
 	struct gm_hash_node *domains;
@@ -24,7 +32,7 @@ struct gm_book {
 	uint64_t next_sequence;
 	uint32_t n_domains;
 	uint32_t n_regions;
-	bool draining; /* new objects and jobs are refused: GM_SHUTTING_DOWN */
+	bool draining; /* new objects and jobs are refused: GM_SHUTTING_DOWN; admins still may look */
 	struct gm_counters counters; /* of admin sessions and of peers without a tenant */
 };
 
@@ -35,6 +43,7 @@ void gm_book_done(struct gm_book *book);
 
 /* ---- tenants ---- */
 
+/* GM_INVALID for a name that the wire could not carry, GM_EXISTS for one that is taken. */
 GM_WARN_UNUSED int gm_book_add_tenant(struct gm_book *book, const char *name,
 				      const struct gm_policy *policy,
 				      struct gm_tenant **ret_tenant, struct gm_refusal *refusal);
@@ -67,6 +76,7 @@ struct gm_domain_spec {
 	enum gm_lifetime lifetime;
 };
 
+/* Attaches the new domain to @session. -EEXIST: @id is in use, draw another. */
 GM_WARN_UNUSED int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
 					 const struct gm_domain_spec *spec,
 					 struct gm_domain_id id, const struct gm_token *token,
@@ -115,6 +125,12 @@ GM_WARN_UNUSED int gm_book_may_destroy_domain(const struct gm_domain *domain,
 					      struct gm_refusal *refusal);
 
 /*
+ * The domain has ended: from here on nobody finds it, no session has it and its name is free. It
+ * stays in the books until its last job has let go. Idempotent.
+ */
+void gm_book_end_domain(struct gm_domain *domain);
+
+/*
  * Takes an empty domain (no regions, no jobs: asserted) out of the books, gives its charges back
  * and frees it.
  */
@@ -130,7 +146,10 @@ struct gm_region_spec {
 	uint64_t numa_nodes; /* bits; 0: anywhere */
 };
 
-/* Checks size, addresses and policy, charges, and books a region whose fd is still -1. */
+/*
+ * Checks size, addresses and policy, charges, and books a region whose fd is still -1. A region
+ * that may lie anywhere is bound to the nodes of the tenant's policy. -EEXIST: @id is in use.
+ */
 GM_WARN_UNUSED int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
 					 const struct gm_region_spec *spec, struct gm_region_id id,
 					 struct gm_region **ret_region,
@@ -181,7 +200,9 @@ GM_WARN_UNUSED int gm_book_begin_job(struct gm_book *book, struct gm_session *se
 
 /*
  * Books what happened: the pages of @done are now in the state that the job leaves behind. Where
- * the page map is short of memory for it, the pages stay booked as before and the verdict says so.
+ * the page map is short of memory for it, the pages stay booked as before and the verdict says so
+ * (pages of @done before the offset that it names are booked). -EPROTO: @done is not page aligned
+ * or not inside the region.
  */
 GM_WARN_UNUSED int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *done,
 					struct gm_refusal *refusal);
@@ -191,7 +212,10 @@ void gm_book_end_job(struct gm_job_ticket *ticket);
 
 /* ---- walking ---- */
 
-/* Next in order of creation after nothing (NULL) or after @previous; NULL at the end. */
+/*
+ * Next in order of creation after nothing (NULL) or after @previous; NULL at the end. Domains
+ * that have ended, and their regions, are passed over.
+ */
 struct gm_region *gm_book_next_region(const struct gm_book *book, const struct gm_region *previous);
 struct gm_domain *gm_book_next_domain(const struct gm_book *book, const struct gm_domain *previous);
 

@@ -43,6 +43,8 @@ struct gm_tenant {
 	struct gm_counters counters;
 	TAILQ_HEAD(, gm_domain) domains;
 	TAILQ_HEAD(, gm_session) sessions;
+	struct gm_domain *names;      /* uthash by name; a table of its own, so that names chosen
+				       * to collide slow nobody but the tenant that chose them */
 	TAILQ_ENTRY(gm_tenant) link;  /* book::tenants */
 };
 
@@ -69,6 +71,7 @@ struct gm_session {
 	struct gm_peer peer;
 	char client[GM_NAME_SIZE];    /* from HELLO; "" before */
 	struct gm_charge charge;      /* GM_RES_SESSIONS */
+	struct gm_charge fds;	      /* GM_RES_FDS */
 	unsigned n_jobs;
 	TAILQ_HEAD(, gm_domain) domains;
 	TAILQ_ENTRY(gm_session) link; /* tenant::sessions or book::admin_sessions */
@@ -96,7 +99,7 @@ struct gm_domain {
 	uint64_t allocated_bytes;
 	struct gm_charge charge;      /* GM_RES_DOMAINS */
 	unsigned n_jobs;	      /* over all its regions */
-	bool dying;		      /* ended; stays only until its last job has let go */
+	bool dying;		      /* set by gm_book_end_domain */
 	uint32_t n_regions;
 	uint32_t max_regions;	      /* room in @regions */
 	struct gm_region **regions;   /* by gpa, lowest first */
@@ -104,6 +107,7 @@ struct gm_domain {
 	TAILQ_ENTRY(gm_domain) link;	     /* tenant::domains */
 	TAILQ_ENTRY(gm_domain) session_link; /* session::domains, when attached */
 	struct gm_hash_node hash;     /* book::domains */
+	UT_hash_handle by_name;	      /* tenant::names, when it has a name and is not dying */
 };
 
 struct gm_region {
@@ -115,6 +119,7 @@ struct gm_region {
 	uint64_t size;
 	uint64_t page_size;
 	uint64_t numa_nodes;	      /* bits; 0: anywhere */
+	uint64_t allocated_bytes;     /* what is not absent in @map, as last booked */
 	struct gm_page_map map;
 	struct gm_charge memory;      /* GM_RES_MEMORY */
 	struct gm_charge huge;	      /* GM_RES_HUGE_*, or nothing */

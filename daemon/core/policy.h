@@ -30,7 +30,14 @@ struct gm_policy {
 	uint64_t persistent_ttl_ms; /* PersistentTTL=, GM_UNLIMITED: forever */
 };
 
-/* What holds where the operator says nothing. @host_memory: bytes of RAM of the host. */
+/* For how long nobody's memory is kept unless the operator says otherwise. */
+#define GM_POLICY_TTL_MS (UINT64_C(3600) * 1000)
+
+/*
+ * What holds where the operator says nothing: any kind, four fifths of the host's memory, no
+ * hugepages (their pool is a choice of the operator, never a default), every node, persistent
+ * domains for GM_POLICY_TTL_MS. @host_memory: bytes of RAM of the host.
+ */
 void gm_policy_defaults(struct gm_policy *policy, uint64_t host_memory);
 
 bool gm_policy_allows_kind(const struct gm_policy *policy, const char *kind);

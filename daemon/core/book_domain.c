@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "book_private.h"
+#include "gm_cleanup.h"
+
+static struct gm_domain *domain_of(struct gm_hash_node *node)
+{
+	return node ? GM_CONTAINER_OF(node, struct gm_domain, hash) : NULL;
+}
+
+static struct gm_domain *find_by_name(struct gm_tenant *tenant, const char *name)
+{
+	struct gm_domain *domain = NULL;
+
+	HASH_FIND(by_name, tenant->names, name, strlen(name), domain);
+	return domain;
+}
+
+static int take_name(struct gm_domain *domain)
+{
+	struct gm_tenant *tenant = domain->tenant;
+
+	if (!*domain->name)
+		return 0;
+	HASH_ADD(by_name, tenant->names, name[0], strlen(domain->name), domain);
+	return domain->by_name.tbl ? 0 : -ENOMEM;
+}
+
+static void release_name(struct gm_domain *domain)
+{
+	if (!domain->by_name.tbl)
+		return;
+	HASH_DELETE(by_name, domain->tenant->names, domain);
+	domain->by_name.tbl = NULL;
+}
+
+static void domain_free(struct gm_domain *domain)
+{
+	gm_charge_done(&domain->charge);
+	explicit_bzero(&domain->token, sizeof(domain->token));
+	free(domain->regions);
+	free(domain);
+}
+
+static void domain_cleanup(struct gm_domain **domain)
+{
+	if (*domain)
+		domain_free(*domain);
+}
+
+/* Everything that the request can get wrong, before anything is taken. */
+static int check_spec(const struct gm_book *book, const struct gm_session *session,
+		      const struct gm_domain_spec *spec, struct gm_refusal *refusal)
+{
+	struct gm_tenant *tenant = session->tenant;
+
+	if (!tenant)
+		return gm_refuse(refusal, GM_DENIED, GM_RULE_PERMISSION, "admin");
+
+	if (!gm_policy_allows_kind(&tenant->policy, spec->kind))
+		return gm_refuse(refusal, GM_DENIED, GM_RULE_KINDS, tenant->account.name);
+
+	if (spec->lifetime == GM_LIFETIME_PERSISTENT && !tenant->policy.persistent)
+		return gm_refuse(refusal, GM_DENIED, GM_RULE_PERSISTENT, tenant->account.name);
+
+	if (*spec->name) {
+		const struct gm_domain *other = find_by_name(tenant, spec->name);
+
+		if (other)
+			return gm_refuse(refusal, GM_EXISTS, GM_RULE_NAME_TAKEN,
+					 gm_book_object("domain", other->id.v).text);
+	}
+	return gm_book_check_draining(book, refusal);
+}
+
+static void attach(struct gm_session *session, struct gm_domain *domain)
+{
+	domain->session = session;
+	TAILQ_INSERT_TAIL(&session->domains, domain, session_link);
+}
+
+int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
+			  const struct gm_domain_spec *spec, struct gm_domain_id id,
+			  const struct gm_token *token, uint64_t now_ms,
+			  struct gm_domain **ret_domain, struct gm_refusal *refusal)
+{
+	_gm_cleanup_(domain_cleanup) struct gm_domain *domain = NULL;
+	struct gm_tenant *tenant = session->tenant;
+	int r;
+
+	assert(id.v != 0);
+	assert(strlen(spec->name) < sizeof(domain->name));
+	assert(strlen(spec->kind) < sizeof(domain->kind));
+	assert((unsigned)spec->lifetime < GM_LIFETIME_N_);
+
+	r = check_spec(book, session, spec, refusal);
+	if (r)
+		return r;
+
+	domain = calloc(1, sizeof(*domain));
+	if (!domain)
+		return -ENOMEM;
+
+	r = gm_charge_take(&domain->charge, &tenant->account, GM_RES_DOMAINS, 1, refusal);
+	if (r)
+		return r;
+
+	domain->id = id;
+	domain->tenant = tenant;
+	domain->lifetime = spec->lifetime;
+	domain->token = *token;
+	domain->created_ms = now_ms;
+	snprintf(domain->name, sizeof(domain->name), "%s", spec->name);
+	snprintf(domain->kind, sizeof(domain->kind), "%s", spec->kind);
+
+	r = gm_hash_add(&book->domains, &domain->hash, (struct gm_hash_key){ id.v, tenant->index });
+	if (r)
+		return r;
+	r = take_name(domain);
+	if (r) {
+		gm_hash_remove(&book->domains, &domain->hash);
+		return r;
+	}
+
+	domain->sequence = ++book->next_sequence;
+	book->n_domains++;
+	TAILQ_INSERT_TAIL(&tenant->domains, domain, link);
+	attach(session, domain);
+
+	*ret_domain = gm_take_ptr(&domain);
+	return 0;
+}
+
+static struct gm_domain *lookup_live(const struct gm_book *book, const struct gm_session *session,
+				     struct gm_domain_id id)
+{
+	struct gm_domain *domain;
+
+	domain = domain_of(gm_book_lookup(book, book->domains, session, id.v));
+	return domain && !domain->dying ? domain : NULL;
+}
+
+/* The one answer to every id that leads nowhere: it may not tell why. */
+static int refuse_unknown(struct gm_refusal *refusal)
+{
+	return gm_refuse(refusal, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "domain");
+}
+
+int gm_book_find_domain(struct gm_book *book, const struct gm_session *session,
+			struct gm_domain_id id, struct gm_domain **ret_domain,
+			struct gm_refusal *refusal)
+{
+	struct gm_domain *domain = lookup_live(book, session, id);
+
+	if (!domain)
+		return refuse_unknown(refusal);
+	*ret_domain = domain;
+	return 0;
+}
+
+int gm_book_check_attached(const struct gm_domain *domain, const struct gm_session *session,
+			   struct gm_refusal *refusal)
+{
+	if (domain->session == session)
+		return 0;
+	return gm_refuse(refusal, GM_BUSY, GM_RULE_ATTACHED,
+			 gm_book_object("domain", domain->id.v).text);
+}
+
+int gm_book_find_attached(struct gm_book *book, const struct gm_session *session,
+			  struct gm_domain_id id, struct gm_domain **ret_domain,
+			  struct gm_refusal *refusal)
+{
+	struct gm_domain *domain;
+	int r;
+
+	r = gm_book_find_domain(book, session, id, &domain, refusal);
+	if (r)
+		return r;
+	r = gm_book_check_attached(domain, session, refusal);
+	if (r)
+		return r;
+	*ret_domain = domain;
+	return 0;
+}
+
+int gm_book_find_with_token(struct gm_book *book, const struct gm_session *session,
+			    struct gm_domain_id id, const struct gm_token *token,
+			    struct gm_domain **ret_domain, struct gm_refusal *refusal)
+{
+	static const struct gm_token nobodys;
+	struct gm_domain *domain = lookup_live(book, session, id);
+	bool equal = gm_token_equal(token, domain ? &domain->token : &nobodys);
+
+	/* The comparison comes first: an unknown id must not be answered any sooner. */
+	if (!equal || !domain)
+		return refuse_unknown(refusal);
+	*ret_domain = domain;
+	return 0;
+}
+
+int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool take_over,
+		   struct gm_session **ret_loser, struct gm_refusal *refusal)
+{
+	struct gm_session *loser = domain->session;
+
+	assert(!domain->dying);
+
+	/* Its jobs are charged to a tenant, its memory is a guest's: an operator has neither. */
+	if (!session->tenant)
+		return gm_refuse(refusal, GM_DENIED, GM_RULE_PERMISSION, "admin");
+	assert(session->tenant == domain->tenant);
+
+	if (loser == session) {
+		*ret_loser = NULL;
+		return 0;
+	}
+	if (loser) {
+		struct gm_object_name name = gm_book_object("domain", domain->id.v);
+
+		if (!take_over)
+			return gm_refuse(refusal, GM_BUSY, GM_RULE_ATTACHED, name.text);
+		if (domain->n_jobs > 0)
+			return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY, name.text);
+		TAILQ_REMOVE(&loser->domains, domain, session_link);
+	}
+	attach(session, domain);
+	*ret_loser = loser;
+	return 0;
+}
+
+void gm_book_detach(struct gm_domain *domain, uint64_t now_ms)
+{
+	if (!domain->session)
+		return;
+	TAILQ_REMOVE(&domain->session->domains, domain, session_link);
+	domain->session = NULL;
+	domain->orphaned_ms = now_ms;
+}
+
+uint64_t gm_domain_ttl_left(const struct gm_domain *domain, uint64_t now_ms)
+{
+	uint64_t ttl_ms = domain->tenant->policy.persistent_ttl_ms;
+	uint64_t waited_ms = 0;
+
+	if (domain->session || ttl_ms == GM_UNLIMITED)
+		return GM_UNLIMITED;
+	if (now_ms > domain->orphaned_ms)
+		waited_ms = now_ms - domain->orphaned_ms;
+	return waited_ms < ttl_ms ? ttl_ms - waited_ms : 0;
+}
+
+int gm_book_may_destroy_domain(const struct gm_domain *domain, struct gm_refusal *refusal)
+{
+	if (domain->n_jobs == 0)
+		return 0;
+	return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY,
+			 gm_book_object("domain", domain->id.v).text);
+}
+
+void gm_book_end_domain(struct gm_domain *domain)
+{
+	gm_book_detach(domain, domain->orphaned_ms);
+	release_name(domain);
+	domain->dying = true;
+}
+
+void gm_book_remove_domain(struct gm_book *book, struct gm_domain *domain)
+{
+	assert(domain->n_regions == 0);
+	assert(domain->n_jobs == 0);
+	assert(domain->reserved_bytes == 0);
+	assert(domain->allocated_bytes == 0);
+
+	gm_book_end_domain(domain);
+	TAILQ_REMOVE(&domain->tenant->domains, domain, link);
+	gm_hash_remove(&book->domains, &domain->hash);
+	book->n_domains--;
+	domain_free(domain);
+}
+
+struct gm_domain *gm_book_next_domain(const struct gm_book *book, const struct gm_domain *previous)
+{
+	const struct gm_hash_node *node = previous ? &previous->hash : NULL;
+	struct gm_domain *domain;
+
+	do {
+		struct gm_hash_node *next = gm_hash_next(book->domains, node);
+
+		domain = domain_of(next);
+		node = next;
+	} while (domain && domain->dying);
+	return domain;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "book_private.h"
+
+static int refuse_range(struct gm_refusal *refusal, enum gm_rule rule,
+			const struct gm_region *region, const struct gm_range *range,
+			uint64_t limit, uint64_t asked)
+{
+	int verdict = gm_refuse_numbers(refusal, GM_INVALID, rule,
+					gm_book_object("region", region->id.v).text, limit, 0,
+					asked);
+
+	if (refusal)
+		refusal->offset = range->offset;
+	return verdict;
+}
+
+static int check_range(const struct gm_region *region, const struct gm_range *range,
+		       struct gm_refusal *refusal)
+{
+	uint64_t end;
+
+	if (range->length == 0 || !gm_is_aligned(range->length, region->page_size))
+		return refuse_range(refusal, GM_RULE_SIZE, region, range, region->page_size,
+				    range->length);
+	if (!gm_is_aligned(range->offset, region->page_size))
+		return refuse_range(refusal, GM_RULE_OFFSET, region, range, region->page_size,
+				    range->offset);
+	if (gm_add_overflows(range->offset, range->length, &end))
+		return refuse_range(refusal, GM_RULE_OVERFLOW, region, range, region->size,
+				    range->length);
+	if (end > region->size)
+		return refuse_range(refusal, GM_RULE_RANGE, region, range, region->size, end);
+	return 0;
+}
+
+static void sift_down(struct gm_range *ranges, size_t root, size_t n)
+{
+	for (;;) {
+		size_t child = 2 * root + 1;
+		struct gm_range swap;
+
+		if (child >= n)
+			return;
+		if (child + 1 < n && ranges[child].offset < ranges[child + 1].offset)
+			child++;
+		if (ranges[root].offset >= ranges[child].offset)
+			return;
+		swap = ranges[root];
+		ranges[root] = ranges[child];
+		ranges[child] = swap;
+		root = child;
+	}
+}
+
+/*
+ * Heapsort, in place, n log n for every order a peer may send. Not qsort(): glibc's allocates for
+ * more than 1 KiB, asks the kernel how much memory there is first (a system call that the sandbox
+ * has no other need of), and falls back to a quadratic sort when it gets none.
+ */
+static void sort_ranges(struct gm_range *ranges, size_t n)
+{
+	for (size_t i = n / 2; i-- > 0;)
+		sift_down(ranges, i, n);
+	for (size_t i = n; i-- > 1;) {
+		struct gm_range swap = ranges[0];
+
+		ranges[0] = ranges[i];
+		ranges[i] = swap;
+		sift_down(ranges, 0, i);
+	}
+}
+
+static int check_ranges(const struct gm_region *region, struct gm_range *ranges, size_t n_ranges,
+			struct gm_refusal *refusal)
+{
+	if (n_ranges == 0)
+		return gm_refuse(refusal, GM_INVALID, GM_RULE_RANGES,
+				 gm_book_object("region", region->id.v).text);
+
+	for (size_t i = 0; i < n_ranges; i++) {
+		int r = check_range(region, &ranges[i], refusal);
+
+		if (r)
+			return r;
+	}
+
+	sort_ranges(ranges, n_ranges);
+	for (size_t i = 1; i < n_ranges; i++)
+		if (ranges[i].offset < ranges[i - 1].offset + ranges[i - 1].length)
+			return refuse_range(refusal, GM_RULE_RANGES, region, &ranges[i], 0, 0);
+	return 0;
+}
+
+static void name_region(struct gm_refusal *refusal, const struct gm_region *region)
+{
+	if (refusal)
+		snprintf(refusal->object, sizeof(refusal->object), "%s",
+			 gm_book_object("region", region->id.v).text);
+}
+
+static int check_pages(const struct gm_region *region, enum gm_page_op op,
+		       const struct gm_range *ranges, size_t n_ranges, struct gm_refusal *refusal)
+{
+	for (size_t i = 0; i < n_ranges; i++) {
+		int r = gm_page_map_allows(&region->map, ranges[i].offset, ranges[i].length, op,
+					   refusal);
+
+		if (r) {
+			name_region(refusal, region);
+			return r;
+		}
+	}
+	return 0;
+}
+
+int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct gm_region *region,
+		      enum gm_page_op op, struct gm_range *ranges, size_t n_ranges,
+		      struct gm_job_ticket *ret_ticket, struct gm_refusal *refusal)
+{
+	struct gm_job_ticket ticket = { .region = region, .session = session, .op = op };
+	int r;
+
+	assert(!region->domain->dying);
+	assert(session->tenant == region->domain->tenant);
+
+	r = check_ranges(region, ranges, n_ranges, refusal);
+	if (r)
+		return r;
+	r = check_pages(region, op, ranges, n_ranges, refusal);
+	if (r)
+		return r;
+	r = gm_book_check_draining(book, refusal);
+	if (r)
+		return r;
+	r = gm_charge_take(&ticket.charge, &session->tenant->account, GM_RES_JOBS, 1, refusal);
+	if (r)
+		return r;
+
+	region->n_jobs++;
+	region->domain->n_jobs++;
+	session->n_jobs++;
+	*ret_ticket = ticket;
+	return 0;
+}
+
+/* The sums follow what the map says, however it came to say so. */
+static void book_allocated(struct gm_region *region)
+{
+	uint64_t absent = region->map.pages[GM_PAGE_ABSENT] * GM_PAGE_4K;
+	uint64_t before = region->allocated_bytes;
+	uint64_t after = region->size - absent;
+
+	region->allocated_bytes = after;
+	region->domain->allocated_bytes += after - before;
+	region->domain->tenant->allocated_bytes += after - before;
+}
+
+/* Pages that all end up in one state. */
+struct stretch {
+	uint64_t offset;
+	uint64_t length;
+	enum gm_page_state next;
+};
+
+/*
+ * The longest stretch from @offset on that the job leaves in one state, whatever it found there:
+ * the map is then changed once, however fragmented it was.
+ */
+static int find_stretch(const struct gm_region *region, enum gm_page_op op, uint64_t offset,
+			uint64_t end, struct stretch *ret_stretch, struct gm_refusal *refusal)
+{
+	struct stretch stretch = { .offset = offset };
+
+	while (offset < end) {
+		struct gm_page_run run;
+		enum gm_page_state next;
+		int r;
+
+		gm_page_map_run(&region->map, offset, end, &run);
+		r = gm_page_state_after(run.state, op, &next, refusal);
+		if (r && stretch.length == 0) {
+			if (refusal)
+				refusal->offset = offset;
+			return r;
+		}
+		if (r || (stretch.length > 0 && next != stretch.next))
+			break;
+		stretch.next = next;
+		stretch.length += run.length;
+		offset += run.length;
+	}
+	*ret_stretch = stretch;
+	return 0;
+}
+
+int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *done,
+			 struct gm_refusal *refusal)
+{
+	struct gm_region *region = ticket->region;
+	uint64_t at = done->offset;
+	uint64_t end;
+	int r = 0;
+
+	/* What a worker says about itself: it may have been taken over by what it maps. */
+	if (gm_add_overflows(done->offset, done->length, &end) || end > region->size ||
+	    !gm_is_aligned(done->offset | done->length, GM_PAGE_4K))
+		return -EPROTO;
+
+	while (at < end) {
+		struct stretch stretch;
+
+		r = find_stretch(region, ticket->op, at, end, &stretch, refusal);
+		if (r)
+			break;
+		r = gm_page_map_set(&region->map, stretch.offset, stretch.length, stretch.next,
+				    refusal);
+		if (r)
+			break;
+		at += stretch.length;
+	}
+	if (r > 0)
+		name_region(refusal, region);
+	book_allocated(region);
+	return r;
+}
+
+void gm_book_end_job(struct gm_job_ticket *ticket)
+{
+	if (!ticket->region)
+		return;
+
+	assert(ticket->region->n_jobs > 0);
+	assert(ticket->region->domain->n_jobs > 0);
+	assert(ticket->session->n_jobs > 0);
+
+	ticket->region->n_jobs--;
+	ticket->region->domain->n_jobs--;
+	ticket->session->n_jobs--;
+	gm_charge_done(&ticket->charge);
+	*ticket = (struct gm_job_ticket){ 0 };
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "book_private.h"
+#include "gm_cleanup.h"
+
+static struct gm_region *region_of(struct gm_hash_node *node)
+{
+	return node ? GM_CONTAINER_OF(node, struct gm_region, hash) : NULL;
+}
+
+static void region_free(struct gm_region *region)
+{
+	gm_charge_done(&region->fds);
+	gm_charge_done(&region->count);
+	gm_charge_done(&region->huge);
+	gm_charge_done(&region->memory);
+	gm_page_map_done(&region->map);
+	free(region);
+}
+
+static void region_cleanup(struct gm_region **region)
+{
+	if (*region)
+		region_free(*region);
+}
+
+/* What is wrong with the numbers as such. */
+static int check_geometry(const struct gm_domain *domain, const struct gm_region_spec *spec,
+			  struct gm_refusal *refusal)
+{
+	struct gm_object_name name = gm_book_object("domain", domain->id.v);
+	uint64_t end;
+
+	assert(gm_is_power_of_two(spec->page_size) && spec->page_size >= GM_PAGE_4K);
+
+	if (spec->size == 0 || !gm_is_aligned(spec->size, spec->page_size))
+		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_SIZE, name.text,
+					 spec->page_size, 0, spec->size);
+	if (!gm_is_aligned(spec->gpa, spec->page_size))
+		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_OFFSET, name.text,
+					 spec->page_size, 0, spec->gpa);
+	if (gm_add_overflows(spec->gpa, spec->size, &end) || end > GM_ADDRESS_END)
+		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_OVERFLOW, name.text,
+					 GM_ADDRESS_END, spec->gpa, spec->size);
+	return 0;
+}
+
+static int check_policy(const struct gm_tenant *tenant, const struct gm_region_spec *spec,
+			struct gm_refusal *refusal)
+{
+	const struct gm_policy *policy = &tenant->policy;
+	const char *object = tenant->account.name;
+	uint64_t forbidden = spec->numa_nodes & ~policy->numa_nodes;
+
+	if (spec->size > policy->region_max)
+		return gm_refuse_numbers(refusal, GM_OVER_LIMIT, GM_RULE_REGION_MAX, object,
+					 policy->region_max, 0, spec->size);
+	if ((spec->page_size == GM_PAGE_2M && policy->huge_2m_max == 0) ||
+	    (spec->page_size == GM_PAGE_1G && policy->huge_1g_max == 0))
+		return gm_refuse_numbers(refusal, GM_DENIED, GM_RULE_HUGE_PAGES, object, 0, 0,
+					 spec->size);
+	if (forbidden)
+		return gm_refuse_text(refusal, GM_DENIED, GM_RULE_NUMA_NODES, object,
+				      "NUMA node %d is not among the tenant's NUMANodes=",
+				      __builtin_ctzll(forbidden));
+	return 0;
+}
+
+/* Where @gpa belongs: the index of the first region that ends after it. */
+static uint32_t find_slot(const struct gm_domain *domain, uint64_t gpa)
+{
+	uint32_t low = 0;
+	uint32_t high = domain->n_regions;
+
+	/* Regions are disjoint and sorted, so their ends are sorted too. */
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		const struct gm_region *region = domain->regions[middle];
+
+		if (region->gpa + region->size > gpa)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+static int check_addresses(const struct gm_domain *domain, const struct gm_region_spec *spec,
+			   uint32_t slot, struct gm_refusal *refusal)
+{
+	const struct gm_region *other;
+
+	if (slot == domain->n_regions)
+		return 0;
+	other = domain->regions[slot];
+	if (spec->gpa + spec->size <= other->gpa)
+		return 0;
+	return gm_refuse_text(refusal, GM_EXISTS, GM_RULE_ADDRESS,
+			      gm_book_object("region", other->id.v).text,
+			      "guest-physical addresses %#" PRIx64 " to %#" PRIx64
+			      " are taken: the region has %#" PRIx64 " to %#" PRIx64,
+			      spec->gpa, spec->gpa + spec->size - 1, other->gpa,
+			      other->gpa + other->size - 1);
+}
+
+/* Room for one more region in the domain, so that booking it cannot fail. */
+static int make_room(struct gm_domain *domain, struct gm_refusal *refusal)
+{
+	struct gm_region **regions;
+	uint32_t room;
+
+	if (domain->n_regions == GM_DOMAIN_REGIONS_MAX)
+		return gm_refuse_numbers(refusal, GM_OVER_LIMIT, GM_RULE_REGIONS_MAX,
+					 gm_book_object("domain", domain->id.v).text,
+					 GM_DOMAIN_REGIONS_MAX, domain->n_regions, 1);
+	if (domain->n_regions < domain->max_regions)
+		return 0;
+
+	room = domain->max_regions ? domain->max_regions * 2 : 4;
+	regions = reallocarray(domain->regions, room, sizeof(*regions));
+	if (!regions)
+		return -ENOMEM;
+	domain->regions = regions;
+	domain->max_regions = room;
+	return 0;
+}
+
+static int take_charges(struct gm_region *region, struct gm_account *account,
+			struct gm_refusal *refusal)
+{
+	int r;
+
+	r = gm_charge_take(&region->memory, account, GM_RES_MEMORY, region->size, refusal);
+	if (r)
+		return r;
+	if (region->page_size == GM_PAGE_2M)
+		r = gm_charge_take(&region->huge, account, GM_RES_HUGE_2M, region->size, refusal);
+	else if (region->page_size == GM_PAGE_1G)
+		r = gm_charge_take(&region->huge, account, GM_RES_HUGE_1G, region->size, refusal);
+	if (r)
+		return r;
+	r = gm_charge_take(&region->count, account, GM_RES_REGIONS, 1, refusal);
+	if (r)
+		return r;
+	return gm_charge_take(&region->fds, account, GM_RES_FDS, 1, refusal);
+}
+
+/* All nodes: no binding is needed. Any other set holds for regions that may lie anywhere too. */
+static uint64_t nodes_of(const struct gm_policy *policy, uint64_t asked)
+{
+	if (asked)
+		return asked;
+	return policy->numa_nodes == UINT64_MAX ? 0 : policy->numa_nodes;
+}
+
+static int new_region(struct gm_domain *domain, const struct gm_region_spec *spec,
+		      struct gm_region_id id, struct gm_region **ret_region,
+		      struct gm_refusal *refusal)
+{
+	_gm_cleanup_(region_cleanup) struct gm_region *region = NULL;
+	int r;
+
+	region = calloc(1, sizeof(*region));
+	if (!region)
+		return -ENOMEM;
+
+	region->id = id;
+	region->domain = domain;
+	region->gpa = spec->gpa;
+	region->size = spec->size;
+	region->page_size = spec->page_size;
+	region->numa_nodes = nodes_of(&domain->tenant->policy, spec->numa_nodes);
+	region->fd = -1;
+	snprintf(region->name, sizeof(region->name), "%s", spec->name);
+
+	r = take_charges(region, &domain->tenant->account, refusal);
+	if (r)
+		return r;
+	r = gm_page_map_init(&region->map, region->size, GM_PAGE_ABSENT);
+	if (r)
+		return r;
+
+	*ret_region = gm_take_ptr(&region);
+	return 0;
+}
+
+static void insert_at(struct gm_domain *domain, uint32_t slot, struct gm_region *region)
+{
+	memmove(&domain->regions[slot + 1], &domain->regions[slot],
+		(domain->n_regions - slot) * sizeof(*domain->regions));
+	domain->regions[slot] = region;
+	domain->n_regions++;
+}
+
+static void remove_at(struct gm_domain *domain, uint32_t slot)
+{
+	domain->n_regions--;
+	memmove(&domain->regions[slot], &domain->regions[slot + 1],
+		(domain->n_regions - slot) * sizeof(*domain->regions));
+}
+
+int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
+			  const struct gm_region_spec *spec, struct gm_region_id id,
+			  struct gm_region **ret_region, struct gm_refusal *refusal)
+{
+	_gm_cleanup_(region_cleanup) struct gm_region *region = NULL;
+	uint32_t slot;
+	int r;
+
+	assert(id.v != 0);
+	assert(!domain->dying);
+	assert(strlen(spec->name) < sizeof(region->name));
+
+	r = check_geometry(domain, spec, refusal);
+	if (r)
+		return r;
+	r = check_policy(domain->tenant, spec, refusal);
+	if (r)
+		return r;
+	slot = find_slot(domain, spec->gpa);
+	r = check_addresses(domain, spec, slot, refusal);
+	if (r)
+		return r;
+	r = gm_book_check_draining(book, refusal);
+	if (r)
+		return r;
+	r = make_room(domain, refusal);
+	if (r)
+		return r;
+	r = new_region(domain, spec, id, &region, refusal);
+	if (r)
+		return r;
+	r = gm_hash_add(&book->regions, &region->hash,
+			(struct gm_hash_key){ id.v, domain->tenant->index });
+	if (r)
+		return r;
+
+	region->sequence = ++book->next_sequence;
+	book->n_regions++;
+	domain->reserved_bytes += region->size;
+	insert_at(domain, slot, region);
+
+	*ret_region = gm_take_ptr(&region);
+	return 0;
+}
+
+int gm_book_find_region(struct gm_book *book, const struct gm_session *session,
+			struct gm_region_id id, struct gm_region **ret_region,
+			struct gm_refusal *refusal)
+{
+	struct gm_region *region = region_of(gm_book_lookup(book, book->regions, session, id.v));
+
+	/* One answer to every id that leads nowhere: it may not tell why. */
+	if (!region || region->domain->dying)
+		return gm_refuse(refusal, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "region");
+	*ret_region = region;
+	return 0;
+}
+
+int gm_book_find_attached_region(struct gm_book *book, const struct gm_session *session,
+				 struct gm_region_id id, struct gm_region **ret_region,
+				 struct gm_refusal *refusal)
+{
+	struct gm_region *region;
+	int r;
+
+	r = gm_book_find_region(book, session, id, &region, refusal);
+	if (r)
+		return r;
+	r = gm_book_check_attached(region->domain, session, refusal);
+	if (r)
+		return r;
+	*ret_region = region;
+	return 0;
+}
+
+int gm_book_may_destroy_region(const struct gm_region *region, struct gm_refusal *refusal)
+{
+	if (region->n_jobs == 0)
+		return 0;
+	return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY,
+			 gm_book_object("region", region->id.v).text);
+}
+
+void gm_book_remove_region(struct gm_book *book, struct gm_region *region)
+{
+	struct gm_domain *domain = region->domain;
+	uint32_t slot = find_slot(domain, region->gpa);
+
+	assert(region->n_jobs == 0);
+	assert(slot < domain->n_regions && domain->regions[slot] == region);
+
+	remove_at(domain, slot);
+	domain->reserved_bytes -= region->size;
+	domain->allocated_bytes -= region->allocated_bytes;
+	domain->tenant->allocated_bytes -= region->allocated_bytes;
+	gm_hash_remove(&book->regions, &region->hash);
+	book->n_regions--;
+	region_free(region);
+}
+
+struct gm_region *gm_book_next_region(const struct gm_book *book, const struct gm_region *previous)
+{
+	const struct gm_hash_node *node = previous ? &previous->hash : NULL;
+	struct gm_region *region;
+
+	do {
+		struct gm_hash_node *next = gm_hash_next(book->regions, node);
+
+		region = region_of(next);
+		node = next;
+	} while (region && region->domain->dying);
+	return region;
+}
