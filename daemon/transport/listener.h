@@ -2,6 +2,11 @@
 /*
  * A listening SOCK_SEQPACKET socket and its connections, carried to somebody who understands
  * frames. Knows frames and fds, but no verbs.
+ *
+ * Each turn of the loop takes a bounded number of connections from a listener and of packets from
+ * a connection, so that no peer keeps the others waiting. While a peer does not take what is sent
+ * to it, nothing more is read from it: what waits for one peer is bounded by what one request can
+ * answer, and by the jobs it has under way.
  */
 #ifndef GM_LISTENER_H
 #define GM_LISTENER_H
@@ -19,10 +24,13 @@ struct gm_conn_peer {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
-	bool has_pidfd; /* false: kernel without SO_PEERPIDFD, and the process was gone already */
+	bool has_pidfd; /* false: the kernel cannot tell when the process ends */
 };
 
-/* Implemented by main, which joins this to the service. */
+/*
+ * Implemented by main, which joins this to the service. No callback may free the listener or the
+ * loop.
+ */
 struct gm_listener_ops {
 	/*
 	 * A peer has connected. 0 and *ret_user, or nonzero: what was queued with gm_conn_send is
@@ -30,37 +38,49 @@ struct gm_listener_ops {
 	 */
 	int (*open)(void *arg, struct gm_conn *conn, const struct gm_conn_peer *peer,
 		    void **ret_user);
-	/* One good frame; takes the fds. 0, or -EPROTO to cut the peer off (*ret_fault for the log). */
+	/* One good frame; takes the fds. 0, or -EPROTO to cut the peer off (*ret_fault for the
+	 * log). */
 	int (*packet)(void *user, const struct gm_frame *frame, const void *body,
 		      struct gm_fdset *fds, const char **ret_fault);
-	/* While true, nothing is read from this peer. Asked after each packet and each send. */
+	/*
+	 * While true, nothing is read from this peer. Asked before each packet, and again on a
+	 * later turn when an answer has been sent meanwhile.
+	 */
 	bool (*is_full)(void *user);
-	/* HELLO seen? Asked when the greeting time is over. */
+	/*
+	 * HELLO seen? Until then a packet with fds is a violation, and so is to stay that way for
+	 * GM_HELLO_TIMEOUT_MS.
+	 */
 	bool (*is_open)(void *user);
 	/* End of the connection or of the peer's process. Last call for this user. */
 	void (*closed)(void *user);
-	/* For the log, rate-limited by the implementer. @user is NULL before open succeeded. */
+	/* For the log, rate-limited by the implementer. @user is never NULL. */
 	void (*violation)(void *arg, void *user, const struct gm_conn_peer *peer,
 			  const char *fault);
+	/*
+	 * A connection could not be had or not be kept for want of something on this host: @error
+	 * is an errno. Where accepting itself failed it goes on after a pause.
+	 */
+	void (*shortage)(void *arg, int error);
 };
 
 /*
- * Takes @socket (listening, SEQPACKET) on success. @arg goes to open and violation.
+ * Takes @socket (listening, SEQPACKET) on success. @arg goes to open, violation and shortage.
  * All listeners of a loop share the receive buffer.
  */
 GM_WARN_UNUSED int gm_listener_new(struct gm_event_loop *loop, int socket,
 				   const struct gm_listener_ops *ops, void *arg,
 				   struct gm_listener **ret_listener);
 
-/* Stops accepting; connections stay. */
+/* Stops accepting for good; connections stay. */
 void gm_listener_pause(struct gm_listener *listener);
 
 /* Closes every connection (with the closed callback) and the socket. Accepts NULL. */
 void gm_listener_free(struct gm_listener *listener);
 
 /*
- * Makes a listening socket at @path: mode 0600 owner root before anybody can connect, then
- * @mode. An old socket file that nobody listens on is replaced; any other file is -EADDRINUSE.
+ * Makes a listening socket at @path, which has @mode before anybody can connect. An old socket
+ * file that nobody listens on is replaced; any other file is -EADDRINUSE. The folder must exist.
  */
 GM_WARN_UNUSED int gm_listen_at(const char *path, mode_t mode, int *ret_socket);
 
@@ -68,15 +88,13 @@ GM_WARN_UNUSED int gm_listen_at(const char *path, mode_t mode, int *ret_socket);
 GM_WARN_UNUSED int gm_check_listening(int fd);
 
 /*
- * Queues one packet: sent at once if the peer has room. Takes the fds. An event is dropped when
- * more than GM_CONN_EVENTS_MAX bytes wait; an answer never is (their number is bounded by
- * is_full). Never calls back.
+ * Sends one packet with frame->n_fds borrowed fds: at once if the peer has room, else a copy of it
+ * waits. An event is dropped when more than GM_CONN_EVENTS_MAX bytes wait; an answer never is
+ * (their number is bounded by is_full). Never calls back; where the connection turns out to be
+ * over, that shows on the next turn of the loop.
  */
 #define GM_CONN_EVENTS_MAX (64 * 1024)
 void gm_conn_send(struct gm_conn *conn, const struct gm_frame *frame, const void *body,
-		  struct gm_fdset *fds);
-
-/* The service has room again: read on. */
-void gm_conn_resume(struct gm_conn *conn);
+		  const int *fds);
 
 #endif

@@ -10,11 +10,12 @@
 struct gm_event_loop;
 
 GM_WARN_UNUSED int gm_event_loop_new(struct gm_event_loop **ret_loop);
+/* Every watch, timer and listener of it must be gone. Accepts NULL. */
 void gm_event_loop_free(struct gm_event_loop *loop);
 
 struct gm_loop_ref gm_event_loop_ref(struct gm_event_loop *loop);
 
-/* Runs until gm_event_loop_stop. 0 or -errno. */
+/* Runs until gm_event_loop_stop; may be run again afterwards. 0 or -errno. */
 GM_WARN_UNUSED int gm_event_loop_run(struct gm_event_loop *loop);
 void gm_event_loop_stop(struct gm_event_loop *loop);
 

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "gm_fd.h"
+#include "gm_scm.h"
+#include "peer.h"
+
+/* Packets taken from one peer in one turn of the loop. */
+#define GM_PACKETS_MAX 16
+
+/*
+ * A client that waits for each answer never has a second packet in its socket, and looking for
+ * one costs a system call. After a turn that found only one, only every eighth looks again.
+ */
+#define GM_LONE_TURNS 8
+
+static void conn_end(struct gm_conn *conn, const char *fault)
+{
+	const struct gm_conn_context *context = conn->context;
+
+	if (fault)
+		context->ops->violation(context->arg, conn->user, &conn->peer, fault);
+	if (conn->error)
+		context->ops->shortage(context->arg, conn->error);
+	gm_conn_free(conn);
+}
+
+static bool conn_has_said_hello(struct gm_conn *conn)
+{
+	if (conn->open)
+		return true;
+	conn->open = conn->context->ops->is_open(conn->user);
+	if (conn->open)
+		(void)event_del(conn->greeting_over);
+	return conn->open;
+}
+
+static int packet_fault(const struct gm_conn *conn, size_t length, const struct gm_fdset *fds,
+			struct gm_frame *ret_frame, const char **ret_fault)
+{
+	enum gm_frame_fault fault;
+
+	fault = gm_frame_decode(conn->context->loop->packet, length, ret_frame);
+	if (fault != GM_FRAME_GOOD) {
+		*ret_fault = gm_frame_fault_text(fault);
+		return -EPROTO;
+	}
+	if (ret_frame->n_fds != fds->n_fds) {
+		*ret_fault = "the packet has not as many fds as its header says";
+		return -EPROTO;
+	}
+	return 0;
+}
+
+static int deliver(struct gm_conn *conn, size_t length, struct gm_fdset *fds,
+		   const char **ret_fault)
+{
+	struct gm_frame frame;
+	int error = packet_fault(conn, length, fds, &frame, ret_fault);
+
+	if (error) {
+		gm_fdset_done(fds);
+		return error;
+	}
+	return conn->context->ops->packet(conn->user, &frame,
+					  conn->context->loop->packet + GM_FRAME_HEADER_SIZE, fds,
+					  ret_fault);
+}
+
+/*
+ * One packet. 0; -EAGAIN: there is none; -EPROTO: *ret_fault is the peer's; -EPIPE: the
+ * connection has ended; or what the host is short of.
+ */
+static int conn_receive(struct gm_conn *conn, const char **ret_fault)
+{
+	struct gm_fdset fds = GM_FDSET_NULL;
+	enum gm_scm_fault fault;
+	size_t length;
+	int error;
+
+	error = gm_scm_receive(conn->socket, conn->context->loop->packet, GM_PACKET_MAX,
+			       MSG_DONTWAIT, conn_has_said_hello(conn), &length, &fds, &fault);
+	if (error)
+		return error == -EINTR ? -EAGAIN : error;
+	if (fault == GM_SCM_CLOSED)
+		return -EPIPE;
+	if (fault != GM_SCM_GOOD) {
+		*ret_fault = gm_scm_fault_text(fault);
+		return -EPROTO;
+	}
+	return deliver(conn, length, &fds, ret_fault);
+}
+
+static void conn_settle(struct gm_conn *conn)
+{
+	if (!TAILQ_EMPTY(&conn->waiting))
+		gm_conn_set_mode(conn, GM_CONN_SENDING);
+	else if (conn->context->ops->is_full(conn->user))
+		gm_conn_set_mode(conn, GM_CONN_FULL);
+	else
+		gm_conn_set_mode(conn, GM_CONN_READING);
+}
+
+static bool conn_may_read(const struct gm_conn *conn)
+{
+	return !conn->broken && TAILQ_EMPTY(&conn->waiting) &&
+	       !conn->context->ops->is_full(conn->user);
+}
+
+/* How many packets to ask for in this turn. */
+static unsigned conn_appetite(const struct gm_conn *conn)
+{
+	return conn->lone_turns % GM_LONE_TURNS == 0 ? GM_PACKETS_MAX : 1;
+}
+
+static void conn_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct gm_conn *conn = arg;
+	unsigned appetite = conn_appetite(conn), n_packets = 0;
+	const char *fault = NULL;
+	int error = 0;
+
+	(void)fd;
+	(void)what;
+	while (n_packets < appetite && conn_may_read(conn)) {
+		error = conn_receive(conn, &fault);
+		if (error)
+			break;
+		n_packets++;
+	}
+	if (n_packets > 1)
+		conn->lone_turns = 0;
+	else if (n_packets == 1)
+		conn->lone_turns++;
+
+	if (error && error != -EAGAIN && error != -EPROTO)
+		gm_conn_break(conn, -error);
+	if (error == -EPROTO || conn->broken)
+		conn_end(conn, fault);
+	else
+		conn_settle(conn);
+}
+
+static void conn_on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct gm_conn *conn = arg;
+
+	(void)fd;
+	(void)what;
+	gm_conn_flush(conn);
+	if (conn->broken)
+		conn_end(conn, NULL);
+	else
+		conn_settle(conn);
+}
+
+/*
+ * Edge-triggered, for packets that must not be read yet arrive as well. When the peer leaves
+ * answers unread the socket has an error, and libevent then reports EV_READ without EV_CLOSED.
+ */
+static void conn_on_hangup(evutil_socket_t fd, short what, void *arg)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	if (what & EV_CLOSED || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error)
+		conn_end(arg, NULL);
+}
+
+/* The process may have left its socket to another one: that does not prolong what it held. */
+static void conn_on_exit(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	conn_end(arg, NULL);
+}
+
+static void conn_on_greeting_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct gm_conn *conn = arg;
+
+	(void)fd;
+	(void)what;
+	if (!conn_has_said_hello(conn))
+		conn_end(conn, "no HELLO in time");
+}
+
+static int conn_make_events(struct gm_conn *conn)
+{
+	const struct timeval greeting = { .tv_sec = GM_HELLO_TIMEOUT_MS / 1000 };
+	struct event_base *base = conn->context->loop->base;
+
+	conn->events[GM_CONN_READING] =
+		event_new(base, conn->socket, EV_READ | EV_PERSIST, conn_on_readable, conn);
+	conn->events[GM_CONN_SENDING] =
+		event_new(base, conn->socket, EV_WRITE | EV_PERSIST, conn_on_writable, conn);
+	conn->events[GM_CONN_FULL] = event_new(
+		base, conn->socket, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, conn_on_hangup, conn);
+	conn->greeting_over = event_new(base, -1, 0, conn_on_greeting_over, conn);
+	if (!conn->events[GM_CONN_READING] || !conn->events[GM_CONN_SENDING] ||
+	    !conn->events[GM_CONN_FULL] || !conn->greeting_over ||
+	    event_add(conn->greeting_over, &greeting) < 0)
+		return -ENOMEM;
+	if (conn->pidfd < 0)
+		return 0;
+	conn->exited = event_new(base, conn->pidfd, EV_READ | EV_PERSIST, conn_on_exit, conn);
+	return !conn->exited || event_add(conn->exited, NULL) < 0 ? -ENOMEM : 0;
+}
+
+/*
+ * Reads what a peer that is turned away has sent already. A socket that is closed with packets
+ * unread gives its peer ECONNRESET before the refusal that waits there (unix_release_sock in
+ * net/unix/af_unix.c).
+ */
+static void conn_turn_away(struct gm_conn *conn)
+{
+	char byte;
+
+	for (unsigned i = 0; i < GM_PACKETS_MAX; i++)
+		if (recv(conn->socket, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) <= 0)
+			return;
+}
+
+int gm_conn_start(struct gm_conn_context *context, int socket)
+{
+	struct gm_conn *conn = calloc(1, sizeof(*conn));
+	int error;
+
+	if (!conn) {
+		gm_fd_close(socket);
+		return -ENOMEM;
+	}
+	conn->context = context;
+	conn->socket = socket;
+	conn->pidfd = -1;
+	TAILQ_INIT(&conn->waiting);
+	TAILQ_INSERT_TAIL(&context->conns, conn, link);
+
+	error = gm_peer_identify(socket, &conn->peer, &conn->pidfd);
+	if (!error)
+		error = conn_make_events(conn);
+	if (error) {
+		gm_conn_free(conn);
+		return error == -ESRCH ? 0 : error;
+	}
+	if (context->ops->open(context->arg, conn, &conn->peer, &conn->user) != 0) {
+		conn_turn_away(conn);
+		gm_conn_free(conn);
+		return 0;
+	}
+	conn->accepted = true;
+	conn_settle(conn);
+	return 0;
+}
+
+static void event_free_any(struct event *event)
+{
+	if (event)
+		event_free(event);
+}
+
+void gm_conn_free(struct gm_conn *conn)
+{
+	TAILQ_REMOVE(&conn->context->conns, conn, link);
+	for (unsigned mode = 0; mode < GM_CONN_MODE_N_; mode++)
+		event_free_any(conn->events[mode]);
+	event_free_any(conn->exited);
+	event_free_any(conn->greeting_over);
+	if (conn->accepted)
+		conn->context->ops->closed(conn->user);
+	gm_conn_forget(conn);
+	gm_fd_close(conn->pidfd);
+	gm_fd_close(conn->socket);
+	free(conn);
+}
