@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "gmemctl.h"
+
+#define JSON_STYLE (JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE)
+
+static void print_error_json(const struct gmem_error *error, const char *what)
+{
+	json_object *tree = json_object_new_object();
+	json_object *inner = json_object_new_object();
+
+	json_object_object_add(inner, "what", json_object_new_string(what));
+	json_object_object_add(inner, "status",
+			       json_object_new_string(gmem_status_name(error->status)));
+	json_object_object_add(inner, "rule", json_object_new_string(error->rule));
+	json_object_object_add(inner, "object", json_object_new_string(error->object));
+	json_object_object_add(inner, "offset", json_object_new_uint64(error->offset));
+	json_object_object_add(inner, "limit", ctl_json_limit(error->limit));
+	json_object_object_add(inner, "used", json_object_new_uint64(error->used));
+	json_object_object_add(inner, "asked", json_object_new_uint64(error->asked));
+	json_object_object_add(inner, "errno", json_object_new_int(error->sys_errno));
+	json_object_object_add(inner, "text", json_object_new_string(error->text));
+	json_object_object_add(tree, "error", inner);
+	fprintf(stderr, "%s\n", json_object_to_json_string_ext(tree, JSON_STYLE));
+	json_object_put(tree);
+}
+
+int ctl_fail(const struct ctl *ctl, const char *what)
+{
+	const struct gmem_error *error = gmem_error(ctl->client);
+
+	if (ctl->json)
+		print_error_json(error, what);
+	else
+		fprintf(stderr, "gmemctl: %s: %s\n", what, error->text);
+	return error->status == GMEM_DISCONNECTED ? CTL_NO_DAEMON : CTL_FAILED;
+}
+
+int ctl_complain(const struct ctl *ctl, int status, const char *format, ...)
+{
+	char text[768];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (ctl->json) {
+		struct gmem_error error = { .rule = "",
+					    .object = "",
+					    .text = text,
+					    .status = status == CTL_USAGE	? GMEM_INVALID
+						      : status == CTL_NO_DAEMON ? GMEM_DISCONNECTED
+										: GMEM_FAILED };
+		print_error_json(&error, "gmemctl");
+	} else {
+		fprintf(stderr, "gmemctl: %s\n", text);
+	}
+	return status;
+}
+
+int ctl_print_json(json_object *tree)
+{
+	puts(json_object_to_json_string_ext(tree, JSON_STYLE));
+	return CTL_OK;
+}
+
+json_object *ctl_json_id(uint64_t id)
+{
+	char text[17];
+
+	(void)snprintf(text, sizeof(text), "%016" PRIx64, id);
+	return json_object_new_string(text);
+}
+
+json_object *ctl_json_limit(uint64_t limit)
+{
+	return limit == UINT64_MAX ? NULL : json_object_new_uint64(limit);
+}
+
+json_object *ctl_json_bits(uint64_t bits)
+{
+	json_object *list = json_object_new_array();
+
+	for (int i = 0; i < 64; i++)
+		if (bits >> i & 1)
+			json_object_array_add(list, json_object_new_int(i));
+	return list;
+}
+
+json_object *ctl_json_domain(const struct gmem_domain_info *info)
+{
+	json_object *tree = json_object_new_object();
+
+	json_object_object_add(tree, "domain", ctl_json_id(info->id));
+	json_object_object_add(tree, "name", json_object_new_string(info->name));
+	if (info->tenant[0] != '\0')
+		json_object_object_add(tree, "tenant", json_object_new_string(info->tenant));
+	json_object_object_add(tree, "kind", json_object_new_string(info->kind));
+	json_object_object_add(tree, "persistent", json_object_new_boolean(info->persistent));
+	json_object_object_add(tree, "attached", json_object_new_boolean(info->attached));
+	json_object_object_add(tree, "pid", json_object_new_int64(info->owner_pid));
+	json_object_object_add(tree, "uid", json_object_new_int64(info->owner_uid));
+	json_object_object_add(tree, "regions", json_object_new_int64(info->regions));
+	json_object_object_add(tree, "reserved_bytes",
+			       json_object_new_uint64(info->reserved_bytes));
+	json_object_object_add(tree, "allocated_bytes",
+			       json_object_new_uint64(info->allocated_bytes));
+	json_object_object_add(tree, "orphan_ttl_ms",
+			       info->attached ? NULL : ctl_json_limit(info->orphan_ttl_ms));
+	json_object_object_add(tree, "age_ms", json_object_new_uint64(info->age_ms));
+	return tree;
+}
+
+json_object *ctl_json_region(const struct gmem_region_info *info)
+{
+	json_object *tree = json_object_new_object();
+
+	json_object_object_add(tree, "region", ctl_json_id(info->id));
+	json_object_object_add(tree, "domain", ctl_json_id(info->domain));
+	json_object_object_add(tree, "name", json_object_new_string(info->name));
+	if (info->tenant[0] != '\0')
+		json_object_object_add(tree, "tenant", json_object_new_string(info->tenant));
+	json_object_object_add(tree, "gpa", json_object_new_uint64(info->gpa));
+	json_object_object_add(tree, "size", json_object_new_uint64(info->size));
+	json_object_object_add(tree, "page_size", json_object_new_uint64(info->page_size));
+	json_object_object_add(tree, "allocated_bytes",
+			       json_object_new_uint64(info->allocated_bytes));
+	json_object_object_add(tree, "page_map_bytes",
+			       json_object_new_uint64(info->page_map_bytes));
+	json_object_object_add(tree, "jobs", json_object_new_int64(info->jobs));
+	json_object_object_add(tree, "numa_nodes", ctl_json_bits(info->numa_nodes));
+	return tree;
+}
+
+static json_object *member(json_object *object, const char *key)
+{
+	json_object *value = NULL;
+
+	(void)json_object_object_get_ex(object, key, &value);
+	return value;
+}
+
+const char *ctl_text(json_object *object, const char *key)
+{
+	json_object *value = member(object, key);
+
+	return value ? json_object_get_string(value) : "";
+}
+
+uint64_t ctl_number(json_object *object, const char *key)
+{
+	json_object *value = member(object, key);
+
+	return value ? json_object_get_uint64(value) : UINT64_MAX;
+}
+
+bool ctl_truth(json_object *object, const char *key)
+{
+	return json_object_get_boolean(member(object, key));
+}
+
+const char *ctl_size_text(uint64_t bytes, char *buffer)
+{
+	static const char suffixes[] = "KMGTPE";
+	uint64_t unit = 1;
+	int i = -1;
+
+	if (bytes == UINT64_MAX)
+		return "none";
+	while (i + 1 < (int)sizeof(suffixes) - 1 && bytes / unit >= 1024) {
+		unit *= 1024;
+		i++;
+	}
+	if (i < 0)
+		(void)snprintf(buffer, CTL_SIZE_TEXT, "%" PRIu64, bytes);
+	else if (bytes % unit == 0)
+		(void)snprintf(buffer, CTL_SIZE_TEXT, "%" PRIu64 "%c", bytes / unit, suffixes[i]);
+	else
+		(void)snprintf(buffer, CTL_SIZE_TEXT, "%.1f%c", (double)bytes / (double)unit,
+			       suffixes[i]);
+	return buffer;
+}
+
+const char *ctl_time_text(uint64_t ms, char *buffer)
+{
+	static const struct {
+		uint64_t ms;
+		const char *suffix;
+	} units[] = { { 86400000, "d" }, { 3600000, "h" }, { 60000, "min" }, { 1000, "s" } };
+
+	if (ms == UINT64_MAX)
+		return "forever";
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (ms >= units[i].ms) {
+			(void)snprintf(buffer, CTL_SIZE_TEXT, "%" PRIu64 "%s", ms / units[i].ms,
+				       units[i].suffix);
+			return buffer;
+		}
+	(void)snprintf(buffer, CTL_SIZE_TEXT, "%" PRIu64 "ms", ms);
+	return buffer;
+}
