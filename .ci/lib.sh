@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# What quickstart, check and .ci/run share. Sourced, with the project's folder as $top.
+# What quickstart and check share. Sourced, with the project's folder in $top and one for
+# logs in $logs.
+: "${top:?}" "${logs:?}"
 
 if [ -t 1 ]; then
 	bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
