@@ -10,8 +10,7 @@
 #include <stdint.h>
 
 #define GM_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define GM_CONTAINER_OF(ptr, type, member)                                                         \
-	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define GM_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define GM_WARN_UNUSED __attribute__((warn_unused_result))
 
 #define GM_KIB (UINT64_C(1) << 10)

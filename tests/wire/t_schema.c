@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the decoder relies on and the compiler cannot see: the shape of the schema, its numbers, and
+ * the enums that the layers below the wire repeat.
+ */
+#include "gm_test.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "gm_msg.h"
+#include "gm_verdict.h"
+#include "gmem.pb-c.h"
+#include "page_state.h"
+
+/* protobuf-c unpacks recursively and has no limit of its own. */
+#define DEPTH_MAX 3
+#define N_TYPES 256
+
+#define SAME(ours, theirs) static_assert((int)(ours) == (int)(theirs), #ours " is " #theirs)
+#define SAME_CODE(name) SAME(GM_##name, GMEM__CODE__CODE_##name)
+#define SAME_RULE(name) SAME(GM_RULE_##name, GMEM__RULE__RULE_##name)
+#define SAME_PAGE(name) SAME(GM_PAGE_##name, GMEM__PAGE_STATE__PAGE_##name)
+
+SAME_CODE(OK);
+SAME_CODE(NO_SUCH_OBJECT);
+SAME_CODE(INVALID);
+SAME_CODE(UNSUPPORTED);
+SAME_CODE(DENIED);
+SAME_CODE(OVER_LIMIT);
+SAME_CODE(NO_RESOURCE);
+SAME_CODE(WRONG_STATE);
+SAME_CODE(BUSY);
+SAME_CODE(EXISTS);
+SAME_CODE(CANCELLED);
+SAME_CODE(WORKER_LOST);
+SAME_CODE(SHUTTING_DOWN);
+SAME_CODE(FAILED);
+
+SAME_RULE(NONE);
+SAME_RULE(SIZE);
+SAME_RULE(OFFSET);
+SAME_RULE(OVERFLOW);
+SAME_RULE(RANGE);
+SAME_RULE(RANGES);
+SAME_RULE(ADDRESS);
+SAME_RULE(NAME);
+SAME_RULE(NAME_TAKEN);
+SAME_RULE(KIND);
+SAME_RULE(KINDS);
+SAME_RULE(PROBE);
+SAME_RULE(PAGE_SIZE);
+SAME_RULE(HUGE_PAGES);
+SAME_RULE(HUGE_PAGES_FREE);
+SAME_RULE(NUMA_NODES);
+SAME_RULE(MEMORY_MAX);
+SAME_RULE(REGION_MAX);
+SAME_RULE(REGIONS_MAX);
+SAME_RULE(DOMAINS_MAX);
+SAME_RULE(SESSIONS_MAX);
+SAME_RULE(FDS_MAX);
+SAME_RULE(JOBS_MAX);
+SAME_RULE(REQUESTS);
+SAME_RULE(PAGE_MAP);
+SAME_RULE(PERSISTENT);
+SAME_RULE(TOKEN);
+SAME_RULE(ATTACHED);
+SAME_RULE(PERMISSION);
+SAME_RULE(JOBS_UNDER_WAY);
+SAME_RULE(PAGE_STATE);
+SAME_RULE(DEVICE);
+SAME_RULE(DRAINING);
+SAME_RULE(FLAGS);
+SAME_RULE(MEMORY_CGROUP);
+SAME_RULE(WORKER);
+SAME_RULE(CURSOR);
+
+SAME_PAGE(ABSENT);
+SAME_PAGE(SHARED);
+SAME_PAGE(PRIVATE);
+SAME_PAGE(MEASURED);
+SAME_PAGE(UNMEASURED);
+SAME_PAGE(LOST);
+
+static void neither_side_has_a_number_that_the_other_lacks(void **state)
+{
+	(void)state;
+	assert_int_equal(gmem__code__descriptor.n_values, GM_VERDICT_N_);
+	assert_int_equal(gmem__rule__descriptor.n_values, GM_RULE_N_);
+	assert_int_equal(gmem__page_state__descriptor.n_values, GM_PAGE_STATE_N_);
+}
+
+static void for_each_message(void (*fn)(const ProtobufCMessageDescriptor *message))
+{
+	for (unsigned type = 0; type < N_TYPES; type++) {
+		const struct gm_msg_format *format = gm_msg_format(type);
+
+		if (!format)
+			continue;
+		if (format->request)
+			fn(format->request);
+		fn(format->answer);
+	}
+	fn(&gmem__status__descriptor);
+}
+
+/* A cycle would be infinitely deep. */
+static void check_depth(const ProtobufCMessageDescriptor *message, unsigned depth)
+{
+	if (depth > DEPTH_MAX)
+		fail_msg("%s is more than %d deep", message->name, DEPTH_MAX);
+	for (unsigned i = 0; i < message->n_fields; i++) {
+		if (message->fields[i].type == PROTOBUF_C_TYPE_MESSAGE)
+			check_depth(message->fields[i].descriptor, depth + 1);
+	}
+}
+
+static void check_depth_from_top(const ProtobufCMessageDescriptor *message)
+{
+	check_depth(message, 1);
+}
+
+static void no_message_contains_itself_or_nests_deeply(void **state)
+{
+	(void)state;
+	for_each_message(check_depth_from_top);
+}
+
+/* Those that the schema may use: no floats, nothing signed, and no strings. */
+static const char *type_name(ProtobufCType type)
+{
+	switch ((int)type) {
+	case PROTOBUF_C_TYPE_UINT32:
+		return "uint32";
+	case PROTOBUF_C_TYPE_UINT64:
+		return "uint64";
+	case PROTOBUF_C_TYPE_FIXED64:
+		return "fixed64";
+	case PROTOBUF_C_TYPE_BOOL:
+		return "bool";
+	case PROTOBUF_C_TYPE_ENUM:
+		return "enum";
+	case PROTOBUF_C_TYPE_BYTES:
+		return "bytes";
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return "message";
+	default:
+		return NULL;
+	}
+}
+
+static void check_fields(const ProtobufCMessageDescriptor *message)
+{
+	for (unsigned i = 0; i < message->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &message->fields[i];
+
+		if (field->label == PROTOBUF_C_LABEL_REQUIRED)
+			fail_msg("%s.%s is required", message->name, field->name);
+		if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+			fail_msg("%s.%s is in a oneof", message->name, field->name);
+		/* A string with a NUL in it is shorter in C than on the wire. */
+		if (!type_name(field->type))
+			fail_msg("%s.%s has type %d", message->name, field->name, field->type);
+		if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+			check_fields(field->descriptor);
+	}
+}
+
+static void no_field_is_required_or_a_string(void **state)
+{
+	(void)state;
+	for_each_message(check_fields);
+}
+
+static FILE *numbers;
+
+static void expect_line(const char *line)
+{
+	char golden[256];
+
+	if (!fgets(golden, sizeof(golden), numbers))
+		fail_msg("%s is not in " NUMBERS_FILE, line);
+	golden[strcspn(golden, "\n")] = '\0';
+	assert_string_equal(line, golden);
+}
+
+static void expect_message(const ProtobufCMessageDescriptor *message)
+{
+	char line[256];
+
+	for (unsigned i = 0; i < message->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &message->fields[i];
+
+		snprintf(line, sizeof(line), "%s %u %s %s%s", message->short_name, field->id,
+			 field->name, field->label == PROTOBUF_C_LABEL_REPEATED ? "repeated " : "",
+			 type_name(field->type));
+		expect_line(line);
+		if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+			expect_message(field->descriptor);
+	}
+}
+
+static void expect_enum(const ProtobufCEnumDescriptor *descriptor)
+{
+	char line[256];
+
+	for (unsigned i = 0; i < descriptor->n_values; i++) {
+		snprintf(line, sizeof(line), "%s %d %s", descriptor->short_name,
+			 descriptor->values[i].value, descriptor->values[i].name);
+		expect_line(line);
+	}
+}
+
+static void field_and_enum_numbers_are_those_on_file(void **state)
+{
+	char line[256];
+
+	(void)state;
+	numbers = fopen(NUMBERS_FILE, "re");
+	assert_non_null(numbers);
+	for_each_message(expect_message);
+	expect_enum(&gmem__code__descriptor);
+	expect_enum(&gmem__rule__descriptor);
+	expect_enum(&gmem__device__descriptor);
+	expect_enum(&gmem__lifetime__descriptor);
+	expect_enum(&gmem__page_state__descriptor);
+	expect_enum(&gmem__list_what__descriptor);
+	expect_enum(&gmem__farewell__descriptor);
+	assert_null(fgets(line, sizeof(line), numbers));
+	fclose(numbers);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		gm_test(neither_side_has_a_number_that_the_other_lacks),
+		gm_test(no_message_contains_itself_or_nests_deeply),
+		gm_test(no_field_is_required_or_a_string),
+		gm_test(field_and_enum_numbers_are_those_on_file),
+	};
+
+	return gm_test_run("schema", tests, GM_ARRAY_SIZE(tests));
+}
