@@ -11,7 +11,10 @@
  *   - allocate and discard may be called from any process that holds the fd, from many threads at
  *     once on disjoint ranges; both are idempotent; allocate keeps contents; after discard the
  *     range reads as zero. An interrupted call is repeated inside.
- *   - absent never lies about present pages; it costs no allocation.
+ *   - present never counts a page that is not there and misses none that is; it costs no
+ *     allocation.
+ *   - where hugepages are promised they are reserved: a later touch of any page of the region,
+ *     also of a discarded one, cannot fail for want of a hugepage.
  */
 #ifndef GM_BACKEND_H
 #define GM_BACKEND_H
@@ -23,7 +26,7 @@ enum gm_backend_cap {
 	GM_CAP_DAEMON_CREATES = 1 << 0,		/* the daemon makes the fd itself */
 	GM_CAP_MAPPABLE = 1 << 1,		/* a holder may map and touch it */
 	GM_CAP_SEALED = 1 << 2,			/* size fixed by seals */
-	GM_CAP_NUMA = 1 << 3,			/* placement can be bound to nodes */
+	GM_CAP_NUMA = 1 << 3,			/* placement of 4K pages can be bound to nodes */
 	GM_CAP_PRIVATE = 1 << 4,		/* pages can be private to the guest */
 	GM_CAP_PROTECTED_STATE = 1 << 5,	/* so are the registers */
 	GM_CAP_MIRRORED_PAGE_TABLE = 1 << 6,	/* zapping destroys contents */
@@ -46,8 +49,13 @@ struct gm_probe {
 struct gm_backing {
 	uint64_t size;	     /* multiple of page_size, below 2^52 */
 	uint64_t page_size;  /* one of probe.page_sizes */
-	uint64_t numa_nodes; /* bits; 0: anywhere */
-	const char *name;    /* shown in /proc; any bytes of the name character set */
+	/*
+	 * Bits; 0: anywhere. With GM_CAP_NUMA and 4K pages the file itself is bound. In all other
+	 * cases the kernel keeps no policy with the file: only what allocate does in a thread
+	 * bound by set_mempolicy(2) is placed.
+	 */
+	uint64_t numa_nodes;
+	const char *name; /* shown in /proc; names of the name character set, at most 249 bytes */
 };
 
 struct gm_backend_state;
@@ -58,14 +66,16 @@ struct gm_backend {
 	/*
 	 * Opens what the backend needs (devices, a carrier VM) and finds out what works, by doing
 	 * it. Returns 0 also when it is not usable (then *ret_state is NULL); negative only when
-	 * the daemon itself is short of something.
+	 * the daemon itself is short of something. The state serves the process that opened it,
+	 * not its children.
 	 */
 	int (*open)(struct gm_backend_state **ret_state, struct gm_probe *ret_probe);
 	void (*close)(struct gm_backend_state *state); /* accepts NULL */
 
 	/*
 	 * Makes the memory. 0 and an fd the caller owns; GM_NO_RESOURCE with numbers where the
-	 * host has not got it (hugepages), with nothing left behind; or -errno.
+	 * host has not got it (hugepages), GM_INVALID where it has not got the nodes, with nothing
+	 * left behind; or -errno (-EINVAL: @want breaks the rules of struct gm_backing).
 	 */
 	int (*create)(struct gm_backend_state *state, const struct gm_backing *want, int *ret_fd,
 		      struct gm_refusal *refusal);
@@ -73,13 +83,20 @@ struct gm_backend {
 	/* 0 when @fd is memory of this kind, size and page size; -EBADF when not. */
 	int (*verify)(int fd, uint64_t size, uint64_t page_size);
 
-	/* In a worker. 0 or -errno; the range is page aligned and inside. */
+	/*
+	 * In a worker. 0 or -errno; the range is page aligned and inside. Not in one piece for a
+	 * caller that wants to be stopped or to report: nothing returns before the range is done.
+	 * discard of hugepages gives them back to the host's pool and reserves them anew: -ENOMEM
+	 * when another took them in between. Then the range is gone and not reserved: a touch of
+	 * it can be a SIGBUS until a discard or allocate of it succeeds.
+	 */
 	int (*allocate)(int fd, uint64_t offset, uint64_t length);
 	int (*discard)(int fd, uint64_t offset, uint64_t length, uint64_t page_size);
 
 	/*
 	 * Bytes present in the range now, without changing that: for booking what a worker that
-	 * died had done. -EOPNOTSUPP where the kernel does not tell.
+	 * died had done. -EOPNOTSUPP where the kernel does not tell (4K pages before Linux 6.5,
+	 * and parts of a region of hugepages unless all or none of it is there).
 	 */
 	int (*present)(int fd, uint64_t offset, uint64_t length, uint64_t page_size,
 		       uint64_t *ret_bytes);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kinds, for the table that lists them. Everybody else finds a kind by its name.
+ */
+#ifndef GM_KINDS_H
+#define GM_KINDS_H
+
+#include "backend.h"
+
+extern const struct gm_backend gm_memfd_backend;
+extern const struct gm_backend gm_guest_memfd_backend;
+
+#endif

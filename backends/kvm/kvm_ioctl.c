@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kvm_ioctl.h"
+
+#include <errno.h>
+#include <sys/ioctl.h>
+
+#include "own_fd.h"
+
+int gm_kvm_api_version(int kvm_fd)
+{
+	int version = ioctl(kvm_fd, KVM_GET_API_VERSION, 0);
+
+	return version < 0 ? -errno : version;
+}
+
+int gm_kvm_check_extension(int fd, unsigned capability)
+{
+	int value = ioctl(fd, KVM_CHECK_EXTENSION, (unsigned long)capability);
+
+	return value < 0 ? -errno : value;
+}
+
+int gm_kvm_create_vm(int kvm_fd, unsigned long type)
+{
+	int fd;
+
+	/* kvm_create_vm starts a kernel thread and gives up with EINTR when a signal comes. */
+	do {
+		fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
+	} while (fd < 0 && errno == EINTR);
+	return fd < 0 ? -errno : gm_own_fd(fd);
+}
+
+int gm_kvm_create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags)
+{
+	struct gm_kvm_create_guest_memfd args = { .size = size, .flags = flags };
+	int fd = ioctl(vm_fd, GM_KVM_CREATE_GUEST_MEMFD, &args);
+
+	/* __kvm_gmem_create asks for no O_CLOEXEC: gm_own_fd sets it before anybody sees the fd. */
+	return fd < 0 ? -errno : gm_own_fd(fd);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's only ioctl calls: KVM requests with -errno for an answer.
+ *
+ * A VM fd takes requests only from the address space that created it (kvm_vm_ioctl compares
+ * kvm->mm with current->mm and answers EIO): never across a fork.
+ */
+#ifndef GM_KVM_IOCTL_H
+#define GM_KVM_IOCTL_H
+
+#include "gm_kvm_uapi.h"
+#include "gm_num.h"
+
+GM_WARN_UNUSED int gm_kvm_api_version(int kvm_fd);
+
+/* The value of the capability, 0 when the kernel does not know it; @fd: /dev/kvm or a VM. */
+GM_WARN_UNUSED int gm_kvm_check_extension(int fd, unsigned capability);
+
+/* A fd that the caller owns, close-on-exec and at least 3; or -errno. */
+GM_WARN_UNUSED int gm_kvm_create_vm(int kvm_fd, unsigned long type);
+GM_WARN_UNUSED int gm_kvm_create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags);
+
+#endif
