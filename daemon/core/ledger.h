@@ -12,13 +12,13 @@
 #include "gm_verdict.h"
 
 enum gm_resource {
-	GM_RES_MEMORY,	 /* bytes of region sizes, whatever the page size */
-	GM_RES_HUGE_2M,	 /* bytes of regions with 2 MiB pages */
+	GM_RES_MEMORY,	/* bytes of region sizes, whatever the page size */
+	GM_RES_HUGE_2M, /* bytes of regions with 2 MiB pages */
 	GM_RES_HUGE_1G,
 	GM_RES_REGIONS,
 	GM_RES_DOMAINS,
 	GM_RES_SESSIONS,
-	GM_RES_FDS,	 /* fds that the daemon holds for somebody */
+	GM_RES_FDS, /* fds that the daemon holds for somebody */
 	GM_RES_JOBS,
 	GM_RESOURCE_N_
 };
@@ -30,9 +30,9 @@ const char *gm_resource_name(enum gm_resource resource);
 enum gm_rule gm_resource_rule(enum gm_resource resource);
 
 struct gm_account {
-	char name[GM_OBJECT_MAX];	    /* "host", "tenant acme" */
-	struct gm_account *parent;	    /* borrowed, outlives this account; NULL at the top */
-	uint64_t limits[GM_RESOURCE_N_];    /* GM_UNLIMITED: none */
+	char name[GM_OBJECT_MAX];	 /* "host", "tenant acme" */
+	struct gm_account *parent;	 /* borrowed, outlives this account; NULL at the top */
+	uint64_t limits[GM_RESOURCE_N_]; /* GM_UNLIMITED: none */
 	uint64_t used[GM_RESOURCE_N_];
 };
 

@@ -4,15 +4,16 @@
  * differ, not the size of the region.
  *
  * Three levels, as the hardware has them. A GiB in one state costs one word. A GiB that is mixed
- * has a node; in it a 2 MiB chunk in one state costs one 16-bit word, and a mixed chunk has a
- * cell that holds its 512 states as digits. All cells of a node are equally wide, by the number
- * of different states that the node has seen since it was last uniform:
+ * has a node (page_node.h); in it a 2 MiB chunk in one state costs one 16-bit word, and a mixed
+ * chunk has a cell (page_cell.h) that holds its 512 states as digits. All cells of a node are
+ * equally wide, by the number of different states that they have held since the node last had
+ * none:
  *
  *   states  digits per byte  cell    whole TiB of mixed chunks
- *   2       8 (base 2)        64 B    34 MiB
- *   3       5 (base 3)       103 B    54 MiB
+ *   2       8 (base 2)        64 B    33 MiB
+ *   3       5 (base 3)       103 B    58 MiB
  *   4       4 (base 4)       128 B    66 MiB
- *   5, 6    3 (base 6)       171 B    88 MiB
+ *   5, 6    3 (base 6)       171 B    90 MiB
  *
  * The budget is 64 KiB for each GiB of the region (rounded up), and at least 1 MiB: absent,
  * shared and private pages may be mixed in any pattern. Only a pattern of four or more states
@@ -28,14 +29,12 @@
 #include "gm_verdict.h"
 #include "page_state.h"
 
-struct gm_page_map_node;
-
 struct gm_page_map {
-	uint64_t size;		       /* bytes */
-	uint64_t n_gib;		       /* entries of @gib */
-	uintptr_t *gib;		       /* tagged: a uniform state, or a node */
-	uintptr_t inline_gib[1];       /* @gib points here for regions of at most 1 GiB */
-	uint64_t heap_bytes;	       /* all that is allocated for the map */
+	uint64_t size;		 /* bytes */
+	uint64_t n_gib;		 /* entries of @gib */
+	uintptr_t *gib;		 /* tagged: a uniform state, or a node */
+	uintptr_t inline_gib[1]; /* @gib points here for regions of at most 1 GiB */
+	uint64_t heap_bytes;	 /* all that is allocated, with what malloc adds */
 	uint64_t budget_bytes;
 	uint64_t pages[GM_PAGE_STATE_N_]; /* how many pages are in each state */
 };
@@ -55,8 +54,8 @@ GM_WARN_UNUSED int gm_page_map_init(struct gm_page_map *map, uint64_t size,
 void gm_page_map_done(struct gm_page_map *map);
 
 /*
- * Sets a range. 0; GM_OVER_LIMIT (rule GM_RULE_PAGE_MAP, offset, limit/used/asked in bytes of map
- * memory) or -ENOMEM with the map exactly as it was.
+ * Sets a range; an empty one is no change. 0; GM_OVER_LIMIT (rule GM_RULE_PAGE_MAP, offset,
+ * limit/used/asked in bytes of map memory) or -ENOMEM with the map exactly as it was.
  */
 GM_WARN_UNUSED int gm_page_map_set(struct gm_page_map *map, uint64_t offset, uint64_t length,
 				   enum gm_page_state state, struct gm_refusal *refusal);
@@ -76,13 +75,14 @@ void gm_page_map_run(const struct gm_page_map *map, uint64_t offset, uint64_t en
 
 /*
  * Whether @op may be done to every page of the range. 0, or the verdict of the first page that
- * forbids it, with its offset. Time follows the number of runs.
+ * forbids it, with its offset. However the pages are mixed, time follows the number of GiBs: the
+ * pages of at most three of them are looked at.
  */
 GM_WARN_UNUSED int gm_page_map_allows(const struct gm_page_map *map, uint64_t offset,
 				      uint64_t length, enum gm_page_op op,
 				      struct gm_refusal *refusal);
 
-/* Bytes of the range that are in @state. */
+/* Bytes of the range that are in @state. At most the first and the last GiB are looked into. */
 uint64_t gm_page_map_count(const struct gm_page_map *map, uint64_t offset, uint64_t length,
 			   enum gm_page_state state);
 

@@ -2,13 +2,18 @@
 /*
  * The states of a 4 KiB page of guest memory, and which operation each allows.
  *
- *   state       operations                                  caveats
- *   ABSENT      allocate, populate, convert                 the shared half of it may be touched by the host
- *   SHARED      allocate (no effect), discard, convert      populate only in place, with no source
- *   PRIVATE     discard, convert                            populate would be EEXIST: contents are the guest's
- *   MEASURED    discard after finish with the policy's leave  in the launch digest: exactly once
- *   UNMEASURED  discard                                     placed by the launch, not in the digest
- *   LOST        none but the domain's end                   the VMM died inside a step: outcome unknown
+ *   state       operations                    caveats
+ *   ABSENT      allocate, populate, convert   the host may touch the shared half of it
+ *   SHARED      allocate (no effect),         populate only in place, with no source
+ *               discard, convert
+ *   PRIVATE     discard, convert              populate would be EEXIST: it is the guest's
+ *   MEASURED    discard, after finish and     in the launch digest: exactly once
+ *               with the policy's leave
+ *   UNMEASURED  discard                       placed by the launch, not in the digest
+ *   LOST        none but the domain's end     the VMM died inside a step: outcome unknown
+ *
+ * Only allocate and discard are operations so far, and discard only of shared pages: what else
+ * the table promises is refused like what it forbids.
  *
  * Numbers are those of PageState in gmem.proto.
  */

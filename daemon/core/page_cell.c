@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "page_cell.h"
+
+#include <string.h>
+
+const struct gm_cell_class gm_cell_classes[GM_CELL_CLASS_N_] = {
+	{ 2, 8, 64, 8, 255, { 1, 2, 4, 8, 16, 32, 64, 128 } },
+	{ 3, 5, 103, 5, 121, { 1, 3, 9, 27, 81 } },
+	{ 4, 4, 128, 4, 85, { 1, 4, 16, 64 } },
+	{ 6, 3, 171, 3, 43, { 1, 6, 36 } },
+};
+
+unsigned gm_cell_class_for(unsigned n_ranks)
+{
+	unsigned class = 0;
+
+	while (gm_cell_classes[class].base < n_ranks)
+		class ++;
+	return class;
+}
+
+void gm_cell_fill(unsigned class, unsigned char *cell, unsigned rank)
+{
+	const struct gm_cell_class *c = &gm_cell_classes[class];
+
+	memset(cell, (int)(rank * c->ones), c->bytes);
+}
+
+static unsigned digit_of(const struct gm_cell_class *c, unsigned byte, unsigned position)
+{
+	return byte / c->power[position] % c->base;
+}
+
+unsigned gm_cell_get(unsigned class, const unsigned char *cell, unsigned page)
+{
+	const struct gm_cell_class *c = &gm_cell_classes[class];
+
+	return digit_of(c, cell[page / c->digits], page % c->digits);
+}
+
+static unsigned swap_digit(const struct gm_cell_class *c, unsigned char *cell, unsigned digit,
+			   unsigned rank)
+{
+	unsigned char *byte = &cell[digit / c->digits];
+	unsigned position = digit % c->digits;
+	unsigned old = digit_of(c, *byte, position);
+
+	*byte = (unsigned char)(*byte + rank * c->power[position] - old * c->power[position]);
+	return old;
+}
+
+unsigned gm_cell_swap(unsigned class, unsigned char *cell, unsigned page, unsigned rank)
+{
+	const struct gm_cell_class *c = &gm_cell_classes[class];
+	unsigned n_digits = c->bytes * c->digits;
+	unsigned old = swap_digit(c, cell, page, rank);
+
+	if (page == GM_CELL_PAGES - 1)
+		for (unsigned digit = GM_CELL_PAGES; digit < n_digits; digit++)
+			(void)swap_digit(c, cell, digit, rank);
+	return old;
+}
+
+void gm_cell_set(unsigned class, unsigned char *cell, unsigned first, unsigned end, unsigned rank)
+{
+	const struct gm_cell_class *c = &gm_cell_classes[class];
+	unsigned whole;
+
+	if (end == GM_CELL_PAGES)
+		end = c->bytes * c->digits;
+	while (first < end && first % c->digits != 0)
+		(void)swap_digit(c, cell, first++, rank);
+	whole = (end - first) / c->digits;
+	memset(cell + first / c->digits, (int)(rank * c->ones), whole);
+	first += whole * c->digits;
+	while (first < end)
+		(void)swap_digit(c, cell, first++, rank);
+}
+
+bool gm_cell_is_uniform(unsigned class, const unsigned char *cell, unsigned page, unsigned rank)
+{
+	const struct gm_cell_class *c = &gm_cell_classes[class];
+	unsigned char byte = (unsigned char)(rank * c->ones);
+
+	return cell[page / c->digits] == byte && cell[0] == byte &&
+	       memcmp(cell, cell + 1, c->bytes - 1u) == 0;
+}
+
+static uint64_t lane_of(unsigned rank)
+{
+	return UINT64_C(1) << (10 * rank);
+}
+
+/* Inlined for each class: the divisions are by constants then, and the loops unroll. */
+static inline __attribute__((always_inline)) uint64_t count_bytes(const unsigned char *bytes,
+								  unsigned n, unsigned base,
+								  unsigned digits)
+{
+	uint64_t lanes = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned rest = bytes[i];
+
+		for (unsigned position = 0; position < digits; position++) {
+			lanes += lane_of(rest % base);
+			rest /= base;
+		}
+	}
+	return lanes;
+}
+
+static uint64_t count_whole_bytes(unsigned class, const unsigned char *bytes, unsigned n)
+{
+	switch (class) {
+	case 0:
+		return count_bytes(bytes, n, 2, 8);
+	case 1:
+		return count_bytes(bytes, n, 3, 5);
+	case 2:
+		return count_bytes(bytes, n, 4, 4);
+	default:
+		return count_bytes(bytes, n, 6, 3);
+	}
+}
+
+struct gm_cell_tally gm_cell_count(unsigned class, const unsigned char *cell, unsigned first,
+				   unsigned end)
+{
+	const struct gm_cell_class *c = &gm_cell_classes[class];
+	struct gm_cell_tally tally = { 0 };
+	unsigned whole;
+
+	while (first < end && first % c->digits != 0)
+		tally.lanes += lane_of(gm_cell_get(class, cell, first++));
+	whole = (end - first) / c->digits;
+	tally.lanes += count_whole_bytes(class, cell + first / c->digits, whole);
+	first += whole * c->digits;
+	while (first < end)
+		tally.lanes += lane_of(gm_cell_get(class, cell, first++));
+	return tally;
+}
+
+unsigned gm_cell_find(unsigned class, const unsigned char *cell, unsigned first, unsigned end,
+		      unsigned ranks)
+{
+	const struct gm_cell_class *c = &gm_cell_classes[class];
+	unsigned barren = 256; /* the last byte that was read in full and had no such rank */
+
+	while (first < end) {
+		unsigned position = first % c->digits;
+		unsigned byte = cell[first / c->digits];
+		bool in_full = position == 0;
+
+		if (byte == barren) {
+			first += c->digits - position;
+			continue;
+		}
+		for (; position < c->digits && first < end; position++, first++)
+			if (ranks >> digit_of(c, byte, position) & 1)
+				return first;
+		if (in_full)
+			barren = byte;
+	}
+	return end;
+}
+
+void gm_cell_recode(unsigned class, const unsigned char *cell, unsigned to_class,
+		    unsigned char *to_cell)
+{
+	const struct gm_cell_class *to = &gm_cell_classes[to_class];
+	unsigned page = 0;
+
+	for (unsigned i = 0; i < to->bytes; i++) {
+		unsigned byte = 0;
+
+		for (unsigned position = 0; position < to->digits; position++) {
+			byte += gm_cell_get(class, cell, page) * to->power[position];
+			if (page < GM_CELL_PAGES - 1)
+				page++;
+		}
+		to_cell[i] = (unsigned char)byte;
+	}
+}
