@@ -25,10 +25,10 @@ struct gm_exec {
 	struct gm_crew_hub *hub; /* borrowed; NULL: no workers, jobs are refused (GM_RULE_WORKER) */
 	uint32_t n_backends;
 	struct gm_exec_backend backends[GM_EXEC_BACKENDS_MAX];
-	int kvm_fd;		 /* -1: none, with kvm_reason */
+	int kvm_fd; /* -1: none, with kvm_reason */
 	char kvm_reason[GM_TEXT_MAX];
-	uint32_t job_threads;	 /* of one worker */
-	uint64_t numa_nodes;	 /* bits: nodes that memory may come from */
+	uint32_t job_threads; /* of one worker */
+	uint64_t numa_nodes;  /* bits: nodes that memory may come from */
 	/* Of the host, total and available now, bytes; set by main, NULL: not told. 0 or -errno. */
 	int (*host_memory)(uint64_t *ret_total, uint64_t *ret_available);
 	TAILQ_HEAD(, gm_exec_job) jobs; /* under way; private */

@@ -24,8 +24,7 @@ struct gm_channel_ops {
 	 * channel that cannot queue more drops events (answers never are: their number is bounded
 	 * by the requests it lets through), or is already closed: both silently.
 	 */
-	void (*send)(void *channel, const struct gm_frame *frame, const void *body,
-		     const int *fds);
+	void (*send)(void *channel, const struct gm_frame *frame, const void *body, const int *fds);
 };
 
 /* What the service asks of the world, so that it has no clock and draws no random numbers. */

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exec_job.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* Below this a second thread costs more than it brings. */
+#define BYTES_PER_THREAD (UINT64_C(8) * GM_MIB)
+
+static const enum gm_job_verb verbs[] = {
+	[GM_PAGE_OP_ALLOCATE] = GM_JOB_ALLOCATE,
+	[GM_PAGE_OP_DISCARD] = GM_JOB_DISCARD,
+};
+_Static_assert(GM_ARRAY_SIZE(verbs) == GM_PAGE_OP_N_, "every operation is a verb of the workers");
+_Static_assert(sizeof(struct gm_job_range) == sizeof(struct gm_range), "ranges are copied as such");
+
+static bool is_asked_for(const struct gm_exec_job *job, const struct gm_job_range *part)
+{
+	for (size_t i = 0; i < job->n_ranges; i++) {
+		const struct gm_range *range = &job->ranges[i];
+
+		if (part->offset >= range->offset && part->length <= range->length &&
+		    part->offset - range->offset <= range->length - part->length)
+			return gm_is_aligned(part->offset | part->length, GM_PAGE_4K);
+	}
+	return false;
+}
+
+void gm_exec_book_part(struct gm_exec_job *job, uint64_t offset, uint64_t length)
+{
+	struct gm_refusal refusal = { 0 };
+	int r;
+
+	r = gm_book_job_progress(
+		&job->ticket, &(struct gm_range){ .offset = offset, .length = length }, &refusal);
+	if (r != 0) {
+		if (job->result == 0) {
+			job->result = r;
+			job->refusal = refusal;
+		}
+		return;
+	}
+	job->done += length;
+}
+
+static void on_progress(void *arg, const struct gm_job_range *part)
+{
+	struct gm_exec_job *job = arg;
+
+	/* A worker has no way into the books beyond its own job. */
+	if (part->length == 0 || !is_asked_for(job, part))
+		return;
+	gm_exec_book_part(job, part->offset, part->length);
+	if (job->ops->progress != NULL)
+		job->ops->progress(job->arg, job->done, job->total);
+}
+
+static int refuse_worker_lost(const struct gm_exec_job *job, int status, struct gm_refusal *refusal)
+{
+	const char *tenant = job->ticket.region->domain->tenant->account.name;
+	enum gm_rule rule = GM_RULE_WORKER;
+
+	if (status < 0) {
+		gm_refuse_text(refusal, GM_WORKER_LOST, rule, tenant,
+			       "no worker process could be started: %s", strerrordesc_np(-status));
+		refusal->sys_errno = (uint32_t)-status;
+		return GM_WORKER_LOST;
+	}
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return gm_refuse_text(refusal, GM_WORKER_LOST, GM_RULE_MEMORY_CGROUP, tenant,
+				      "the worker was killed after %" PRIu64 " of %" PRIu64
+				      " bytes; the usual cause is the out-of-memory killer: "
+				      "see the kernel log and the memory limit of the cgroup",
+				      job->done, job->total);
+	if (WIFSIGNALED(status))
+		return gm_refuse_text(refusal, GM_WORKER_LOST, rule, tenant,
+				      "the worker died of signal %d after %" PRIu64 " of %" PRIu64
+				      " bytes",
+				      WTERMSIG(status), job->done, job->total);
+	return gm_refuse_text(refusal, GM_WORKER_LOST, rule, tenant,
+			      "the worker exited with status %d after %" PRIu64 " of %" PRIu64
+			      " bytes",
+			      WEXITSTATUS(status), job->done, job->total);
+}
+
+static int refuse_error(const struct gm_exec_job *job, int error, struct gm_refusal *refusal)
+{
+	bool huge = job->ticket.region->page_size > GM_PAGE_4K;
+
+	/* fallocate: ENOSPC is an empty hugepage pool, ENOMEM a full host or cgroup. */
+	if (error != -ENOMEM && error != -ENOSPC)
+		return error;
+	gm_refuse_text(refusal, GM_NO_RESOURCE,
+		       huge ? GM_RULE_HUGE_PAGES_FREE : GM_RULE_MEMORY_CGROUP, "host",
+		       "no %s left after %" PRIu64 " of %" PRIu64 " bytes",
+		       huge ? "free hugepages" : "memory", job->done, job->total);
+	refusal->sys_errno = (uint32_t)-error;
+	refusal->limit = job->total;
+	refusal->used = job->done;
+	refusal->asked = job->total - job->done;
+	return GM_NO_RESOURCE;
+}
+
+/* What a job that ended as @how says to who asked for it. */
+static int conclude(const struct gm_exec_job *job, enum gm_job_end how, int error,
+		    struct gm_refusal *refusal)
+{
+	if (how == GM_JOB_DONE) {
+		if (job->result != 0) {
+			*refusal = job->refusal;
+			return job->result;
+		}
+		return job->done == job->total ? 0 : -EIO;
+	}
+	if (how == GM_JOB_CANCELLED || job->cancelled)
+		return gm_refuse_text(refusal, GM_CANCELLED, GM_RULE_NONE,
+				      job->ticket.region->domain->tenant->account.name,
+				      "cancelled after %" PRIu64 " of %" PRIu64 " bytes", job->done,
+				      job->total);
+	if (how == GM_JOB_WORKER_LOST)
+		return refuse_worker_lost(job, error, refusal);
+	return refuse_error(job, error, refusal);
+}
+
+static void on_end(void *arg, enum gm_job_end how, int error)
+{
+	struct gm_exec_job *job = arg;
+	struct gm_exec *exec = job->exec;
+	struct gm_region *region = job->ticket.region;
+	struct gm_refusal refusal = { 0 };
+	int result;
+
+	/* Nobody asks a dying domain where its pages are. */
+	if ((how == GM_JOB_WORKER_LOST || how == GM_JOB_ERROR) && !region->domain->dying)
+		gm_exec_look(job);
+	result = conclude(job, how, error, &refusal);
+	gm_book_end_job(&job->ticket);
+	TAILQ_REMOVE(&exec->jobs, job, link);
+	gm_exec_reap(exec, region);
+	job->ops->end(job->arg, result, &refusal, job->done);
+	free(job);
+}
+
+static const struct gm_crew_job_ops crew_ops = { .progress = on_progress, .end = on_end };
+
+static int get_crew(struct gm_exec *exec, struct gm_domain *domain, struct gm_crew **ret_crew)
+{
+	struct gm_crew *crew = domain->owner;
+	int r;
+
+	if (crew == NULL) {
+		r = gm_crew_new(exec->hub, &crew);
+		if (r < 0)
+			return r;
+		domain->owner = crew;
+	}
+	*ret_crew = crew;
+	return 0;
+}
+
+static void fill_order(const struct gm_exec_job *job, struct gm_job_order *order)
+{
+	const struct gm_region *region = job->ticket.region;
+	uint64_t threads = job->total / gm_max_u64(region->page_size, BYTES_PER_THREAD);
+
+	memset(order, 0, offsetof(struct gm_job_order, ranges));
+	order->verb = verbs[job->ticket.op];
+	order->n_threads = (uint32_t)gm_max_u64(1, gm_min_u64(threads, job->exec->job_threads));
+	order->n_ranges = (uint32_t)job->n_ranges;
+	snprintf(order->kind, sizeof(order->kind), "%s", region->domain->kind);
+	order->page_size = region->page_size;
+	order->numa_nodes = region->numa_nodes;
+	memcpy(order->ranges, job->ranges, job->n_ranges * sizeof(job->ranges[0]));
+}
+
+static int submit(struct gm_exec_job *job, struct gm_refusal *refusal)
+{
+	struct gm_region *region = job->ticket.region;
+	struct gm_job_order order;
+	struct gm_crew *crew;
+	int r;
+
+	r = get_crew(job->exec, region->domain, &crew);
+	if (r == 0) {
+		fill_order(job, &order);
+		r = gm_crew_submit(crew, &order, region->fd, &crew_ops, job, &job->crew_job);
+	}
+	if (r == -EPIPE || r == -EAGAIN) {
+		gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_WORKER, "host",
+			       "no worker process can be had now: %s", strerrordesc_np(-r));
+		refusal->sys_errno = (uint32_t)-r;
+		return GM_NO_RESOURCE;
+	}
+	return r;
+}
+
+static struct gm_exec_job *job_new(struct gm_exec *exec, const struct gm_range *ranges,
+				   size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg)
+{
+	struct gm_exec_job *job = calloc(1, sizeof(*job) + n_ranges * sizeof(*ranges));
+
+	if (job == NULL)
+		return NULL;
+	job->exec = exec;
+	job->ops = ops;
+	job->arg = arg;
+	job->n_ranges = n_ranges;
+	memcpy(job->ranges, ranges, n_ranges * sizeof(*ranges));
+	return job;
+}
+
+int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, struct gm_region *region,
+		      enum gm_page_op op, struct gm_range *ranges, size_t n_ranges,
+		      const struct gm_exec_job_ops *ops, void *arg, struct gm_exec_job **ret_job,
+		      struct gm_refusal *refusal)
+{
+	struct gm_exec_job *job;
+	int r;
+
+	if (exec->hub == NULL)
+		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
+				      "this daemon runs without workers");
+	if (n_ranges > GM_JOB_RANGES_MAX)
+		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_RANGES, "request",
+					 GM_JOB_RANGES_MAX, 0, n_ranges);
+	job = job_new(exec, ranges, n_ranges, ops, arg);
+	if (job == NULL)
+		return -ENOMEM;
+	/* The job's own copy is what gets sorted. */
+	r = gm_book_begin_job(exec->book, session, region, op, job->ranges, n_ranges, &job->ticket,
+			      refusal);
+	if (r != 0) {
+		free(job);
+		return r;
+	}
+	for (size_t i = 0; i < n_ranges; i++)
+		job->total += job->ranges[i].length;
+	r = submit(job, refusal);
+	if (r != 0) {
+		gm_book_end_job(&job->ticket);
+		free(job);
+		return r;
+	}
+	TAILQ_INSERT_TAIL(&exec->jobs, job, link);
+	*ret_job = job;
+	return 0;
+}
+
+void gm_exec_cancel_job(struct gm_exec_job *job)
+{
+	if (job->cancelled)
+		return;
+	job->cancelled = true;
+	gm_crew_cancel(job->crew_job);
+}

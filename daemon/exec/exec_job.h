@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What exec.c and exec_job.c share: a job from its order to its end.
+ */
+#ifndef GM_EXEC_JOB_H
+#define GM_EXEC_JOB_H
+
+#include "exec.h"
+
+struct gm_exec_job {
+	struct gm_exec *exec;
+	struct gm_job_ticket ticket;
+	struct gm_crew_job *crew_job;
+	const struct gm_exec_job_ops *ops;
+	void *arg;
+	uint64_t done;	/* bytes booked */
+	uint64_t total; /* bytes asked for */
+	bool cancelled; /* somebody has asked for its end */
+	int result;	/* first refusal or failure while booking progress, else 0 */
+	struct gm_refusal refusal;
+	TAILQ_ENTRY(gm_exec_job) link; /* gm_exec::jobs */
+	size_t n_ranges;
+	struct gm_range ranges[]; /* sorted, disjoint */
+};
+
+/*
+ * The pages of the job's ranges that nobody has reported are looked at, and booked as they are.
+ * A bounded number of looks: what remains stays booked as before the job, which is safe, because
+ * both verbs may be repeated.
+ */
+void gm_exec_look(struct gm_exec_job *job);
+
+/* Books one finished part; remembers the first trouble in the job. */
+void gm_exec_book_part(struct gm_exec_job *job, uint64_t offset, uint64_t length);
+
+/* Takes away what the end of a job has set free of a dying domain. */
+void gm_exec_reap(struct gm_exec *exec, struct gm_region *region);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What handlers, the dispatcher and the service share: sessions with their unanswered requests,
+ * and one call while it is being answered.
+ */
+#ifndef GM_CALL_H
+#define GM_CALL_H
+
+#include "gm_arena.h"
+#include "gm_msg.h"
+#include "gm_version.h"
+#include "gmem.pb-c.h"
+#include "method.h"
+#include "service.h"
+
+/* Listings of one session that may be half read at the same time. */
+#define GM_LINK_CURSORS 8
+
+/*
+ * Where a listing goes on. A cursor is the session's own number for it: what it stands for
+ * (sequence numbers of the whole host) would tell a tenant how busy its neighbours are.
+ */
+struct gm_cursor {
+	uint64_t id; /* 0: free */
+	unsigned what;
+	uint64_t major; /* the place of the last object given: its sequence, */
+	uint64_t minor; /* and within it a region's address */
+};
+
+/* A request that is answered later: a job. */
+struct gm_pending {
+	struct gm_link *link;
+	uint32_t serial;
+	uint16_t type;
+	struct gm_exec_job *job;
+	bool told;		       /* has there been a PROGRESS event? */
+	uint64_t progress_ms;	       /* when */
+	TAILQ_ENTRY(gm_pending) entry; /* gm_link::pending */
+};
+
+struct gm_link {
+	struct gm_service *service;
+	struct gm_session *session;
+	const struct gm_channel_ops *ops; /* NULL: the connection is gone */
+	void *channel;
+	uint64_t sequence; /* order of opening */
+	unsigned n_pending;
+	TAILQ_HEAD(, gm_pending) pending;
+	uint64_t last_cursor;
+	struct gm_cursor cursors[GM_LINK_CURSORS];
+	TAILQ_ENTRY(gm_link) entry; /* gm_service::links */
+};
+
+struct gm_service {
+	struct gm_book *book;
+	struct gm_exec *exec;
+	struct gm_service_env env;
+	uint64_t started_ms;
+	uint64_t last_link; /* sequence of the newest */
+	uint32_t n_jobs;
+	struct gm_arena arena; /* of the one request that is being answered */
+	TAILQ_HEAD(, gm_link) links;
+	uint8_t body[GM_BODY_MAX]; /* of the one packet that is being sent */
+};
+
+struct gm_call {
+	struct gm_link *link;
+	struct gm_service *service;
+	struct gm_session *session;
+	struct gm_book *book;
+	struct gm_exec *exec;
+	const struct gm_method *method;
+	const struct gm_frame *frame;
+	const void *request; /* the message, of the method's type */
+	void *answer;
+	bool deferred;
+	uint8_t n_fds; /* borrowed: they ride with the answer */
+	int fds[GM_FDSET_MAX];
+	struct gm_refusal refusal;
+};
+
+/*
+ * Checks a packet against its row of the table, calls the handler, answers. 0, or -EPROTO for a
+ * violation, *ret_fault set.
+ */
+GM_WARN_UNUSED int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body,
+			       size_t n_fds, const char **ret_fault);
+
+/* Packs and sends. Silent when the connection is gone. 0 or -EMSGSIZE. */
+GM_WARN_UNUSED int gm_link_send(struct gm_link *link, const struct gm_frame *frame,
+				const ProtobufCMessage *message, const int *fds);
+
+/* The same for a message without fds that always fits: a status, or a few numbers. */
+void gm_link_tell(struct gm_link *link, const struct gm_frame *frame,
+		  const ProtobufCMessage *message);
+
+/* Counts, logs and answers a refusal or a failure. */
+void gm_link_refuse(struct gm_link *link, uint16_t type, uint32_t serial, int result,
+		    const struct gm_refusal *refusal);
+
+void gm_link_tell_gone(struct gm_link *link, struct gm_domain_id domain, Gmem__Farewell why);
+
+struct gm_pending *gm_link_find_pending(struct gm_link *link, uint32_t serial);
+
+/* Frees a link whose connection is gone, once its last job has ended. */
+void gm_link_release(struct gm_link *link);
+
+struct gm_counters *gm_link_counters(struct gm_link *link);
+
+uint64_t gm_service_now(const struct gm_service *service);
+
+/* A random id that is not 0. 0 or -errno. */
+GM_WARN_UNUSED int gm_service_draw_id(const struct gm_service *service, uint64_t *ret_id);
+
+/* Zeroed memory that lives until the answer is packed; NULL when the arena is spent. */
+void *gm_call_alloc(struct gm_call *call, size_t size);
+
+/* Text that outlives the packing of the answer, as a field. */
+ProtobufCBinaryData gm_bytes(const char *text);
+
+/* Adds a borrowed fd with its name. @names: the answer's repeated field. 0 or -ENOMEM. */
+GM_WARN_UNUSED int gm_call_add_fd(struct gm_call *call, int fd, const char *name, size_t *n_names,
+				  ProtobufCBinaryData **names);
+
+/* For admin sessions: the name of the tenant that an object belongs to; "" for tenants. */
+const char *gm_call_tenant_name(const struct gm_call *call, const struct gm_tenant *tenant);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "info.h"
+
+#include <errno.h>
+
+static Gmem__Lifetime lifetime_of(const struct gm_domain *domain)
+{
+	return domain->lifetime == GM_LIFETIME_PERSISTENT ? GMEM__LIFETIME__LIFETIME_PERSISTENT
+							  : GMEM__LIFETIME__LIFETIME_BOUND;
+}
+
+static void fill_name(const char *name, protobuf_c_boolean *has, ProtobufCBinaryData *field)
+{
+	*has = name[0] != '\0';
+	*field = gm_bytes(name);
+}
+
+static void fill_owner(const struct gm_domain *domain, uint64_t now_ms, Gmem__DomainInfo *info)
+{
+	const struct gm_session *session = domain->session;
+
+	info->has_attached = 1;
+	info->attached = session != NULL;
+	info->has_owner_pid = 1;
+	info->has_owner_uid = 1;
+	if (session != NULL) {
+		info->owner_pid = (uint32_t)session->peer.pid;
+		info->owner_uid = session->peer.uid;
+		return;
+	}
+	info->has_orphan_ttl_ms = 1;
+	info->orphan_ttl_ms = gm_domain_ttl_left(domain, now_ms);
+}
+
+void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__DomainInfo *info)
+{
+	uint64_t now_ms = gm_service_now(call->service);
+
+	gmem__domain_info__init(info);
+	info->has_domain = 1;
+	info->domain = domain->id.v;
+	fill_name(domain->name, &info->has_name, &info->name);
+	fill_name(domain->kind, &info->has_kind, &info->kind);
+	info->has_lifetime = 1;
+	info->lifetime = lifetime_of(domain);
+	fill_owner(domain, now_ms, info);
+	info->has_regions = 1;
+	info->regions = domain->n_regions;
+	info->has_reserved_bytes = 1;
+	info->reserved_bytes = domain->reserved_bytes;
+	info->has_allocated_bytes = 1;
+	info->allocated_bytes = domain->allocated_bytes;
+	info->has_age_ms = 1;
+	info->age_ms = now_ms - domain->created_ms;
+	fill_name(gm_call_tenant_name(call, domain->tenant), &info->has_tenant, &info->tenant);
+}
+
+static int fill_nodes(struct gm_call *call, uint64_t nodes, Gmem__RegionInfo *info)
+{
+	size_t n = 0;
+
+	if (nodes == 0)
+		return 0;
+	info->numa_nodes = gm_call_alloc(call, GM_NUMA_NODES_MAX * sizeof(*info->numa_nodes));
+	if (info->numa_nodes == NULL)
+		return -ENOMEM;
+	for (uint32_t node = 0; node < GM_NUMA_NODES_MAX; node++) {
+		if (nodes & (UINT64_C(1) << node))
+			info->numa_nodes[n++] = node;
+	}
+	info->n_numa_nodes = n;
+	return 0;
+}
+
+int gm_info_region(struct gm_call *call, const struct gm_region *region, Gmem__RegionInfo *info)
+{
+	gmem__region_info__init(info);
+	info->has_region = 1;
+	info->region = region->id.v;
+	info->has_domain = 1;
+	info->domain = region->domain->id.v;
+	fill_name(region->name, &info->has_name, &info->name);
+	info->has_gpa = 1;
+	info->gpa = region->gpa;
+	info->has_size = 1;
+	info->size = region->size;
+	info->has_page_size = 1;
+	info->page_size = region->page_size;
+	info->has_allocated_bytes = 1;
+	info->allocated_bytes = region->allocated_bytes;
+	info->has_page_map_bytes = 1;
+	info->page_map_bytes = gm_page_map_bytes(&region->map);
+	info->has_jobs = 1;
+	info->jobs = region->n_jobs;
+	fill_name(gm_call_tenant_name(call, region->domain->tenant), &info->has_tenant,
+		  &info->tenant);
+	return fill_nodes(call, region->numa_nodes, info);
+}
+
+static int fill_usage(struct gm_call *call, const struct gm_account *account, Gmem__UsageInfo *info)
+{
+	Gmem__Usage *usage = gm_call_alloc(call, GM_RESOURCE_N_ * sizeof(*usage));
+
+	info->usage = gm_call_alloc(call, GM_RESOURCE_N_ * sizeof(Gmem__Usage *));
+	if (usage == NULL || info->usage == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < GM_RESOURCE_N_; i++) {
+		gmem__usage__init(&usage[i]);
+		usage[i].has_resource = 1;
+		usage[i].resource = gm_bytes(gm_resource_name((enum gm_resource)i));
+		usage[i].has_used = 1;
+		usage[i].used = account->used[i];
+		usage[i].has_limit = 1;
+		usage[i].limit = account->limits[i];
+		info->usage[i] = &usage[i];
+	}
+	info->n_usage = GM_RESOURCE_N_;
+	return 0;
+}
+
+static void add_counters(const struct gm_counters *counters, Gmem__UsageInfo *info)
+{
+	info->requests += counters->requests;
+	info->refusals += counters->refusals;
+	info->violations += counters->violations;
+}
+
+static void start_usage(const char *name, Gmem__UsageInfo *info)
+{
+	gmem__usage_info__init(info);
+	info->has_account = 1;
+	info->account = gm_bytes(name);
+	info->has_allocated_bytes = 1;
+	info->has_requests = 1;
+	info->has_refusals = 1;
+	info->has_violations = 1;
+}
+
+int gm_info_tenant(struct gm_call *call, const struct gm_tenant *tenant, Gmem__UsageInfo *info)
+{
+	start_usage(tenant->name, info);
+	info->allocated_bytes = tenant->allocated_bytes;
+	add_counters(&tenant->counters, info);
+	return fill_usage(call, &tenant->account, info);
+}
+
+int gm_info_host(struct gm_call *call, Gmem__UsageInfo *info)
+{
+	const struct gm_tenant *tenant;
+
+	start_usage("host", info);
+	add_counters(&call->book->counters, info);
+	TAILQ_FOREACH(tenant, &call->book->tenants, link) {
+		info->allocated_bytes += tenant->allocated_bytes;
+		add_counters(&tenant->counters, info);
+	}
+	return fill_usage(call, &call->book->host, info);
+}
+
+void gm_info_session(struct gm_call *call, const struct gm_link *link, Gmem__SessionInfo *info)
+{
+	const struct gm_session *session = link->session;
+	const struct gm_domain *domain;
+
+	gmem__session_info__init(info);
+	info->has_session = 1;
+	info->session = session->id.v;
+	info->has_pid = 1;
+	info->pid = (uint32_t)session->peer.pid;
+	info->has_uid = 1;
+	info->uid = session->peer.uid;
+	fill_name(session->client, &info->has_client, &info->client);
+	info->has_domains = 1;
+	TAILQ_FOREACH(domain, &session->domains, session_link)
+		info->domains++;
+	info->has_jobs = 1;
+	info->jobs = session->n_jobs;
+	fill_name(gm_call_tenant_name(call, session->tenant), &info->has_tenant, &info->tenant);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects of the books as messages. What is filled in borrows names from the objects: pack it
+ * before they change.
+ */
+#ifndef GM_INFO_H
+#define GM_INFO_H
+
+#include "call.h"
+
+void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__DomainInfo *info);
+
+/* These allocate what repeats in the call's arena: 0 or -ENOMEM. */
+GM_WARN_UNUSED int gm_info_region(struct gm_call *call, const struct gm_region *region,
+				  Gmem__RegionInfo *info);
+GM_WARN_UNUSED int gm_info_tenant(struct gm_call *call, const struct gm_tenant *tenant,
+				  Gmem__UsageInfo *info);
+/* The host's account; its counters are the sums over all tenants and the admin sessions. */
+GM_WARN_UNUSED int gm_info_host(struct gm_call *call, Gmem__UsageInfo *info);
+
+void gm_info_session(struct gm_call *call, const struct gm_link *link, Gmem__SessionInfo *info);
+
+#endif

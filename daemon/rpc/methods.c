@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "method.h"
+
+#include <assert.h>
+
+/* Room for a few ids, numbers and flags, with varints of any legal length. */
+#define BODY_IDS 128
+/* The same with names, which may be too long or ill-formed: that is refused, not cut off. */
+#define BODY_NAMES 4096
+/* A payload of GM_PING_MAX bytes, its tag and its length. */
+#define BODY_PING (GM_PING_MAX + 3)
+
+static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
+	[GM_MSG_HELLO] = {
+		.name = "HELLO", .since = 1, .states = GM_METHOD_GREETING,
+		.tenant = true, .admin = true, .body_max = BODY_NAMES,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_hello,
+	},
+	[GM_MSG_PING] = {
+		.name = "PING", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .admin = true, .body_max = BODY_PING,
+		.fn = gm_handle_ping,
+	},
+	[GM_MSG_DOMAIN_CREATE] = {
+		.name = "DOMAIN_CREATE", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_NAMES,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_SECRET, .fn = gm_handle_domain_create,
+	},
+	[GM_MSG_DOMAIN_ATTACH] = {
+		.name = "DOMAIN_ATTACH", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_NAMES,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_SECRET, .fn = gm_handle_domain_attach,
+	},
+	[GM_MSG_DOMAIN_GET] = {
+		.name = "DOMAIN_GET", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .admin = true, .body_max = BODY_IDS,
+		.fn = gm_handle_domain_get,
+	},
+	[GM_MSG_DOMAIN_DESTROY] = {
+		.name = "DOMAIN_DESTROY", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_NAMES,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_SECRET, .fn = gm_handle_domain_destroy,
+	},
+	[GM_MSG_REGION_CREATE] = {
+		.name = "REGION_CREATE", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_NAMES,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_region_create,
+	},
+	[GM_MSG_REGION_GET] = {
+		.name = "REGION_GET", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .admin = true, .body_max = BODY_IDS,
+		.fn = gm_handle_region_get,
+	},
+	[GM_MSG_REGION_DESTROY] = {
+		.name = "REGION_DESTROY", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_region_destroy,
+	},
+	[GM_MSG_REGION_MAP] = {
+		.name = "REGION_MAP", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .admin = true, .body_max = BODY_IDS,
+		.fn = gm_handle_region_map,
+	},
+	[GM_MSG_ALLOCATE] = {
+		.name = "ALLOCATE", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = GM_BODY_MAX,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_allocate,
+	},
+	[GM_MSG_DISCARD] = {
+		.name = "DISCARD", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = GM_BODY_MAX,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_discard,
+	},
+	[GM_MSG_CANCEL] = {
+		.name = "CANCEL", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_cancel,
+	},
+	[GM_MSG_LIST] = {
+		.name = "LIST", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .admin = true, .body_max = BODY_NAMES,
+		.fn = gm_handle_list,
+	},
+	[GM_MSG_STATS] = {
+		.name = "STATS", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .admin = true, .body_max = BODY_NAMES,
+		.fn = gm_handle_stats,
+	},
+	[GM_MSG_HOST] = {
+		.name = "HOST", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .admin = true, .body_max = BODY_IDS,
+		.fn = gm_handle_host,
+	},
+	[GM_MSG_EVICT] = {
+		.name = "EVICT", .since = 1, .states = GM_METHOD_OPEN,
+		.admin = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_evict,
+	},
+};
+
+/* Types are dense from HELLO on, so a new one fails here until it has its row (and its golden). */
+_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 18,
+	       "every request has a row in the table");
+
+const struct gm_method *gm_method_find(unsigned type)
+{
+	if (type == 0 || type >= GM_MSG_REQUEST_N_)
+		return NULL;
+	assert(methods[type].fn != NULL);
+	return &methods[type];
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "call.h"
+#include "status.h"
+
+uint64_t gm_service_now(const struct gm_service *service)
+{
+	return service->env.loop.ops->now_ms(service->env.loop.loop);
+}
+
+int gm_service_draw_id(const struct gm_service *service, uint64_t *ret_id)
+{
+	uint64_t id = 0;
+
+	while (id == 0) {
+		int r = service->env.random(&id, sizeof(id));
+
+		if (r < 0)
+			return r;
+	}
+	*ret_id = id;
+	return 0;
+}
+
+int gm_service_new(struct gm_book *book, struct gm_exec *exec, const struct gm_service_env *env,
+		   struct gm_service **ret_service)
+{
+	struct gm_service *service = calloc(1, sizeof(*service));
+	int r;
+
+	if (service == NULL)
+		return -ENOMEM;
+	r = gm_arena_init(&service->arena, GM_MSG_ARENA_SIZE);
+	if (r < 0) {
+		free(service);
+		return r;
+	}
+	service->book = book;
+	service->exec = exec;
+	service->env = *env;
+	service->started_ms = gm_service_now(service);
+	TAILQ_INIT(&service->links);
+	*ret_service = service;
+	return 0;
+}
+
+void gm_service_free(struct gm_service *service)
+{
+	if (service == NULL)
+		return;
+	assert(TAILQ_EMPTY(&service->links));
+	gm_arena_done(&service->arena);
+	free(service);
+}
+
+/* The peer has no session that could be asked anything: it is told why, unasked. */
+static void send_unwelcome(struct gm_service *service, const struct gm_channel_ops *ops,
+			   void *channel, int result, const struct gm_refusal *refusal)
+{
+	struct gm_link link = { .service = service, .ops = ops, .channel = channel };
+	struct gm_status status;
+
+	gm_status_fill(&status, result, refusal, "HELLO");
+	gm_link_tell(&link,
+		     &(struct gm_frame){ .type = GM_MSG_HELLO,
+					 .flags = GM_FRAME_ANSWER | GM_FRAME_REFUSED },
+		     &status.message.base);
+}
+
+static int open_link(struct gm_service *service, struct gm_tenant *tenant,
+		     const struct gm_peer *peer, struct gm_link **ret_link,
+		     struct gm_refusal *refusal)
+{
+	struct gm_session_id id;
+	struct gm_link *link;
+	int r;
+
+	r = gm_service_draw_id(service, &id.v);
+	if (r < 0)
+		return r;
+	link = calloc(1, sizeof(*link));
+	if (link == NULL)
+		return -ENOMEM;
+	r = gm_book_open_session(service->book, tenant, id, peer, &link->session, refusal);
+	if (r != 0) {
+		free(link);
+		return r;
+	}
+	*ret_link = link;
+	return 0;
+}
+
+int gm_service_open(struct gm_service *service, struct gm_tenant *tenant,
+		    const struct gm_peer *peer, const struct gm_channel_ops *ops, void *channel,
+		    struct gm_link **ret_link)
+{
+	struct gm_refusal refusal = { 0 };
+	struct gm_link *link;
+	int r;
+
+	r = open_link(service, tenant, peer, &link, &refusal);
+	if (r != 0) {
+		struct gm_counters *counters =
+			tenant != NULL ? &tenant->counters : &service->book->counters;
+
+		counters->refusals += r > 0;
+		send_unwelcome(service, ops, channel, r, &refusal);
+		return r;
+	}
+	link->service = service;
+	link->ops = ops;
+	link->channel = channel;
+	link->sequence = ++service->last_link;
+	link->session->owner = link;
+	TAILQ_INIT(&link->pending);
+	TAILQ_INSERT_TAIL(&service->links, link, entry);
+	*ret_link = link;
+	return 0;
+}
+
+int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const void *body,
+		      struct gm_fdset *fds, const char **ret_fault)
+{
+	int r;
+
+	r = gm_dispatch(link, frame, body, fds->n_fds, ret_fault);
+	/* No request of this version keeps an fd. */
+	gm_fdset_done(fds);
+	return r;
+}
+
+static void end_session_domains(struct gm_link *link)
+{
+	struct gm_service *service = link->service;
+	struct gm_domain *domain;
+
+	while ((domain = TAILQ_FIRST(&link->session->domains)) != NULL) {
+		if (domain->lifetime == GM_LIFETIME_BOUND)
+			(void)gm_exec_end_domain(service->exec, domain);
+		else
+			gm_book_detach(domain, gm_service_now(service));
+	}
+}
+
+void gm_service_close(struct gm_link *link)
+{
+	struct gm_pending *pending;
+
+	link->ops = NULL;
+	link->channel = NULL;
+	gm_session_set_state(link->session, GM_SESSION_CLOSING);
+	TAILQ_FOREACH(pending, &link->pending, entry)
+		gm_exec_cancel_job(pending->job);
+	end_session_domains(link);
+	gm_link_release(link);
+}
+
+void gm_service_drain(struct gm_service *service, uint32_t drain_ms)
+{
+	Gmem__ShutdownEvent event = GMEM__SHUTDOWN_EVENT__INIT;
+	struct gm_link *link;
+
+	service->book->draining = true;
+	event.has_drain_ms = 1;
+	event.drain_ms = drain_ms;
+	TAILQ_FOREACH(link, &service->links, entry) {
+		if (!gm_link_is_open(link))
+			continue;
+		gm_link_tell(
+			link,
+			&(struct gm_frame){ .type = GM_EVENT_SHUTDOWN, .flags = GM_FRAME_EVENT },
+			&event.base);
+	}
+}
+
+uint32_t gm_service_jobs(const struct gm_service *service)
+{
+	return service->n_jobs;
+}
+
+static bool has_expired(const struct gm_domain *domain, uint64_t now_ms)
+{
+	return domain->session == NULL && gm_domain_ttl_left(domain, now_ms) == 0;
+}
+
+void gm_service_expire(struct gm_service *service)
+{
+	uint64_t now_ms = gm_service_now(service);
+	struct gm_domain *domain = gm_book_next_domain(service->book, NULL);
+
+	while (domain != NULL) {
+		struct gm_domain *next = gm_book_next_domain(service->book, domain);
+
+		if (has_expired(domain, now_ms)) {
+			service->env.log_event(NULL, domain, "expired: nobody came back for it");
+			(void)gm_exec_end_domain(service->exec, domain);
+		}
+		domain = next;
+	}
+}
+
+void gm_service_end_all(struct gm_service *service)
+{
+	struct gm_domain *domain;
+
+	/* A domain that has ended is not found again, even while its jobs let go. */
+	while ((domain = gm_book_next_domain(service->book, NULL)) != NULL)
+		(void)gm_exec_end_domain(service->exec, domain);
+}
