@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bridge.h"
+
+#include "report.h"
+#include "service.h"
+#include "tenants.h"
+
+static void bridge_send(void *channel, const struct gm_frame *frame, const void *body,
+			const int *fds)
+{
+	gm_conn_send(channel, frame, body, fds);
+}
+
+static const struct gm_channel_ops channel_ops = {
+	.send = bridge_send,
+};
+
+static int bridge_open(void *arg, struct gm_conn *conn, const struct gm_conn_peer *from,
+		       void **ret_user)
+{
+	const struct gm_peer peer = { .pid = from->pid, .uid = from->uid, .gid = from->gid };
+	struct gm_door *door = arg;
+	struct gm_link *link;
+	int result;
+
+	result = gm_service_open(door->service, door->party->tenant, &peer, &channel_ops, conn,
+				 &link);
+	if (result) {
+		gm_report_turned_away(door->party, from, result);
+		return result;
+	}
+	*ret_user = link;
+	return 0;
+}
+
+static int bridge_packet(void *user, const struct gm_frame *frame, const void *body,
+			 struct gm_fdset *fds, const char **ret_fault)
+{
+	return gm_service_packet(user, frame, body, fds, ret_fault);
+}
+
+static bool bridge_is_full(void *user)
+{
+	return gm_link_is_full(user);
+}
+
+static bool bridge_is_open(void *user)
+{
+	return gm_link_is_open(user);
+}
+
+static void bridge_closed(void *user)
+{
+	gm_service_close(user);
+}
+
+static void bridge_violation(void *arg, void *user, const struct gm_conn_peer *peer,
+			     const char *fault)
+{
+	const struct gm_door *door = arg;
+
+	(void)user;
+	door->party->counters->violations++;
+	gm_report_violation(door->party, peer, fault);
+}
+
+static void bridge_shortage(void *arg, int error)
+{
+	const struct gm_door *door = arg;
+
+	gm_report_shortage(door->party, error);
+}
+
+const struct gm_listener_ops gm_bridge_ops = {
+	.open = bridge_open,
+	.packet = bridge_packet,
+	.is_full = bridge_is_full,
+	.is_open = bridge_is_open,
+	.closed = bridge_closed,
+	.violation = bridge_violation,
+	.shortage = bridge_shortage,
+};

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+
+#include "bridge.h"
+#include "host.h"
+#include "report.h"
+
+/* How long jobs under way may go on once the daemon is asked to stop. */
+#define GM_DRAIN_MS 5000
+
+/* A cancelled job lets go within one step of its worker; a worker stuck in the kernel may not. */
+#define GM_CLOSE_MS 2000
+
+/* How often a stopping daemon looks whether its jobs have ended. */
+#define GM_STOP_POLL_MS 20
+
+#define GM_EXPIRY_MS 1000
+
+/* A worker without a job is kept this long. */
+#define GM_WORKER_IDLE_MS 10000
+
+static struct gm_loop_ref loop_of(const struct gm_daemon *daemon)
+{
+	return gm_event_loop_ref(daemon->loop);
+}
+
+static uint64_t now_ms(const struct gm_daemon *daemon)
+{
+	struct gm_loop_ref loop = loop_of(daemon);
+
+	return loop.ops->now_ms(loop.loop);
+}
+
+static void set_timer(const struct gm_daemon *daemon, struct gm_watch *timer, uint64_t ms)
+{
+	loop_of(daemon).ops->timer_set(timer, ms);
+}
+
+static int make_service(struct gm_daemon *daemon)
+{
+	const struct gm_service_env env = {
+		.loop = loop_of(daemon),
+		.random = gm_host_random,
+		.rss_bytes = gm_host_rss_bytes,
+		.log_refusal = gm_report_refusal,
+		.log_failure = gm_report_failure,
+		.log_event = gm_report_event,
+	};
+
+	return gm_service_new(&daemon->book, &daemon->exec, &env, &daemon->service);
+}
+
+int gm_daemon_prepare(struct gm_daemon *daemon)
+{
+	int error = gm_event_loop_new(&daemon->loop);
+
+	if (error)
+		return error;
+	gm_report_open(&daemon->tenants, loop_of(daemon));
+	if (daemon->opts.workers > 0) {
+		error = gm_crew_hub_new(loop_of(daemon), &daemon->spawner, daemon->opts.workers,
+					GM_WORKER_IDLE_MS, &daemon->hub);
+		if (error)
+			return error;
+	}
+	daemon->exec.hub = daemon->hub;
+	daemon->exec.host_memory = gm_host_memory;
+	return make_service(daemon);
+}
+
+/* ---- timers ---- */
+
+static void on_expiry(void *arg)
+{
+	struct gm_daemon *daemon = arg;
+
+	gm_service_expire(daemon->service);
+	set_timer(daemon, daemon->expiry, GM_EXPIRY_MS);
+}
+
+static void on_watchdog(void *arg)
+{
+	struct gm_daemon *daemon = arg;
+
+	gm_notify_watchdog();
+	set_timer(daemon, daemon->watchdog, gm_watchdog_interval_ms());
+}
+
+/* ---- stopping ---- */
+
+static void close_all(struct gm_daemon *daemon)
+{
+	daemon->phase = GM_DAEMON_CLOSING;
+	daemon->phase_end_ms = now_ms(daemon) + GM_CLOSE_MS;
+	gm_tenants_close(&daemon->tenants);
+	gm_service_end_all(daemon->service);
+}
+
+static void on_stopping(void *arg)
+{
+	struct gm_daemon *daemon = arg;
+	uint32_t n_jobs = gm_service_jobs(daemon->service);
+	bool is_over = n_jobs == 0 || now_ms(daemon) >= daemon->phase_end_ms;
+
+	if (daemon->phase == GM_DAEMON_DRAINING && is_over) {
+		if (n_jobs > 0)
+			gm_log(LOG_WARNING, "cancelling %" PRIu32 " jobs that are still running",
+			       n_jobs);
+		close_all(daemon);
+		n_jobs = gm_service_jobs(daemon->service);
+		is_over = n_jobs == 0;
+	}
+	if (daemon->phase == GM_DAEMON_CLOSING && is_over) {
+		daemon->clean = n_jobs == 0;
+		gm_event_loop_stop(daemon->loop);
+		return;
+	}
+	set_timer(daemon, daemon->stopping, GM_STOP_POLL_MS);
+}
+
+static void on_stop_signal(void *arg)
+{
+	struct gm_daemon *daemon = arg;
+
+	if (daemon->phase == GM_DAEMON_SERVING) {
+		gm_notify_stopping();
+		gm_log(LOG_INFO, "stopping: waiting for %" PRIu32 " jobs",
+		       gm_service_jobs(daemon->service));
+		daemon->phase = GM_DAEMON_DRAINING;
+		daemon->phase_end_ms = now_ms(daemon) + GM_DRAIN_MS;
+		gm_tenants_pause(&daemon->tenants);
+		gm_service_drain(daemon->service, GM_DRAIN_MS);
+	} else {
+		daemon->phase_end_ms = 0;
+	}
+	set_timer(daemon, daemon->stopping, 0);
+}
+
+/* ---- reloading ---- */
+
+static void on_reload_signal(void *arg)
+{
+	struct gm_daemon *daemon = arg;
+	char fault[GM_TENANTS_FAULT_MAX];
+
+	if (gm_tenants_read_policies(&daemon->tenants, daemon->host_memory, fault)) {
+		gm_log(LOG_ERR, "%s", fault);
+		gm_log(LOG_ERR, "the policies stay as they were");
+		return;
+	}
+	if (gm_tenants_enter(&daemon->tenants, &daemon->book) == 0)
+		gm_log(LOG_INFO, "policies read again");
+}
+
+/* ---- running ---- */
+
+static int watch_signals(struct gm_daemon *daemon)
+{
+	static const struct {
+		int signo;
+		gm_watch_fn fn;
+	} handled[] = {
+		{ SIGTERM, on_stop_signal },
+		{ SIGINT, on_stop_signal },
+		{ SIGHUP, on_reload_signal },
+	};
+
+	_Static_assert(GM_ARRAY_SIZE(handled) <= GM_ARRAY_SIZE(daemon->signals), "room for each");
+	for (size_t i = 0; i < GM_ARRAY_SIZE(handled); i++) {
+		int error = gm_event_loop_signal(daemon->loop, handled[i].signo, handled[i].fn,
+						 daemon, &daemon->signals[i]);
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int start_timers(struct gm_daemon *daemon)
+{
+	struct gm_loop_ref loop = loop_of(daemon);
+	int error;
+
+	error = loop.ops->timer_new(loop.loop, on_expiry, daemon, &daemon->expiry);
+	if (!error)
+		error = loop.ops->timer_new(loop.loop, on_watchdog, daemon, &daemon->watchdog);
+	if (!error)
+		error = loop.ops->timer_new(loop.loop, on_stopping, daemon, &daemon->stopping);
+	if (error)
+		return error;
+	set_timer(daemon, daemon->expiry, GM_EXPIRY_MS);
+	if (gm_watchdog_interval_ms() > 0)
+		set_timer(daemon, daemon->watchdog, gm_watchdog_interval_ms());
+	return 0;
+}
+
+int gm_daemon_start(struct gm_daemon *daemon)
+{
+	int error = watch_signals(daemon);
+
+	if (!error)
+		error = start_timers(daemon);
+	if (!error)
+		error = gm_tenants_serve(&daemon->tenants, daemon->loop, &gm_bridge_ops,
+					 daemon->service);
+	return error;
+}
+
+int gm_daemon_run(struct gm_daemon *daemon)
+{
+	int error = gm_event_loop_run(daemon->loop);
+
+	if (!error && !daemon->clean) {
+		gm_log(LOG_ERR, "%" PRIu32 " jobs did not let go of their memory",
+		       gm_service_jobs(daemon->service));
+		error = -EBUSY;
+	}
+	return error;
+}
+
+/* ---- the end ---- */
+
+static void free_watches(struct gm_daemon *daemon)
+{
+	const struct gm_loop_ops *ops = loop_of(daemon).ops;
+
+	for (size_t i = 0; i < GM_ARRAY_SIZE(daemon->signals); i++)
+		ops->watch_free(daemon->signals[i]);
+	ops->watch_free(daemon->expiry);
+	ops->watch_free(daemon->watchdog);
+	ops->watch_free(daemon->stopping);
+}
+
+static int close_books(struct gm_daemon *daemon)
+{
+	bool is_zero = gm_account_is_zero(&daemon->book.host);
+
+	if (!is_zero)
+		gm_log(LOG_ERR, "the ledger is not zero at the end: something was not given back");
+	else
+		gm_book_done(&daemon->book);
+	return is_zero ? 0 : -ENOTEMPTY;
+}
+
+int gm_daemon_done(struct gm_daemon *daemon)
+{
+	int error = 0;
+
+	gm_tenants_close(&daemon->tenants);
+	if (daemon->loop)
+		free_watches(daemon);
+	gm_service_free(daemon->service);
+	gm_crew_hub_free(daemon->hub);
+	if (daemon->has_exec)
+		gm_exec_done(&daemon->exec);
+	error = close_books(daemon);
+	gm_report_close();
+	gm_event_loop_free(daemon->loop);
+	gm_spawner_stop(&daemon->spawner);
+	return error;
+}

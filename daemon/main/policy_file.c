@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "gm_cleanup.h"
+#include "log.h"
+
+/* Fills @buffer as far as the file goes. Returns the length or -errno. */
+static ssize_t read_all(int fd, char *buffer, size_t size)
+{
+	size_t length = 0;
+
+	while (length < size) {
+		ssize_t n = read(fd, buffer + length, size - length);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		length += (size_t)n;
+	}
+	return (ssize_t)length;
+}
+
+/* Non-blocking, so that a FIFO in its place cannot hold the daemon up. */
+static int open_regular(const char *path)
+{
+	_gm_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode))
+		return -ENOTSUP;
+	return gm_take_fd(&fd);
+}
+
+static int read_policy(const char *path, char *text, size_t *ret_length)
+{
+	_gm_close_ int fd = open_regular(path);
+	ssize_t length;
+
+	if (fd < 0)
+		return fd;
+	length = read_all(fd, text, GM_CONF_TEXT_MAX + 1);
+	if (length < 0)
+		return (int)length;
+	if (length > GM_CONF_TEXT_MAX)
+		return -EFBIG;
+	*ret_length = (size_t)length;
+	return 0;
+}
+
+int gm_policy_file_apply(const char *path, uint64_t host_memory, struct gm_policy *policy,
+			 char ret_fault[GM_POLICY_FAULT_MAX])
+{
+	_gm_free_ char *text = malloc(GM_CONF_TEXT_MAX + 1);
+	struct gm_conf_fault fault;
+	size_t length = 0;
+	int error = text ? read_policy(path, text, &length) : -ENOMEM;
+
+	if (error) {
+		snprintf(ret_fault, GM_POLICY_FAULT_MAX, "%.255s: %s", path, gm_strerror(-error));
+		return -EINVAL;
+	}
+	if (gm_conf_parse(text, length, host_memory, policy, &fault) == 0)
+		return 0;
+	snprintf(ret_fault, GM_POLICY_FAULT_MAX, "%.255s:%u: %s%s%s", path, fault.line, fault.key,
+		 fault.key[0] ? ": " : "", fault.reason);
+	return -EINVAL;
+}
