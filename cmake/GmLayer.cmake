@@ -10,6 +10,11 @@ set(GM_WARNINGS
 set(GM_HARDENING
 	-fstack-protector-strong -fstack-clash-protection -fcf-protection
 	-ftrivial-auto-var-init=zero -fno-strict-aliasing -fvisibility=hidden)
+if(CMAKE_C_COMPILER_ID STREQUAL "Clang" AND CMAKE_C_COMPILER_VERSION VERSION_LESS 16)
+	# Zero is what such a clang takes only together with this promise.
+	list(APPEND GM_HARDENING
+		-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
+endif()
 
 # Flags for code of this project; generated code gets gm_flags_generated.
 function(gm_flags target)
