@@ -20,25 +20,40 @@ struct gm_crew_job;
 enum gm_job_end {
 	GM_JOB_DONE,
 	GM_JOB_CANCELLED,
-	GM_JOB_ERROR,	    /* errno in `error` */
-	GM_JOB_WORKER_LOST, /* the worker died; `error` is its wait status, or -errno if none came up */
+	GM_JOB_ERROR, /* errno in `error` */
+	/*
+	 * The worker died, or none came up. `error` is its wait status, or -errno where there is
+	 * none: why it could not be started, -EPIPE without a spawner, -ETIMEDOUT when the spawner
+	 * did not say in time. What is missing in the progress may or may not have been done.
+	 */
+	GM_JOB_WORKER_LOST,
 	GM_JOB_END_N_
 };
 
 struct gm_crew_job_ops {
 	/* A part is finished. May be called many times, parts disjoint. */
 	void (*progress)(void *arg, const struct gm_job_range *done);
-	/* Exactly once, last; the job is freed afterwards. Never from within submit or cancel. */
+	/*
+	 * Exactly once, last; the job is freed afterwards. Never from within submit or cancel. The
+	 * crew may be freed here when this was its last job.
+	 */
 	void (*end)(void *arg, enum gm_job_end how, int error);
 };
 
-/* @idle_ms: how long a worker without a job is kept. @workers_max: processes at one time. */
+/*
+ * @idle_ms: how long a worker without a job is kept. @workers_max: processes at one time, at
+ * least 1; crews that find no place wait in the order in which they came, and while somebody waits
+ * a worker does one job and makes room. @spawner is borrowed.
+ */
 GM_WARN_UNUSED int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *spawner,
 				   uint32_t workers_max, uint64_t idle_ms,
 				   struct gm_crew_hub **ret_hub);
 /* All crews must be gone. Accepts NULL. */
 void gm_crew_hub_free(struct gm_crew_hub *hub);
+/* Worker processes that exist or have been asked for. */
 uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub);
+/* The spawner has gone: every job from here on ends as lost. */
+bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub);
 
 GM_WARN_UNUSED int gm_crew_new(struct gm_crew_hub *hub, struct gm_crew **ret_crew);
 /* No jobs may be left. Accepts NULL. */
@@ -52,7 +67,11 @@ GM_WARN_UNUSED int gm_crew_submit(struct gm_crew *crew, const struct gm_job_orde
 				  const struct gm_crew_job_ops *ops, void *arg,
 				  struct gm_crew_job **ret_job);
 
-/* Asks a job to stop. Its end still comes, and says how it really ended. */
+/*
+ * Asks a job to stop. Its end still comes, and says how it really ended. A worker that does not
+ * answer in GM_CREW_PATIENCE_MS is killed: GM_JOB_WORKER_LOST.
+ */
+#define GM_CREW_PATIENCE_MS 2000
 void gm_crew_cancel(struct gm_crew_job *job);
 
 #endif

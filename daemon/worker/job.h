@@ -16,6 +16,7 @@
 
 #define GM_JOB_RANGES_MAX 1024
 #define GM_JOB_KIND_SIZE 33
+#define GM_JOB_THREADS_MAX 256
 
 enum gm_job_verb {
 	GM_JOB_ALLOCATE,
@@ -31,7 +32,7 @@ struct gm_job_range {
 struct gm_job_order {
 	uint64_t job;
 	uint32_t verb;	    /* enum gm_job_verb */
-	uint32_t n_threads; /* at least 1 */
+	uint32_t n_threads; /* 1 to GM_JOB_THREADS_MAX */
 	uint32_t n_ranges;
 	char kind[GM_JOB_KIND_SIZE]; /* of the backend */
 	uint64_t page_size;
@@ -42,16 +43,34 @@ struct gm_job_order {
 /* Bytes on the wire: the struct is cut after its last range. */
 size_t gm_job_order_size(const struct gm_job_order *order);
 
+/*
+ * Are these @size bytes an order that a worker can carry out? Ranges are whole pages, not empty,
+ * and end below 2^63; whether they are inside the fd is the kernel's to say.
+ */
+bool gm_job_order_is_valid(const struct gm_job_order *order, size_t size);
+
 struct gm_job_stop {
 	uint64_t job;
 };
 
-/* [done.offset, +length) has been dealt with since the last report. */
+#define GM_JOB_REPORT_RANGES_MAX 64
+
+/*
+ * These parts are finished and have not been reported before; adjacent ones are joined. A part
+ * that failed or was cancelled is not reported: how far it came is unknown.
+ */
 struct gm_job_report {
 	uint64_t job;
-	struct gm_job_range done; /* length 0: nothing new */
-	int32_t error;		  /* with last: 0, -ECANCELED, or the first -errno of a thread */
-	uint32_t last;		  /* bool */
+	int32_t error; /* with last: 0, -ECANCELED, or the first -errno of a thread */
+	uint32_t last; /* bool */
+	uint32_t n_done;
+	struct gm_job_range done[GM_JOB_REPORT_RANGES_MAX];
 };
+
+/* Bytes on the wire: the struct is cut after its last range. */
+size_t gm_job_report_size(const struct gm_job_report *report);
+
+/* Are these @size bytes a report of this build's shape? */
+bool gm_job_report_is_valid(const struct gm_job_report *report, size_t size);
 
 #endif

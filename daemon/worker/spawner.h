@@ -5,7 +5,8 @@
  * gmemd's books nor any of its fds.
  *
  * It is single-threaded, holds one socket to gmemd, ends when that closes, reaps workers, and
- * reports how each ended.
+ * reports how each ended. It and the workers ignore the signals by which a service is asked to
+ * stop, which a service manager or a terminal sends to every process of gmemd: gmemd ends them.
  */
 #ifndef GM_SPAWNER_H
 #define GM_SPAWNER_H
@@ -15,7 +16,10 @@
 #include "gm_num.h"
 
 struct gm_spawner_config {
-	/* Called in the spawner, and in each worker once its threads may start. 0 or -errno. */
+	/*
+	 * Called in the spawner, and in each worker before it reads its first order; filters that
+	 * they load hold for the threads of later jobs too. 0 or -errno; NULL: nothing to do.
+	 */
 	int (*confine_spawner)(void);
 	int (*confine_worker)(void);
 };
@@ -27,7 +31,10 @@ struct gm_spawner {
 
 #define GM_SPAWNER_NULL ((struct gm_spawner){ .socket = -1, .pid = 0 })
 
-/* Call while the process is single-threaded and before it holds fds that workers must not have. */
+/*
+ * Call while the process is single-threaded and before it holds anything that workers must not
+ * see. Returns when the spawner is confined, or with what confine_spawner answered.
+ */
 GM_WARN_UNUSED int gm_spawner_start(const struct gm_spawner_config *config,
 				    struct gm_spawner *ret_spawner);
 
@@ -38,18 +45,25 @@ GM_WARN_UNUSED int gm_spawner_start(const struct gm_spawner_config *config,
  */
 GM_WARN_UNUSED int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag, int *ret_channel);
 
+/* Ends the worker @tag with SIGKILL; nothing happens if there is none. Errors as above. */
+GM_WARN_UNUSED int gm_spawner_kill(struct gm_spawner *spawner, uint64_t tag);
+
 struct gm_spawner_report {
 	uint64_t tag;
-	int32_t pid;
-	int32_t born;	/* 1: started; 0: ended */
-	int32_t status; /* ended: wait status; could not be started: -errno in `error` */
-	int32_t error;
+	int32_t pid;	/* 0: no process came up */
+	int32_t born;	/* 1: started; 0: ended, the last report of this tag */
+	int32_t status; /* ended: wait status */
+	int32_t error;	/* ended without ever having run: -errno */
 };
 
 /* Non-blocking. 0, -EAGAIN, or -EPIPE when the spawner is gone. */
-GM_WARN_UNUSED int gm_spawner_read(struct gm_spawner *spawner, struct gm_spawner_report *ret_report);
+GM_WARN_UNUSED int gm_spawner_read(struct gm_spawner *spawner,
+				   struct gm_spawner_report *ret_report);
 
-/* Closes the socket; the spawner and all workers end by themselves. Waits for the spawner. */
+/*
+ * Closes the socket; the spawner and all workers end by themselves. Waits for the spawner, but not
+ * for one that somebody has stopped: that one dies with this process.
+ */
 void gm_spawner_stop(struct gm_spawner *spawner);
 
 #endif

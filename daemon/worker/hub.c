@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "crew_private.h"
+
+void gm_hub_kick(struct gm_crew_hub *hub)
+{
+	if (hub->kicked)
+		return;
+	hub->kicked = true;
+	hub->loop.ops->timer_set(hub->turn, 0);
+}
+
+bool gm_hub_is_short(const struct gm_crew_hub *hub)
+{
+	return hub->n_waiting > hub->workers_max - hub->n_workers + hub->n_dismissed;
+}
+
+void gm_hub_wait(struct gm_crew_hub *hub, struct gm_crew *crew)
+{
+	if (crew->waiting)
+		return;
+	crew->waiting = true;
+	hub->n_waiting++;
+	TAILQ_INSERT_TAIL(&hub->waiting, crew, link);
+	gm_hub_kick(hub);
+}
+
+void gm_hub_unwait(struct gm_crew_hub *hub, struct gm_crew *crew)
+{
+	if (!crew->waiting)
+		return;
+	crew->waiting = false;
+	hub->n_waiting--;
+	TAILQ_REMOVE(&hub->waiting, crew, link);
+}
+
+static void tell_owners(struct gm_crew_hub *hub)
+{
+	/* Jobs that end while their owners are told are for the next turn: others want theirs. */
+	for (uint32_t n = hub->n_ended; n > 0; n--)
+		gm_crew_job_end(TAILQ_FIRST(&hub->ended));
+}
+
+/* False: the spawner is behind. */
+static bool employ(struct gm_crew_hub *hub, struct gm_crew *crew)
+{
+	int r = gm_crew_worker_new(crew);
+
+	if (r == -EAGAIN)
+		return false;
+	gm_hub_unwait(hub, crew);
+	if (r) {
+		gm_crew_job_finish(TAILQ_FIRST(&crew->jobs), GM_JOB_WORKER_LOST, r);
+		if (!TAILQ_EMPTY(&crew->jobs))
+			gm_hub_wait(hub, crew);
+		return true;
+	}
+	gm_crew_worker_send(crew->worker);
+	return true;
+}
+
+static bool give_places(struct gm_crew_hub *hub)
+{
+	uint32_t n = hub->n_waiting;
+
+	while (n-- > 0 && hub->n_workers < hub->workers_max)
+		if (!employ(hub, TAILQ_FIRST(&hub->waiting)))
+			return false;
+	return true;
+}
+
+static void vacate_places(struct gm_crew_hub *hub)
+{
+	struct gm_crew_worker *worker = TAILQ_FIRST(&hub->workers);
+	struct gm_crew_worker *next;
+
+	for (; worker && gm_hub_is_short(hub); worker = next) {
+		next = TAILQ_NEXT(worker, link);
+		if (worker->state == GM_CREW_WORKER_IDLE)
+			gm_crew_worker_dismiss(worker);
+	}
+}
+
+static bool ask_for_kills(struct gm_crew_hub *hub)
+{
+	struct gm_crew_worker *worker;
+	bool all = true;
+
+	TAILQ_FOREACH(worker, &hub->workers, link) {
+		if (worker->kill_due)
+			gm_crew_worker_kill(worker);
+		all = all && !worker->kill_due;
+	}
+	return all;
+}
+
+static void forget_dismissed(struct gm_crew_hub *hub)
+{
+	struct gm_crew_worker *worker = TAILQ_FIRST(&hub->workers);
+	struct gm_crew_worker *next;
+
+	for (; worker; worker = next) {
+		next = TAILQ_NEXT(worker, link);
+		if (worker->state == GM_CREW_WORKER_DISMISSED)
+			gm_crew_worker_free(worker);
+	}
+}
+
+static void hub_turn(void *arg)
+{
+	struct gm_crew_hub *hub = arg;
+	bool spawner_keeps_up;
+
+	hub->kicked = false;
+	tell_owners(hub);
+	if (hub->broken)
+		forget_dismissed(hub);
+	vacate_places(hub);
+	spawner_keeps_up = give_places(hub);
+	spawner_keeps_up = ask_for_kills(hub) && spawner_keeps_up;
+	if (!spawner_keeps_up && !hub->kicked)
+		hub->loop.ops->timer_set(hub->turn, GM_CREW_RETRY_MS);
+}
+
+static struct gm_crew_worker *find_worker(struct gm_crew_hub *hub, uint64_t tag)
+{
+	struct gm_crew_worker *worker;
+
+	TAILQ_FOREACH(worker, &hub->workers, link)
+		if (worker->tag == tag)
+			return worker;
+	return NULL;
+}
+
+/*
+ * The workers die with the spawner (PR_SET_PDEATHSIG); those with a job are noticed by the end of
+ * their channels, after what they had reported.
+ */
+static void hub_break(struct gm_crew_hub *hub)
+{
+	struct gm_crew_worker *worker = TAILQ_FIRST(&hub->workers);
+	struct gm_crew_worker *next;
+
+	hub->broken = true;
+	hub->loop.ops->watch_free(hub->reports);
+	hub->reports = NULL;
+	for (; worker; worker = next) {
+		next = TAILQ_NEXT(worker, link);
+		if (worker->state == GM_CREW_WORKER_GONE)
+			gm_crew_worker_ended(worker, -EPIPE);
+	}
+	gm_hub_kick(hub);
+}
+
+static void hub_on_report(void *arg)
+{
+	struct gm_crew_hub *hub = arg;
+	struct gm_spawner_report report;
+	struct gm_crew_worker *worker;
+	int r;
+
+	while ((r = gm_spawner_read(hub->spawner, &report)) == 0) {
+		if (report.born)
+			continue;
+		worker = find_worker(hub, report.tag);
+		if (worker)
+			gm_crew_worker_ended(worker, report.error ? report.error : report.status);
+	}
+	if (r != -EAGAIN)
+		hub_break(hub);
+}
+
+int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *spawner, uint32_t workers_max,
+		    uint64_t idle_ms, struct gm_crew_hub **ret_hub)
+{
+	struct gm_crew_hub *hub;
+	int r;
+
+	assert(workers_max > 0);
+	hub = calloc(1, sizeof(*hub));
+	if (!hub)
+		return -ENOMEM;
+	hub->loop = loop;
+	hub->spawner = spawner;
+	hub->workers_max = workers_max;
+	hub->idle_ms = idle_ms;
+	TAILQ_INIT(&hub->workers);
+	TAILQ_INIT(&hub->waiting);
+	TAILQ_INIT(&hub->ended);
+	r = loop.ops->timer_new(loop.loop, hub_turn, hub, &hub->turn);
+	if (r == 0)
+		r = loop.ops->watch_read(loop.loop, spawner->socket, hub_on_report, hub,
+					 &hub->reports);
+	if (r) {
+		gm_crew_hub_free(hub);
+		return r;
+	}
+	*ret_hub = hub;
+	return 0;
+}
+
+void gm_crew_hub_free(struct gm_crew_hub *hub)
+{
+	if (!hub)
+		return;
+	assert(hub->n_crews == 0 && hub->n_ended == 0);
+	while (!TAILQ_EMPTY(&hub->workers))
+		gm_crew_worker_free(TAILQ_FIRST(&hub->workers));
+	hub->loop.ops->watch_free(hub->reports);
+	hub->loop.ops->watch_free(hub->turn);
+	free(hub);
+}
+
+uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub)
+{
+	return hub->n_workers;
+}
+
+bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub)
+{
+	return hub->broken;
+}

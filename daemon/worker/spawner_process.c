@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spawner_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "gm_fd.h"
+#include "worker.h"
+
+/* sysexits: "system error": what a worker that could not be set up ends with. */
+#define EXIT_SETUP 71
+
+#define SPAWNER_SOCKET 3
+
+struct child {
+	uint64_t tag;
+	pid_t pid;
+};
+
+struct spawner {
+	const struct gm_spawner_config *config;
+	pid_t pid;
+	int socket;
+	int signals; /* signalfd of SIGCHLD */
+	/* Bounded by gmemd's limit on workers. */
+	struct child *children;
+	size_t n_children;
+	size_t children_size;
+};
+
+static int confine(int (*confine_fn)(void))
+{
+	return confine_fn ? confine_fn() : 0;
+}
+
+/* Takes the last moment into account in which the parent may have died before this call. */
+static int die_with(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return -errno;
+	return getppid() == parent ? 0 : -ESRCH;
+}
+
+/* @fd becomes @number, and nothing above it stays open. */
+static int keep_only(int fd, int number)
+{
+	if (fd == number) {
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+			return -errno;
+	} else if (dup3(fd, number, O_CLOEXEC) < 0) {
+		return -errno;
+	}
+	return close_range((unsigned)number + 1, ~0U, 0) < 0 ? -errno : 0;
+}
+
+static void worker_process(const struct spawner *spawner, int channel)
+{
+	sigset_t none;
+
+	(void)sigemptyset(&none);
+	(void)prctl(PR_SET_NAME, "gmemd-worker");
+	if (die_with(spawner->pid) || sigprocmask(SIG_SETMASK, &none, NULL) < 0 ||
+	    keep_only(channel, GM_WORKER_CHANNEL) || prctl(PR_SET_DUMPABLE, 0) < 0 ||
+	    confine(spawner->config->confine_worker))
+		_exit(EXIT_SETUP);
+	_exit(gm_worker_main(GM_WORKER_CHANNEL));
+}
+
+static int report(const struct spawner *spawner, const struct gm_spawner_report *packet)
+{
+	return gm_channel_send(spawner->socket, packet, sizeof(*packet), -1, 0);
+}
+
+static int children_reserve(struct spawner *spawner)
+{
+	size_t size = spawner->children_size ? 2 * spawner->children_size : 16;
+	struct child *children;
+
+	if (spawner->n_children < spawner->children_size)
+		return 0;
+	children = reallocarray(spawner->children, size, sizeof(*children));
+	if (!children)
+		return -ENOMEM;
+	spawner->children = children;
+	spawner->children_size = size;
+	return 0;
+}
+
+/* Closes @channel in this process, before gmemd reads how it went. */
+static int start(struct spawner *spawner, uint64_t tag, int channel, pid_t *ret_pid)
+{
+	pid_t pid;
+	int r;
+
+	r = channel < 0 ? -EBADMSG : children_reserve(spawner);
+	if (r == 0) {
+		pid = fork();
+		if (pid == 0)
+			worker_process(spawner, channel);
+		r = pid < 0 ? -errno : 0;
+	}
+	gm_fd_close(channel);
+	if (r)
+		return r;
+	spawner->children[spawner->n_children++] = (struct child){ .tag = tag, .pid = pid };
+	*ret_pid = pid;
+	return 0;
+}
+
+static int start_and_report(struct spawner *spawner, uint64_t tag, int channel)
+{
+	struct gm_spawner_report packet = { .tag = tag };
+	pid_t pid = 0;
+
+	packet.error = start(spawner, tag, channel, &pid);
+	packet.born = packet.error == 0;
+	packet.pid = pid;
+	return report(spawner, &packet);
+}
+
+static void kill_child(const struct spawner *spawner, uint64_t tag)
+{
+	for (size_t i = 0; i < spawner->n_children; i++)
+		if (spawner->children[i].tag == tag)
+			/* Not reaped yet, so the number is still its own. */
+			(void)kill(spawner->children[i].pid, SIGKILL);
+}
+
+/* 0, or nonzero when gmemd is gone. */
+static int on_request(struct spawner *spawner)
+{
+	struct gm_spawner_request_packet packet;
+	int fd = -1;
+	ssize_t n;
+
+	n = gm_channel_recv(spawner->socket, &packet, sizeof(packet), &fd, 0);
+	if (n != sizeof(packet)) {
+		if (n > 0)
+			gm_fd_close(fd);
+		return -EPIPE;
+	}
+	if (packet.verb == GM_SPAWNER_START)
+		return start_and_report(spawner, packet.tag, fd);
+	gm_fd_close(fd);
+	kill_child(spawner, packet.tag);
+	return 0;
+}
+
+static int reap(struct spawner *spawner, pid_t pid, int status)
+{
+	struct gm_spawner_report packet = { .pid = pid, .status = status };
+
+	for (size_t i = 0; i < spawner->n_children; i++) {
+		if (spawner->children[i].pid != pid)
+			continue;
+		packet.tag = spawner->children[i].tag;
+		spawner->children[i] = spawner->children[--spawner->n_children];
+		return report(spawner, &packet);
+	}
+	return 0;
+}
+
+static int on_children(struct spawner *spawner)
+{
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+	int r = 0;
+
+	/* One SIGCHLD may stand for many ends. */
+	if (read(spawner->signals, &info, sizeof(info)) < 0 && errno != EAGAIN && errno != EINTR)
+		return -errno;
+	while (r == 0 && (pid = waitpid(-1, &status, WNOHANG)) > 0)
+		r = reap(spawner, pid, status);
+	return r;
+}
+
+static int run(struct spawner *spawner)
+{
+	struct pollfd pollfds[] = {
+		{ .fd = spawner->socket, .events = POLLIN },
+		{ .fd = spawner->signals, .events = POLLIN },
+	};
+	int r = 0;
+
+	while (r == 0) {
+		if (poll(pollfds, GM_ARRAY_SIZE(pollfds), -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		if (pollfds[1].revents)
+			r = on_children(spawner);
+		if (r == 0 && pollfds[0].revents)
+			r = on_request(spawner);
+	}
+	return r;
+}
+
+static int set_up_signals(int *ret_signals)
+{
+	static const int ignored[] = {
+		SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGUSR1, SIGUSR2
+	};
+	sigset_t set;
+	int fd;
+
+	for (size_t i = 0; i < GM_ARRAY_SIZE(ignored); i++)
+		(void)signal(ignored[i], SIG_IGN);
+	(void)signal(SIGCHLD, SIG_DFL);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	*ret_signals = fd;
+	return 0;
+}
+
+/* stderr stays, for the last words of a failed assert; guest memory never gets a number below 3. */
+static int set_up_std_fds(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return -errno;
+	/* CLOEXEC means nothing here: neither process ever executes anything. */
+	if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+	    (fcntl(STDERR_FILENO, F_GETFD) < 0 && dup2(null, STDERR_FILENO) < 0)) {
+		gm_fd_close(null);
+		return -errno;
+	}
+	if (null > STDERR_FILENO)
+		gm_fd_close(null);
+	return 0;
+}
+
+static int set_up(struct spawner *spawner, pid_t parent)
+{
+	int r;
+
+	r = set_up_std_fds();
+	if (r)
+		return r;
+	r = set_up_signals(&spawner->signals);
+	if (r)
+		return r;
+	r = confine(spawner->config->confine_spawner);
+	if (r)
+		return r;
+	/* After the confinement: giving up privileges can clear this setting (commit_creds). */
+	return die_with(parent);
+}
+
+void gm_spawner_process(const struct gm_spawner_config *config, int socket, pid_t parent)
+{
+	struct spawner spawner = { .config = config, .pid = getpid(), .socket = SPAWNER_SOCKET };
+	struct gm_spawner_report packet = { .pid = getpid() };
+
+	(void)prctl(PR_SET_NAME, "gmemd-spawner");
+	if (keep_only(socket, SPAWNER_SOCKET))
+		_exit(EXIT_SETUP);
+	packet.error = set_up(&spawner, parent);
+	if (report(&spawner, &packet) || packet.error)
+		_exit(EXIT_SETUP);
+	(void)run(&spawner);
+	_exit(EXIT_SUCCESS);
+}
