@@ -11,13 +11,14 @@
  *
  *   states  digits per byte  cell    whole TiB of mixed chunks
  *   2       8 (base 2)        64 B    33 MiB
- *   3       5 (base 3)       103 B    58 MiB
+ *   3       5 (base 3)       103 B    54 MiB
  *   4       4 (base 4)       128 B    66 MiB
  *   5, 6    3 (base 6)       171 B    90 MiB
  *
- * The budget is 64 KiB for each GiB of the region (rounded up), and at least 1 MiB: absent,
+ * The budget is 60 KiB for each GiB of the region (rounded up), and at least 1 MiB: absent,
  * shared and private pages may be mixed in any pattern. Only a pattern of four or more states
- * in nearly every 2 MiB chunk passes it, and is refused (GM_OVER_LIMIT, GM_RULE_PAGE_MAP).
+ * in nearly every 2 MiB chunk passes it, and is refused (GM_OVER_LIMIT, GM_RULE_PAGE_MAP). With
+ * what malloc loses between its blocks the whole stays below 64 MiB for a TiB.
  *
  * Not thread-safe. All offsets and lengths are bytes and multiples of 4 KiB within the region:
  * callers have checked them (asserted here).

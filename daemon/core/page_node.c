@@ -30,9 +30,9 @@ static unsigned count_bits(unsigned set)
 
 /* ---- memory ---- */
 
-static size_t block_size(unsigned block, unsigned first_units)
+static size_t block_size(unsigned block, unsigned n_blocks, unsigned last_units)
 {
-	return (block == 0 ? first_units : BLOCK_UNITS) * GM_CELL_UNIT;
+	return (block + 1 == n_blocks ? last_units : BLOCK_UNITS) * GM_CELL_UNIT;
 }
 
 static size_t bare_size(unsigned n_chunks)
@@ -49,7 +49,7 @@ static void weigh(struct gm_page_node *node)
 {
 	node->bytes = gm_page_node_bare_cost(node->n_chunks);
 	for (unsigned i = 0; i < node->n_blocks; i++)
-		node->bytes += gm_page_node_cost(block_size(i, node->first_units));
+		node->bytes += gm_page_node_cost(block_size(i, node->n_blocks, node->last_units));
 }
 
 struct gm_page_node *gm_page_node_new(unsigned n_chunks, enum gm_page_state state)
@@ -76,7 +76,7 @@ static void prefetch_ends(const struct gm_page_node *node)
 		const unsigned char *block = node->blocks[i];
 
 		__builtin_prefetch(block - sizeof(size_t), 1);
-		__builtin_prefetch(block + block_size(i, node->first_units), 1);
+		__builtin_prefetch(block + block_size(i, node->n_blocks, node->last_units), 1);
 	}
 }
 
@@ -90,9 +90,9 @@ void gm_page_node_free(struct gm_page_node *node)
 	free(node);
 }
 
-static unsigned capacity(unsigned class, unsigned n_blocks, unsigned first_units)
+static unsigned capacity(unsigned class, unsigned n_blocks, unsigned last_units)
 {
-	unsigned units = n_blocks == 0 ? 0 : first_units + (n_blocks - 1) * BLOCK_UNITS;
+	unsigned units = n_blocks == 0 ? 0 : (n_blocks - 1) * BLOCK_UNITS + last_units;
 
 	return units * gm_cell_classes[class].per_unit;
 }
@@ -118,13 +118,16 @@ static void trim(struct gm_page_node *node)
 	if (node->n_cells == 0) {
 		while (node->n_blocks > 0)
 			free(node->blocks[--node->n_blocks]);
-		node->first_units = 0;
+		node->last_units = 0;
 		node->class = 0;
 		node->states = 0;
 	}
-	while (node->n_blocks > 1 && node->n_cells + per_block * 3 / 2 <=
-					     capacity(node->class, node->n_blocks, BLOCK_UNITS))
+	while (node->n_blocks > 1 &&
+	       node->n_cells + per_block / 2 <=
+		       capacity(node->class, node->n_blocks - 1u, BLOCK_UNITS)) {
 		free(node->blocks[--node->n_blocks]);
+		node->last_units = BLOCK_UNITS;
+	}
 	if (node->n_blocks != n_blocks)
 		weigh(node);
 }
@@ -255,17 +258,18 @@ static void plan_layout(struct gm_page_stage *stage, unsigned n_cells)
 	unsigned per_unit = gm_cell_classes[stage->class].per_unit;
 	unsigned units = (n_cells + per_unit - 1) / per_unit;
 
-	stage->first_units = BLOCK_UNITS;
 	stage->n_blocks = (uint8_t)((units + BLOCK_UNITS - 1) / BLOCK_UNITS);
-	if (stage->n_blocks == 1)
-		while (stage->first_units / 2 >= units)
-			stage->first_units /= 2;
+	stage->last_units = BLOCK_UNITS;
+	while ((stage->n_blocks - 1u) * BLOCK_UNITS + stage->last_units / 2u >= units)
+		stage->last_units /= 2;
 }
 
+/* Whether the node's own block of that number will not do. */
 static bool is_new(const struct gm_page_stage *stage, const struct gm_page_node *node, unsigned i)
 {
 	return stage->class != node->class || i >= node->n_blocks ||
-	       (i == 0 && stage->first_units != node->first_units);
+	       block_size(i, stage->n_blocks, stage->last_units) !=
+		       block_size(i, node->n_blocks, node->last_units);
 }
 
 void gm_page_stage_plan(struct gm_page_stage *stage, const struct gm_page_node *node,
@@ -275,7 +279,7 @@ void gm_page_stage_plan(struct gm_page_stage *stage, const struct gm_page_node *
 	struct part part;
 
 	*stage = (struct gm_page_stage){ .class = node->class,
-					 .first_units = node->first_units,
+					 .last_units = node->last_units,
 					 .n_blocks = node->n_blocks,
 					 .states = node->states };
 	/* Only the first and the last part can be less than a chunk. */
@@ -288,11 +292,12 @@ void gm_page_stage_plan(struct gm_page_stage *stage, const struct gm_page_node *
 	}
 	stage->class = (uint8_t)gm_cell_class_for(count_bits(stage->states));
 	if (stage->class != node->class ||
-	    n_cells > capacity(node->class, node->n_blocks, node->first_units))
+	    n_cells > capacity(node->class, node->n_blocks, node->last_units))
 		plan_layout(stage, n_cells);
 	for (unsigned i = 0; i < stage->n_blocks; i++)
 		if (is_new(stage, node, i))
-			stage->bytes += gm_page_node_cost(block_size(i, stage->first_units));
+			stage->bytes += gm_page_node_cost(
+				block_size(i, stage->n_blocks, stage->last_units));
 }
 
 int gm_page_stage_take(struct gm_page_stage *stage, const struct gm_page_node *node)
@@ -300,7 +305,7 @@ int gm_page_stage_take(struct gm_page_stage *stage, const struct gm_page_node *n
 	for (unsigned i = 0; i < stage->n_blocks; i++) {
 		if (!is_new(stage, node, i))
 			continue;
-		stage->blocks[i] = malloc(block_size(i, stage->first_units));
+		stage->blocks[i] = malloc(block_size(i, stage->n_blocks, stage->last_units));
 		if (!stage->blocks[i]) {
 			gm_page_stage_done(stage);
 			return -ENOMEM;
@@ -324,8 +329,10 @@ static void move_cells(struct gm_page_stage *stage, struct gm_page_node *node)
 				       cell_at(stage->blocks, stage->class, i));
 		return;
 	}
-	if (stage->n_blocks > 0 && stage->blocks[0] && node->n_blocks > 0)
-		memcpy(stage->blocks[0], node->blocks[0], block_size(0, node->first_units));
+	for (unsigned i = 0; i < node->n_blocks; i++)
+		if (stage->blocks[i])
+			memcpy(stage->blocks[i], node->blocks[i],
+			       block_size(i, node->n_blocks, node->last_units));
 }
 
 static void add_ranks(struct gm_page_node *node, unsigned states)
@@ -351,7 +358,7 @@ void gm_page_stage_commit(struct gm_page_stage *stage, struct gm_page_node *node
 			node->blocks[i] = stage->blocks[i];
 	}
 	node->n_blocks = stage->n_blocks;
-	node->first_units = stage->first_units;
+	node->last_units = stage->last_units;
 	node->class = stage->class;
 	add_ranks(node, stage->states);
 	weigh(node);
@@ -380,7 +387,7 @@ static unsigned make_cell(struct gm_page_node *node, unsigned chunk)
 	unsigned state = node->chunk[chunk] & ~UNIFORM;
 	unsigned cell = node->n_cells++;
 
-	assert(cell < capacity(node->class, node->n_blocks, node->first_units));
+	assert(cell < capacity(node->class, node->n_blocks, node->last_units));
 	gm_cell_fill(node->class, cell_of(node, cell), node->rank_of[state]);
 	node->chunk[chunk] = (uint16_t)cell;
 	return cell;

@@ -4,7 +4,7 @@
  * cell for each chunk that is mixed.
  *
  * Cells lie side by side, without a gap, in blocks of GM_CELL_UNIT bytes times 1, 2, 4, 8 or 16;
- * only the first block is ever smaller than 16. So all cells of all maps come from five sizes of
+ * only the last block is ever smaller than 16. So all cells of all maps come from five sizes of
  * allocation, whatever the class, and no order of requests can tear the heap to pieces.
  *
  * Which rank a state has is decided when the state first comes into a cell and stays until the
@@ -29,10 +29,10 @@
 struct gm_page_node {
 	uint16_t n_chunks; /* fewer than 512 at the end of a region only */
 	uint16_t n_cells;
-	uint8_t class;	     /* of all cells */
-	uint8_t first_units; /* size of the first block */
-	uint8_t n_blocks;    /* 0 when there are no cells */
-	uint8_t states;	     /* bit set: states that have a rank */
+	uint8_t class;	    /* of all cells */
+	uint8_t last_units; /* size of the last block */
+	uint8_t n_blocks;   /* 0 when there are no cells */
+	uint8_t states;	    /* bit set: states that have a rank */
 	uint8_t rank_of[GM_PAGE_STATE_N_];
 	uint8_t state_of[GM_PAGE_STATE_N_]; /* by rank */
 	uint32_t pages[GM_PAGE_STATE_N_];   /* how many are in each state */
@@ -76,7 +76,7 @@ unsigned gm_page_node_count(const struct gm_page_node *node, unsigned first, uns
 
 struct gm_page_stage {
 	uint8_t class;
-	uint8_t first_units;
+	uint8_t last_units;
 	uint8_t n_blocks;
 	uint8_t states;				   /* that get a rank */
 	uint32_t bytes;				   /* cost of the new blocks */
