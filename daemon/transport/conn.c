@@ -85,7 +85,7 @@ static int conn_receive(struct gm_conn *conn, const char **ret_fault)
 	error = gm_scm_receive(conn->socket, conn->context->loop->packet, GM_PACKET_MAX,
 			       MSG_DONTWAIT, conn_has_said_hello(conn), &length, &fds, &fault);
 	if (error)
-		return error == -EINTR ? -EAGAIN : error;
+		return error;
 	if (fault == GM_SCM_CLOSED)
 		return -EPIPE;
 	if (fault != GM_SCM_GOOD) {

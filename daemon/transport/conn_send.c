@@ -66,7 +66,7 @@ void gm_conn_flush(struct gm_conn *conn)
 			return;
 		error = gm_scm_send(conn->socket, packet->bytes, packet->length, NULL, 0,
 				    packet->fds.fds, packet->fds.n_fds, MSG_DONTWAIT);
-		if (error == -EAGAIN || error == -EINTR)
+		if (error == -EAGAIN)
 			return;
 		if (error)
 			gm_conn_break(conn, -error);
@@ -117,13 +117,10 @@ static int queue_packet(struct gm_conn *conn, const unsigned char *header, const
 static int send_now(struct gm_conn *conn, const unsigned char *header, const struct gm_frame *frame,
 		    const void *body, const int *fds)
 {
-	int error;
-
 	if (!TAILQ_EMPTY(&conn->waiting))
 		return -EAGAIN;
-	error = gm_scm_send(conn->socket, header, GM_FRAME_HEADER_SIZE, body, frame->body_length,
-			    fds, frame->n_fds, MSG_DONTWAIT);
-	return error == -EINTR ? -EAGAIN : error;
+	return gm_scm_send(conn->socket, header, GM_FRAME_HEADER_SIZE, body, frame->body_length,
+			   fds, frame->n_fds, MSG_DONTWAIT);
 }
 
 void gm_conn_send(struct gm_conn *conn, const struct gm_frame *frame, const void *body,
