@@ -19,6 +19,14 @@
  * clients are independent. There are no globals, no signals and no threads in the library; SIGPIPE
  * is never raised. Handles belong to the client: gmem_disconnect frees those still alive.
  *
+ * Callbacks run inside gmem_dispatch and inside calls that wait for the daemon. They may call
+ * everything but gmem_disconnect. A callback may destroy a handle; a call that was at work on it
+ * then fails.
+ *
+ * A failed call leaves the client usable, with two exceptions: after GMEM_DISCONNECTED and
+ * GMEM_PROTOCOL the connection has ended, and every later call is GMEM_DISCONNECTED. Mapped memory
+ * stays mapped until gmem_disconnect.
+ *
  * Ownership: fds that the library shows (gmem_region_fd, gmem_domain_device_fd, gmem_client_fd) are
  * the library's; dup them to keep them. All are close-on-exec. Specs carry their own defaults:
  * a zeroed member asks for the default.
@@ -31,6 +39,10 @@
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
 #endif
 
 #define GMEM_VERSION_MAJOR 0
@@ -59,7 +71,8 @@ enum gmem_status {
 	GMEM_DISCONNECTED = 64, /* no daemon at the address, or the connection ended */
 	GMEM_PROTOCOL = 65,	/* the peer does not speak this protocol */
 	GMEM_SYSTEM = 66,	/* a system call of this process failed: sys_errno */
-	GMEM_AGAIN = 67		/* nothing to dispatch */
+	GMEM_AGAIN = 67,	/* nothing to dispatch */
+	GMEM_TIMED_OUT = 68	/* no answer in time; what a late answer grants is given back */
 };
 
 /* Why the last call on this client failed. Valid until the next call on it. */
@@ -111,7 +124,8 @@ int gmem_ping(gmem_client *client);
 /*
  * For event loops: an fd that is readable when gmem_dispatch has something to do. gmem_dispatch
  * never blocks; it handles all that has arrived, calling callbacks from within, and returns 0, or
- * -GMEM_AGAIN if there was nothing.
+ * -GMEM_AGAIN if there was nothing. When the connection has ended it returns -GMEM_DISCONNECTED
+ * (the first time perhaps -GMEM_PROTOCOL), and the fd stays readable: take it out of the loop.
  */
 int gmem_client_fd(const gmem_client *client);
 int gmem_dispatch(gmem_client *client);
@@ -204,7 +218,8 @@ typedef int (*gmem_progress_fn)(void *arg, uint64_t done, uint64_t total);
 /*
  * Allocate: every page of the ranges is there when this returns 0 (no later fault can fail).
  * Discard: the pages are given back and read as zero. No range (n_ranges 0): the whole region.
- * Blocks until done, without a time limit. @progress may be NULL.
+ * Ranges are page-aligned and disjoint; at most 1024 in one call. Blocks until done, without a
+ * time limit. @progress may be NULL.
  */
 int gmem_region_allocate(gmem_region *region, const struct gmem_range *ranges, size_t n_ranges,
 			 gmem_progress_fn progress, void *arg);
@@ -213,7 +228,9 @@ int gmem_region_discard(gmem_region *region, const struct gmem_range *ranges, si
 
 /*
  * The same without blocking: the answer comes from gmem_dispatch. @done gets the status (as a
- * return value) and the bytes dealt with; gmem_error is valid inside it.
+ * return value) and the bytes dealt with, as far as known; gmem_error is valid inside it. It is
+ * called exactly once for each start that returned 0: at the latest, with -GMEM_CANCELLED, by
+ * gmem_disconnect, and never from within the start itself. @callbacks is copied.
  */
 typedef void (*gmem_done_fn)(void *arg, int status, uint64_t bytes);
 struct gmem_job_callbacks {
@@ -368,6 +385,10 @@ int gmem_parse_probe(const void *bytes, size_t length, struct gmem_host_info *re
 
 /* Admin sockets only: ends any tenant's domain. */
 int gmem_evict(gmem_client *client, uint64_t domain, uint64_t *ret_bytes);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

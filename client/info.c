@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "info.h"
+
+#include <string.h>
+
+#include "failure.h"
+#include "gm_num.h"
+
+static void copy_text(char *to, size_t size, const ProtobufCBinaryData *from)
+{
+	gm_copy_printable(to, size, from->data, from->len);
+}
+
+static uint64_t node_mask(const uint32_t *nodes, size_t n)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (nodes[i] < 64)
+			mask |= UINT64_C(1) << nodes[i];
+	return mask;
+}
+
+void gm_info_domain(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
+{
+	*to = (struct gmem_domain_info){
+		.id = from->domain,
+		.persistent = from->lifetime == GMEM__LIFETIME__LIFETIME_PERSISTENT,
+		.attached = from->attached,
+		.owner_pid = from->owner_pid,
+		.owner_uid = from->owner_uid,
+		.regions = from->regions,
+		.reserved_bytes = from->reserved_bytes,
+		.allocated_bytes = from->allocated_bytes,
+		.orphan_ttl_ms = from->has_orphan_ttl_ms ? from->orphan_ttl_ms : UINT64_MAX,
+		.age_ms = from->age_ms,
+	};
+	copy_text(to->name, sizeof(to->name), &from->name);
+	copy_text(to->kind, sizeof(to->kind), &from->kind);
+	copy_text(to->tenant, sizeof(to->tenant), &from->tenant);
+}
+
+void gm_info_region(const Gmem__RegionInfo *from, struct gmem_region_info *to)
+{
+	*to = (struct gmem_region_info){
+		.id = from->region,
+		.domain = from->domain,
+		.gpa = from->gpa,
+		.size = from->size,
+		.page_size = from->page_size,
+		.allocated_bytes = from->allocated_bytes,
+		.page_map_bytes = from->page_map_bytes,
+		.jobs = from->jobs,
+		.numa_nodes = node_mask(from->numa_nodes, from->n_numa_nodes),
+	};
+	copy_text(to->name, sizeof(to->name), &from->name);
+	copy_text(to->tenant, sizeof(to->tenant), &from->tenant);
+}
+
+void gm_info_session(const Gmem__SessionInfo *from, struct gmem_session_info *to)
+{
+	*to = (struct gmem_session_info){
+		.id = from->session,
+		.pid = from->pid,
+		.uid = from->uid,
+		.domains = from->domains,
+		.jobs = from->jobs,
+	};
+	copy_text(to->client, sizeof(to->client), &from->client);
+	copy_text(to->tenant, sizeof(to->tenant), &from->tenant);
+}
+
+void gm_info_account(const Gmem__UsageInfo *from, struct gmem_account_info *to)
+{
+	*to = (struct gmem_account_info){
+		.n_usage = (uint32_t)gm_min_u64(from->n_usage, GMEM_USAGE_MAX),
+		.allocated_bytes = from->allocated_bytes,
+		.requests = from->requests,
+		.refusals = from->refusals,
+		.violations = from->violations,
+	};
+	copy_text(to->name, sizeof(to->name), &from->account);
+	for (uint32_t i = 0; i < to->n_usage; i++) {
+		const Gmem__Usage *usage = from->usage[i];
+
+		copy_text(to->usage[i].resource, sizeof(to->usage[i].resource), &usage->resource);
+		to->usage[i].used = usage->used;
+		to->usage[i].limit = usage->has_limit ? usage->limit : UINT64_MAX;
+	}
+}
+
+/* The names with blanks between them; a name that does not fit is left out. */
+static void join_names(char *to, size_t size, const ProtobufCBinaryData *names, size_t n)
+{
+	size_t length = 0;
+
+	to[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		if (names[i].len + 2 > size - length)
+			continue;
+		if (length > 0)
+			to[length++] = ' ';
+		gm_copy_printable(to + length, size - length, names[i].data, names[i].len);
+		length += names[i].len;
+	}
+}
+
+static void copy_backend(const Gmem__BackendInfo *from, struct gmem_backend_info *to)
+{
+	copy_text(to->kind, sizeof(to->kind), &from->kind);
+	copy_text(to->reason, sizeof(to->reason), &from->reason);
+	join_names(to->capabilities, sizeof(to->capabilities), from->capabilities,
+		   from->n_capabilities);
+	to->usable = from->usable;
+	for (size_t i = 0; i < from->n_page_sizes; i++)
+		to->page_sizes |= from->page_sizes[i];
+}
+
+void gm_info_host(const Gmem__HostReply *from, struct gmem_host_info *to)
+{
+	*to = (struct gmem_host_info){
+		.n_backends = (uint32_t)gm_min_u64(from->n_backends, GMEM_BACKENDS_MAX),
+		.n_pools = (uint32_t)gm_min_u64(from->n_pools, GMEM_POOLS_MAX),
+		.memory_total = from->memory_total,
+		.memory_available = from->memory_available,
+		.numa_nodes = node_mask(from->numa_nodes, from->n_numa_nodes),
+		.kvm = from->kvm,
+	};
+	for (uint32_t i = 0; i < to->n_backends; i++)
+		copy_backend(from->backends[i], &to->backends[i]);
+	for (uint32_t i = 0; i < to->n_pools; i++)
+		to->pools[i] = (struct gmem_pool_info){
+			.page_size = from->pools[i]->page_size,
+			.total = from->pools[i]->total,
+			.free = from->pools[i]->free,
+			.reserved = from->pools[i]->reserved,
+		};
+	copy_text(to->kernel, sizeof(to->kernel), &from->kernel);
+	copy_text(to->kvm_reason, sizeof(to->kvm_reason), &from->kvm_reason);
+}

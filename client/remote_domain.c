@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gm_cleanup.h"
+#include "gm_verdict.h"
+#include "remote.h"
+
+#define GM_DEVICES_KNOWN 1
+
+static size_t wire_devices(uint32_t devices, Gmem__Device list[GM_DEVICES_KNOWN])
+{
+	size_t n = 0;
+
+	if (devices & GMEM_DEVICE_KVM)
+		list[n++] = GMEM__DEVICE__DEVICE_KVM;
+	return n;
+}
+
+static bool name_is(const ProtobufCBinaryData *name, const char *wanted)
+{
+	return name->len == strlen(wanted) && memcmp(name->data, wanted, name->len) == 0;
+}
+
+/* Takes the devices that came along. NULL, or what is wrong. Devices not asked for are closed. */
+static const char *take_devices(struct gmem_domain *domain, uint32_t devices,
+				const ProtobufCBinaryData *names, size_t n_names,
+				struct gm_fdset *fds)
+{
+	if (n_names != fds->n_fds)
+		return "not one name for each file descriptor";
+	for (size_t i = 0; i < n_names; i++)
+		if (devices & GMEM_DEVICE_KVM && domain->kvm_fd < 0 && name_is(&names[i], "kvm"))
+			domain->kvm_fd = gm_fdset_steal(fds, i);
+	if (devices & GMEM_DEVICE_KVM && domain->kvm_fd < 0)
+		return "a device that was asked for is missing";
+	return NULL;
+}
+
+int gm_remote_domain_create(struct gmem_client *client, const struct gmem_domain_spec *spec,
+			    struct gmem_domain *domain)
+{
+	Gmem__DomainCreateRequest request = GMEM__DOMAIN_CREATE_REQUEST__INIT;
+	_gm_reply_ struct gm_reply reply = { 0 };
+	Gmem__Device devices[GM_DEVICES_KNOWN];
+	const Gmem__DomainCreateReply *answer;
+	const char *fault;
+	int r;
+
+	request.has_kind = request.has_lifetime = true;
+	request.kind.data = (uint8_t *)(uintptr_t)spec->kind;
+	request.kind.len = strlen(spec->kind);
+	request.lifetime = spec->flags & GMEM_DOMAIN_PERSISTENT
+				   ? GMEM__LIFETIME__LIFETIME_PERSISTENT
+				   : GMEM__LIFETIME__LIFETIME_BOUND;
+	if (spec->name) {
+		request.has_name = true;
+		request.name.data = (uint8_t *)(uintptr_t)spec->name;
+		request.name.len = strlen(spec->name);
+	}
+	request.devices = devices;
+	request.n_devices = wire_devices(spec->devices, devices);
+	r = gm_remote_call(client, GM_MSG_DOMAIN_CREATE, &request.base, &reply);
+	if (r < 0)
+		return r;
+	answer = (const Gmem__DomainCreateReply *)reply.message;
+	if (!answer->domain || answer->token.len != GMEM_TOKEN_SIZE)
+		return gm_remote_nonsense(client, "a domain without id or token");
+	fault = take_devices(domain, spec->devices, answer->fd_names, answer->n_fd_names,
+			     &reply.fds);
+	if (fault)
+		return gm_remote_nonsense(client, fault);
+	domain->id = answer->domain;
+	memcpy(domain->token.bytes, answer->token.data, GMEM_TOKEN_SIZE);
+	return 0;
+}
+
+struct gm_id_list {
+	uint64_t *ids;
+	size_t n_ids;
+	size_t room;
+};
+
+static int collect_id(void *arg, const struct gmem_region_info *info)
+{
+	struct gm_id_list *list = arg;
+
+	if (list->n_ids < list->room)
+		list->ids[list->n_ids++] = info->id;
+	return 0;
+}
+
+/* The regions of @domain; an answer that has not room for all ids is followed by a LIST. */
+static int fetch_regions(struct gmem_client *client, struct gmem_domain *domain,
+			 const Gmem__DomainAttachReply *answer)
+{
+	uint64_t deadline = gm_deadline(client);
+	struct gm_id_list list = { .room = answer->info->regions };
+	_gm_free_ uint64_t *ids = NULL;
+	int r;
+
+	if (answer->n_regions >= list.room)
+		return gm_remote_regions_fetch(client, domain, answer->regions, answer->n_regions,
+					       deadline);
+	ids = calloc(list.room, sizeof(*ids));
+	if (!ids)
+		return gm_fail_errno(client, ENOMEM, "a list of regions");
+	list.ids = ids;
+	r = gm_remote_list_regions(client, domain->id, collect_id, &list);
+	if (r < 0)
+		return r;
+	return gm_remote_regions_fetch(client, domain, list.ids, list.n_ids, deadline);
+}
+
+int gm_remote_domain_attach(struct gmem_client *client, uint64_t id,
+			    const uint8_t token[GMEM_TOKEN_SIZE], uint32_t flags, uint32_t devices,
+			    struct gmem_domain *domain)
+{
+	Gmem__DomainAttachRequest request = GMEM__DOMAIN_ATTACH_REQUEST__INIT;
+	_gm_reply_ struct gm_reply reply = { 0 };
+	Gmem__Device list[GM_DEVICES_KNOWN];
+	const Gmem__DomainAttachReply *answer;
+	const char *fault;
+	int r;
+
+	request.has_domain = request.has_token = request.has_take_over = true;
+	request.domain = id;
+	request.token.data = (uint8_t *)(uintptr_t)token;
+	request.token.len = GMEM_TOKEN_SIZE;
+	request.take_over = (flags & GMEM_ATTACH_TAKE_OVER) != 0;
+	request.devices = list;
+	request.n_devices = wire_devices(devices, list);
+	r = gm_remote_call(client, GM_MSG_DOMAIN_ATTACH, &request.base, &reply);
+	if (r < 0)
+		return r;
+	answer = (const Gmem__DomainAttachReply *)reply.message;
+	if (!answer->info || answer->info->domain != id)
+		return gm_remote_nonsense(client, "another domain than was asked for");
+	fault = take_devices(domain, devices, answer->fd_names, answer->n_fd_names, &reply.fds);
+	if (fault)
+		return gm_remote_nonsense(client, fault);
+	domain->id = id;
+	memcpy(domain->token.bytes, token, GMEM_TOKEN_SIZE);
+	return fetch_regions(client, domain, answer);
+}
+
+static int destroy(struct gmem_client *client, uint64_t id, const uint8_t *token)
+{
+	Gmem__DomainDestroyRequest request = GMEM__DOMAIN_DESTROY_REQUEST__INIT;
+	_gm_reply_ struct gm_reply reply = { 0 };
+
+	request.has_domain = true;
+	request.domain = id;
+	if (token) {
+		request.has_token = true;
+		request.token.data = (uint8_t *)(uintptr_t)token;
+		request.token.len = GMEM_TOKEN_SIZE;
+	}
+	return gm_remote_call(client, GM_MSG_DOMAIN_DESTROY, &request.base, &reply);
+}
+
+int gm_remote_domain_destroy(struct gmem_client *client, uint64_t id)
+{
+	return destroy(client, id, NULL);
+}
+
+int gm_remote_domain_destroy_id(struct gmem_client *client, uint64_t id,
+				const uint8_t token[GMEM_TOKEN_SIZE])
+{
+	return destroy(client, id, token);
+}
