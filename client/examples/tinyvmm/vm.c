@@ -92,8 +92,7 @@ static int vm_init(struct vm *vm, const struct machine *machine, int kvm_fd)
 	r = vm_add_memory(vm, machine);
 	if (r < 0)
 		return r;
-	/* Intel hosts without unrestricted guest need room for a TSS; three pages below the BIOS.
-	 */
+	/* Hosts without unrestricted guest need room for a TSS: three pages below the BIOS. */
 	if (ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000UL) < 0)
 		return -errno;
 	vm->vcpu_fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, 0);
