@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-gm_add_test(NAME p_page_map SOURCES ${CMAKE_CURRENT_LIST_DIR}/p_page_map.c LINK gm_core LABELS prop)
+foreach(test p_page_map p_ledger)
+	gm_add_test(NAME ${test} SOURCES ${CMAKE_CURRENT_LIST_DIR}/${test}.c LINK gm_core LABELS prop)
+endforeach()
