@@ -109,13 +109,19 @@ static int make_huge(int fd, const struct gm_backing *want, struct gm_refusal *r
 	if (r < 0)
 		return r;
 	r = gm_huge_reserve(fd, 0, want->size, want->numa_nodes);
-	if (r == -ENOMEM)
-		return gm_huge_refuse(refusal, want->page_size, want->size);
 	if (r == -EINVAL && want->numa_nodes)
 		return refuse_nodes(refusal, want->numa_nodes);
-	if (r < 0 || !want->numa_nodes)
+	if (r < 0 && r != -ENOMEM)
 		return r;
-	return gm_huge_check_nodes(want->page_size, want->numa_nodes, want->size, refusal);
+	/* First, as it names the nodes; a reservation that was had may not fit on them either. */
+	if (want->numa_nodes) {
+		int verdict =
+			gm_huge_check_nodes(want->page_size, want->numa_nodes, want->size, refusal);
+
+		if (verdict)
+			return verdict;
+	}
+	return r == -ENOMEM ? gm_huge_refuse(refusal, want->page_size, want->size) : 0;
 }
 
 static int memfd_backend_create(struct gm_backend_state *state, const struct gm_backing *want,

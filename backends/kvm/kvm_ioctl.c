@@ -2,8 +2,10 @@
 #include "kvm_ioctl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include "gm_cleanup.h"
 #include "own_fd.h"
 
 int gm_kvm_api_version(int kvm_fd)
@@ -34,8 +36,10 @@ int gm_kvm_create_vm(int kvm_fd, unsigned long type)
 int gm_kvm_create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags)
 {
 	struct gm_kvm_create_guest_memfd args = { .size = size, .flags = flags };
-	int fd = ioctl(vm_fd, GM_KVM_CREATE_GUEST_MEMFD, &args);
+	_gm_close_ int fd = ioctl(vm_fd, GM_KVM_CREATE_GUEST_MEMFD, &args);
 
-	/* __kvm_gmem_create asks for no O_CLOEXEC: gm_own_fd sets it before anybody sees the fd. */
-	return fd < 0 ? -errno : gm_own_fd(fd);
+	/* __kvm_gmem_create asks for no O_CLOEXEC: it is set before anybody sees the fd. */
+	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	return gm_own_fd(gm_take_fd(&fd));
 }

@@ -27,12 +27,16 @@ static void the_fd_is_above_stdio_even_when_stdin_is_closed(void **state)
 {
 	const struct subject *subject = subject_of(state);
 	int saved = gm_fd_dup(0);
+	bool leaks;
 	int fd;
 
 	assert_true(saved > 2);
 	assert_int_equal(close(0), 0);
 	fd = subject_create(subject);
+	/* The number that the kernel gave first is free again. */
+	leaks = fcntl(0, F_GETFD) >= 0;
 	assert_int_equal(dup2(saved, 0), 0);
+	assert_false(leaks);
 	assert_true(fd > 2);
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(close(fd), 0);

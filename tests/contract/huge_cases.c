@@ -218,21 +218,19 @@ static void too_few_pages_on_the_nodes_are_a_refusal_that_names_them(void **stat
 		.name = "contract",
 	};
 	struct gm_refusal refusal = { 0 };
-	int fd = -1, taken;
+	int fd = -1;
 
 	assert_int_equal(subject->backend->create(subject->state, &want, &fd, &refusal), 0);
 	assert_int_equal(close(fd), 0);
 
-	/* Taken, not only promised: a node knows no reservations. */
-	taken = subject_create_pages(subject, unpromised(subject));
-	assert_int_equal(subject->backend->allocate(taken, 0, subject->page_size), 0);
-	want.size = pool_of(subject).total * subject->page_size;
+	want.size = (pool_of(subject).free + 1) * subject->page_size;
 	fd = -1;
 	assert_int_equal(subject->backend->create(subject->state, &want, &fd, &refusal),
 			 GM_NO_RESOURCE);
 	assert_int_equal(fd, -1);
 	assert_int_equal(refusal.rule, GM_RULE_HUGE_PAGES_FREE);
-	assert_int_equal(close(taken), 0);
+	assert_int_equal(refusal.asked, want.size);
+	assert_non_null(strstr(refusal.object, " on nodes 0x1"));
 }
 
 #define CASE(fn)                  \
