@@ -11,7 +11,7 @@
 #include "gm_frame.h"
 
 /* Room that any request body of GM_BODY_MAX may unpack into; more is a violation. */
-#define GM_MSG_ARENA_SIZE (512 * 1024)
+#define GM_MSG_ARENA_SIZE 524288
 
 struct gm_msg_format {
 	const char *name;			   /* "HELLO" */

@@ -111,8 +111,8 @@ int gm_scm_send(int socket, const void *header, size_t header_length, const void
 {
 	union scm_control control;
 	struct iovec iov[2] = {
-		{ .iov_base = (void *)(uintptr_t)header, .iov_len = header_length },
-		{ .iov_base = (void *)(uintptr_t)body, .iov_len = body_length },
+		{ .iov_base = (void *)header, .iov_len = header_length },
+		{ .iov_base = (void *)body, .iov_len = body_length },
 	};
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = body_length ? 2 : 1 };
 	ssize_t length;

@@ -9,7 +9,7 @@
 
 #define GM_FRAME_MAGIC 0x6d67 /* "gm" in memory */
 #define GM_FRAME_HEADER_SIZE 16
-#define GM_BODY_MAX (64 * 1024)
+#define GM_BODY_MAX 65536
 #define GM_PACKET_MAX (GM_FRAME_HEADER_SIZE + GM_BODY_MAX)
 
 /* Elements of any repeated field of a request, unless its comment in gmem.proto says less. */
