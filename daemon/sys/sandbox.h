@@ -28,8 +28,16 @@ GM_WARN_UNUSED int gm_sandbox_early(void);
  */
 GM_WARN_UNUSED int gm_sandbox_daemon(enum gm_sandbox_mode mode);
 
-/* The spawner's and the workers' tighter ones. */
+/*
+ * Should: do the same for the spawner, whose filter lets it fork and give each worker its own.
+ * Must not: leave anything that a worker does not need to become one.
+ */
 GM_WARN_UNUSED int gm_sandbox_spawner(enum gm_sandbox_mode mode);
+
+/*
+ * In a process that a confined spawner has forked, from which it has everything but the filter.
+ * Should: leave it threads, its channel and the memory of the job. Must not: need any file.
+ */
 GM_WARN_UNUSED int gm_sandbox_worker(enum gm_sandbox_mode mode);
 
 #endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sandbox.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gm_fd.h"
+#include "gm_seccomp.h"
+
+/* sd_listen_fds(3): the first inherited socket. */
+#define LISTEN_FDS_START 3
+
+static int std_fds_exist(void)
+{
+	int fd;
+
+	/* open() gives the lowest free number, so that holes below 3 are filled. */
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+	} while (fd <= STDERR_FILENO);
+	gm_fd_close(fd);
+	return 0;
+}
+
+/* How many sockets were meant for this very process; what is no number counts as none. */
+static unsigned listen_fds(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *n = getenv("LISTEN_FDS");
+	long count;
+
+	if (!pid || !n || strtol(pid, NULL, 10) != (long)getpid())
+		return 0;
+	count = strtol(n, NULL, 10);
+	return count > 0 && count < 65536 ? (unsigned)count : 0;
+}
+
+static int raise_nofile(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	limit.rlim_cur = limit.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
+}
+
+int gm_sandbox_early(void)
+{
+	int r;
+
+	/* EINVAL: a kernel before 4.3, which has none to clear. */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+		return -errno;
+	(void)umask(077);
+	if (close_range(LISTEN_FDS_START + listen_fds(), ~0U, 0) < 0)
+		return -errno;
+	r = std_fds_exist();
+	if (r)
+		return r;
+	return raise_nofile();
+}
+
+/*
+ * No capability is kept, because none has a reason: memfd_create, KVM_CREATE_GUEST_MEMFD on a VM
+ * that is open, hugetlb memfds, mbind, passing fds and a peer's pidfd are for everybody, and the
+ * daemon's own files belong to its own user.
+ */
+static int drop_capabilities(void)
+{
+	if (capng_get_caps_process() < 0)
+		return -EPERM;
+	/* Without CAP_SETPCAP the bounding set stays; it is about execve, which the filter ends. */
+	bool may_drop_bounds = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+
+	capng_clear(CAPNG_SELECT_ALL);
+	if (may_drop_bounds && capng_apply(CAPNG_SELECT_BOUNDS) < 0)
+		return -EPERM;
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
+		return -EPERM;
+	if (capng_get_caps_process() < 0 ||
+	    capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
+		return -EPERM;
+	return 0;
+}
+
+/* A core file or an attached debugger would show tokens and guest memory. */
+static int hide_memory(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static int load_filter(enum gm_seccomp_profile profile, enum gm_sandbox_mode mode)
+{
+	return mode == GM_SANDBOX_OFF ? 0 : gm_seccomp_load(profile, mode == GM_SANDBOX_LOG);
+}
+
+static int confine(enum gm_seccomp_profile profile, enum gm_sandbox_mode mode)
+{
+	int r;
+
+	r = drop_capabilities();
+	if (r)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	r = hide_memory();
+	if (r)
+		return r;
+	return load_filter(profile, mode);
+}
+
+int gm_sandbox_daemon(enum gm_sandbox_mode mode)
+{
+	return confine(GM_SECCOMP_DAEMON, mode);
+}
+
+int gm_sandbox_spawner(enum gm_sandbox_mode mode)
+{
+	return confine(GM_SECCOMP_SPAWNER, mode);
+}
+
+int gm_sandbox_worker(enum gm_sandbox_mode mode)
+{
+	return load_filter(GM_SECCOMP_WORKER, mode);
+}
