@@ -12,8 +12,11 @@
 /* How long jobs under way may go on once the daemon is asked to stop. */
 #define GM_DRAIN_MS 5000
 
-/* A cancelled job lets go within one step of its worker; a worker stuck in the kernel may not. */
-#define GM_CLOSE_MS 2000
+/*
+ * A cancelled job lets go within one step of its worker; one that does not is given up after
+ * GM_CREW_PATIENCE_MS. Longer than that.
+ */
+#define GM_CLOSE_MS 3000
 
 /* How often a stopping daemon looks whether its jobs have ended. */
 #define GM_STOP_POLL_MS 20
@@ -74,10 +77,20 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 
 /* ---- timers ---- */
 
+static void check_workers(struct gm_daemon *daemon)
+{
+	if (daemon->workers_lost || !daemon->hub || !gm_crew_hub_is_broken(daemon->hub))
+		return;
+	daemon->workers_lost = true;
+	gm_log(LOG_ERR, "the spawner of workers has ended: memory can be neither allocated ahead "
+			"nor discarded until gmemd is started again");
+}
+
 static void on_expiry(void *arg)
 {
 	struct gm_daemon *daemon = arg;
 
+	check_workers(daemon);
 	gm_service_expire(daemon->service);
 	set_timer(daemon, daemon->expiry, GM_EXPIRY_MS);
 }

@@ -31,7 +31,8 @@ struct gm_daemon {
 
 	enum gm_daemon_phase phase;
 	uint64_t phase_end_ms;
-	bool clean; /* every job has let go: the books may be closed */
+	bool workers_lost; /* has been said */
+	bool clean;	   /* every job has let go: the books may be closed */
 	struct gm_watch *signals[4];
 	struct gm_watch *expiry;
 	struct gm_watch *watchdog;

@@ -630,6 +630,33 @@ static void nothing_is_read_from_a_peer_that_does_not_take_its_answers(void **st
 	fixture_done(&f);
 }
 
+static void an_answer_does_not_overtake_one_that_waits(void **state)
+{
+	struct gm_frame frame;
+	struct fixture f;
+	size_t n_fds;
+	int fd;
+
+	(void)state;
+	fixture_init(&f);
+	fd = dial_in(&f);
+	f.answer_length = GM_BODY_MAX;
+	for (uint32_t serial = 1; serial <= 10; serial++)
+		send_to(&f.users[0], GM_FRAME_ANSWER, serial);
+	/* The peer makes room, and the loop has not yet seen it. */
+	expect_answer(fd, 1);
+	expect_answer(fd, 2);
+	f.answer_length = 0;
+	send_to(&f.users[0], GM_FRAME_ANSWER, 11);
+	for (uint32_t serial = 3; serial <= 11; serial++) {
+		while (receive(fd, &frame, &n_fds) == -EAGAIN)
+			run_for(&f, 1);
+		assert_int_equal(frame.serial, serial);
+	}
+	close(fd);
+	fixture_done(&f);
+}
+
 static void a_peer_that_goes_frees_the_answers_that_wait_for_it_and_their_fds(void **state)
 {
 	struct fixture f;
@@ -922,6 +949,30 @@ static void accepting_rests_while_the_host_is_short_of_fds_and_goes_on_after_it(
 	fixture_done(&f);
 }
 
+static void a_peer_that_there_is_no_fd_to_watch_is_let_go_and_the_shortage_told(void **state)
+{
+	struct rlimit before, low;
+	struct fixture f;
+	int fd, unused;
+
+	(void)state;
+	fixture_init(&f);
+	fd = dial(&f);
+	unused = dup(fd);
+	close(unused);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	low = before;
+	low.rlim_cur = (rlim_t)unused + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	settle(&f);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(f.n_users, 0);
+	assert_int_equal(f.shortage, EMFILE);
+	expect_end(fd);
+	close(fd);
+	fixture_done(&f);
+}
+
 static void an_answer_whose_fd_cannot_be_kept_ends_the_connection(void **state)
 {
 	struct rlimit before, low;
@@ -1141,6 +1192,7 @@ int main(void)
 		gm_test(a_peer_that_says_no_hello_in_time_is_cut_off),
 		gm_test(a_packet_of_no_bytes_is_the_end_and_no_violation),
 		gm_test(nothing_is_read_from_a_peer_that_does_not_take_its_answers),
+		gm_test(an_answer_does_not_overtake_one_that_waits),
 		gm_test(a_peer_that_goes_frees_the_answers_that_wait_for_it_and_their_fds),
 		gm_test(events_for_a_slow_peer_are_dropped_and_answers_are_not),
 		gm_test(one_peers_flood_does_not_hold_up_anothers_packet),
@@ -1151,6 +1203,7 @@ int main(void)
 		gm_test(a_peer_whose_process_is_gone_before_it_is_accepted_is_not_kept),
 		gm_test(a_peer_that_is_turned_away_can_read_why_though_it_said_hello_already),
 		gm_test(accepting_rests_while_the_host_is_short_of_fds_and_goes_on_after_it),
+		gm_test(a_peer_that_there_is_no_fd_to_watch_is_let_go_and_the_shortage_told),
 		gm_test(an_answer_whose_fd_cannot_be_kept_ends_the_connection),
 		gm_test(a_connection_that_memory_is_short_for_leaves_nothing_behind),
 		gm_test(a_paused_listener_keeps_its_connections_and_takes_no_more),
