@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conf_value.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -97,9 +98,13 @@ static bool decimal_times(const struct decimal *number, uint64_t factor, uint64_
 	uint64_t fraction = factor / number->scale * number->part +
 			    factor % number->scale * number->part / number->scale;
 	uint64_t whole;
+	uint64_t product;
 
-	return !gm_mul_overflows(number->whole, factor, &whole) &&
-	       !gm_add_overflows(whole, fraction, ret_product) && *ret_product != GM_UNLIMITED;
+	if (gm_mul_overflows(number->whole, factor, &whole) ||
+	    gm_add_overflows(whole, fraction, &product) || product == GM_UNLIMITED)
+		return false;
+	*ret_product = product;
+	return true;
 }
 
 static bool percent_of(const struct decimal *number, uint64_t total, uint64_t *ret_bytes)
@@ -297,26 +302,24 @@ int gm_value_boolean(const char *text, bool *ret_value, struct gm_value_fault *w
 	return gm_value_bad(why, "\"%s\" is neither yes nor no", gm_value_quote(text).text);
 }
 
-static int read_node(const char **text, unsigned *ret_node, struct gm_value_fault *why)
+static int read_node(const char **text, uint64_t *ret_node, struct gm_value_fault *why)
 {
-	uint64_t node;
 	int r;
 
-	r = read_whole(text, &node, why);
+	r = read_whole(text, ret_node, why);
 	if (r)
 		return r;
-	if (node >= NODES_MAX)
-		return gm_value_bad(why, "node %llu: nodes go from 0 to %d",
-				    (unsigned long long)node, NODES_MAX - 1);
-	*ret_node = (unsigned)node;
+	if (*ret_node >= NODES_MAX)
+		return gm_value_bad(why, "node %" PRIu64 ": nodes go from 0 to %d", *ret_node,
+				    NODES_MAX - 1);
 	return 0;
 }
 
 /* One "5" or "0-3" off the front of *text. */
 static int read_nodes(const char **text, uint64_t *nodes, struct gm_value_fault *why)
 {
-	unsigned first;
-	unsigned last;
+	uint64_t first = 0;
+	uint64_t last;
 	int r;
 
 	r = read_node(text, &first, why);
@@ -330,8 +333,10 @@ static int read_nodes(const char **text, uint64_t *nodes, struct gm_value_fault 
 			return r;
 	}
 	if (last < first)
-		return gm_value_bad(why, "nodes %u-%u: the last is before the first", first, last);
-	for (unsigned node = first; node <= last; node++)
+		return gm_value_bad(why,
+				    "nodes %" PRIu64 "-%" PRIu64 ": the last is before the first",
+				    first, last);
+	for (uint64_t node = first; node <= last; node++)
 		*nodes |= UINT64_C(1) << node;
 	return 0;
 }

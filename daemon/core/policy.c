@@ -7,18 +7,18 @@ void gm_policy_defaults(struct gm_policy *policy, uint64_t host_memory)
 {
 	uint64_t memory_max = gm_align_down(host_memory / 5 * 4, GM_PAGE_4K);
 
-	*policy = (struct gm_policy){
-		.all_kinds = true,
-		.memory_max = memory_max,
-		.region_max = memory_max,
-		.regions_max = 4096,
-		.domains_max = 256,
-		.sessions_max = 64,
-		.jobs_max = 8,
-		.numa_nodes = UINT64_MAX,
-		.persistent = true,
-		.persistent_ttl_ms = GM_POLICY_TTL_MS,
-	};
+	/* Padding too: policies are compared as bytes. */
+	memset(policy, 0, sizeof(*policy));
+	policy->all_kinds = true;
+	policy->memory_max = memory_max;
+	policy->region_max = memory_max;
+	policy->regions_max = 4096;
+	policy->domains_max = 256;
+	policy->sessions_max = 64;
+	policy->jobs_max = 8;
+	policy->numa_nodes = UINT64_MAX;
+	policy->persistent = true;
+	policy->persistent_ttl_ms = GM_POLICY_TTL_MS;
 }
 
 bool gm_policy_allows_kind(const struct gm_policy *policy, const char *kind)

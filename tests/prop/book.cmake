@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+gm_add_test(NAME p_book SOURCES ${CMAKE_CURRENT_LIST_DIR}/p_book.c
+	${CMAKE_CURRENT_LIST_DIR}/book_model.c LINK gm_core LABELS prop
+	TIMEOUT 120)
