@@ -258,16 +258,13 @@ static void probe_huge(struct gm_backend_state *state, char *text, size_t text_s
 
 static int memfd_backend_open(struct gm_backend_state **ret_state, struct gm_probe *ret_probe)
 {
-	_gm_free_ struct gm_backend_state *state = NULL;
+	struct gm_backend_state found = { 0 }, *state;
 	char pools[GM_TEXT_MAX / 2];
 	struct gm_probe probe = { 0 };
 	bool binds = false;
 	int r;
 
-	state = calloc(1, sizeof(*state));
-	if (!state)
-		return -ENOMEM;
-	r = probe_small(state, &binds);
+	r = probe_small(&found, &binds);
 	if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
 		return r;
 	if (r < 0) {
@@ -277,17 +274,21 @@ static int memfd_backend_open(struct gm_backend_state **ret_state, struct gm_pro
 		*ret_state = NULL;
 		return 0;
 	}
-	state->page_sizes = GM_PAGE_4K;
-	probe_huge(state, pools, sizeof(pools));
+	found.page_sizes = GM_PAGE_4K;
+	probe_huge(&found, pools, sizeof(pools));
 	probe.usable = true;
 	probe.caps = GM_CAP_DAEMON_CREATES | GM_CAP_MAPPABLE | GM_CAP_SEALED;
 	if (binds)
 		probe.caps |= GM_CAP_NUMA;
-	probe.page_sizes = state->page_sizes;
+	probe.page_sizes = found.page_sizes;
 	(void)snprintf(probe.reason, sizeof(probe.reason), "pages of 4K%s%s", pools,
 		       binds ? "" : "; no NUMA binding in this kernel");
+	state = malloc(sizeof(*state));
+	if (!state)
+		return -ENOMEM;
+	*state = found;
 	*ret_probe = probe;
-	*ret_state = gm_take_ptr(&state);
+	*ret_state = state;
 	return 0;
 }
 

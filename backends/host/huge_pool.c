@@ -122,7 +122,7 @@ int gm_huge_refuse(struct gm_refusal *refusal, uint64_t page_size, uint64_t aske
 static uint64_t read_node_file(unsigned node, uint64_t page_size, const char *file)
 {
 	char path[GM_POOL_PATH_MAX];
-	uint64_t number;
+	uint64_t number = 0;
 
 	(void)snprintf(path, sizeof(path),
 		       "/sys/devices/system/node/node%u/hugepages/hugepages-%llukB/%s", node,

@@ -208,18 +208,22 @@ static int open_carrier(int *ret_carrier, struct gm_probe *probe)
 
 static int gmem_open(struct gm_backend_state **ret_state, struct gm_probe *ret_probe)
 {
-	_gm_free_ struct gm_backend_state *state = NULL;
+	struct gm_backend_state *state = NULL;
+	_gm_close_ int carrier = -1;
 	struct gm_probe probe = { 0 };
 	int r;
 
-	state = calloc(1, sizeof(*state));
-	if (!state)
-		return -ENOMEM;
-	r = open_carrier(&state->carrier, &probe);
+	r = open_carrier(&carrier, &probe);
 	if (r < 0)
 		return r;
+	if (probe.usable) {
+		state = malloc(sizeof(*state));
+		if (!state)
+			return -ENOMEM;
+		state->carrier = gm_take_fd(&carrier);
+	}
 	*ret_probe = probe;
-	*ret_state = probe.usable ? gm_take_ptr(&state) : NULL;
+	*ret_state = state;
 	return 0;
 }
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -118,21 +117,28 @@ static void assert_rejected(const struct subject *subject, int fd)
 			 -EBADF);
 }
 
+static int make_file(char *template, uint64_t size)
+{
+	int fd = mkostemp(template, O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(unlink(template), 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	return fd;
+}
+
 /* Each one of the right size where it can have one. */
 static int make_impostor(unsigned which, uint64_t size)
 {
-	char path[] = "/dev/shm/gmemd-contract-XXXXXX";
+	char tmpfs[] = "/dev/shm/gmemd-contract-XXXXXX";
+	char disk[] = "/var/tmp/gmemd-contract-XXXXXX";
 	int fd;
 
 	switch (which) {
 	case 0: /* tmpfs, as a memfd is, but nothing seals it */
+		return make_file(tmpfs, size);
 	case 1:
-		if (which == 1)
-			memcpy(path, "/var/tmp", 8);
-		fd = mkostemp(path, O_CLOEXEC);
-		assert_int_equal(unlink(path), 0);
-		assert_int_equal(ftruncate(fd, (off_t)size), 0);
-		return fd;
+		return make_file(disk, size);
 	case 2:
 		fd = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		assert_int_equal(ftruncate(fd, (off_t)size), 0);

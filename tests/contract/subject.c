@@ -2,6 +2,7 @@
 #include "subject.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -101,7 +102,8 @@ int in_child(unsigned uid, int (*fn)(void *arg), void *arg)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		if (uid != 0 && (setgid(uid) < 0 || setuid(uid) < 0))
+		if (uid != 0 && geteuid() == 0 &&
+		    (setgroups(0, NULL) < 0 || setgid(uid) < 0 || setuid(uid) < 0))
 			_exit(99);
 		_exit(fn(arg));
 	}

@@ -61,7 +61,7 @@ bool page_has(const unsigned char *map, uint64_t page_size, uint64_t page, unsig
 /* A byte in each 4 KiB. */
 bool page_is_zero(const unsigned char *map, uint64_t page_size, uint64_t page);
 
-/* Runs @fn in a child, as @uid. Its exit status, or minus the signal that killed it. */
+/* Runs @fn in a child, as @uid if we are root. Its exit status, or minus what killed it. */
 int in_child(unsigned uid, int (*fn)(void *arg), void *arg);
 
 #endif

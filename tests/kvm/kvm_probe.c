@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -69,7 +70,8 @@ int probe_child(unsigned uid, int (*fn)(void *arg), void *arg)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		if (uid != 0 && (setgid(uid) < 0 || setuid(uid) < 0))
+		if (uid != 0 && geteuid() == 0 &&
+		    (setgroups(0, NULL) < 0 || setgid(uid) < 0 || setuid(uid) < 0))
 			_exit(99);
 		_exit(fn(arg));
 	}

@@ -25,7 +25,7 @@ int probe_create_gmem(int vm, uint64_t size, uint64_t flags);
 /* A mapped and shared one of @n_pages, its VM closed. */
 int probe_gmem(uint64_t n_pages);
 
-/* Runs @fn in a child as @uid: its exit status, or minus the signal that killed it. */
+/* Runs @fn in a child, as @uid if we are root. Its exit status, or minus what killed it. */
 int probe_child(unsigned uid, int (*fn)(void *arg), void *arg);
 
 #endif

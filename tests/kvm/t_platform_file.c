@@ -175,29 +175,28 @@ static void it_is_not_read_written_or_sought(void **state)
 static void fallocate_answers_by_the_rules(void **state)
 {
 	static const struct {
-		int mode;
+		int mode, error;
 		off_t offset, length;
-		int error;
 	} rules[] = {
-		{ FALLOC_FL_KEEP_SIZE, 0, 4 * PAGE, 0 },
-		{ FALLOC_FL_KEEP_SIZE, PAGE, PAGE, 0 },
+		{ FALLOC_FL_KEEP_SIZE, 0, 0, 4 * PAGE },
+		{ FALLOC_FL_KEEP_SIZE, 0, PAGE, PAGE },
 		/* Without KEEP_SIZE, or with anything else, it is not understood. */
-		{ 0, 0, PAGE, EOPNOTSUPP },
-		{ FALLOC_FL_PUNCH_HOLE, 0, PAGE, EOPNOTSUPP },
-		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE, 0, PAGE, EOPNOTSUPP },
-		{ FALLOC_FL_COLLAPSE_RANGE, 0, PAGE, EOPNOTSUPP },
+		{ 0, EOPNOTSUPP, 0, PAGE },
+		{ FALLOC_FL_PUNCH_HOLE, EOPNOTSUPP, 0, PAGE },
+		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE, EOPNOTSUPP, 0, PAGE },
+		{ FALLOC_FL_COLLAPSE_RANGE, EOPNOTSUPP, 0, PAGE },
 		/* Pages, whole ones. */
-		{ FALLOC_FL_KEEP_SIZE, 1, PAGE, EINVAL },
-		{ FALLOC_FL_KEEP_SIZE, 0, PAGE - 1, EINVAL },
-		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 1, PAGE, EINVAL },
-		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, PAGE + 1, EINVAL },
-		{ FALLOC_FL_KEEP_SIZE, 0, 0, EINVAL },
-		{ FALLOC_FL_KEEP_SIZE, -PAGE, PAGE, EINVAL },
+		{ FALLOC_FL_KEEP_SIZE, EINVAL, 1, PAGE },
+		{ FALLOC_FL_KEEP_SIZE, EINVAL, 0, PAGE - 1 },
+		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, EINVAL, 1, PAGE },
+		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, EINVAL, 0, PAGE + 1 },
+		{ FALLOC_FL_KEEP_SIZE, EINVAL, 0, 0 },
+		{ FALLOC_FL_KEEP_SIZE, EINVAL, -PAGE, PAGE },
 		/* Allocation ends at the end; a hole may go beyond. */
-		{ FALLOC_FL_KEEP_SIZE, 0, 5 * PAGE, EINVAL },
-		{ FALLOC_FL_KEEP_SIZE, 4 * PAGE, PAGE, EINVAL },
-		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 4 * PAGE, PAGE, 0 },
-		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, (off_t)1 << 50, 0 },
+		{ FALLOC_FL_KEEP_SIZE, EINVAL, 0, 5 * PAGE },
+		{ FALLOC_FL_KEEP_SIZE, EINVAL, 4 * PAGE, PAGE },
+		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 4 * PAGE, PAGE },
+		{ FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 0, (off_t)1 << 50 },
 	};
 	int fd = probe_gmem(4);
 
