@@ -18,7 +18,7 @@ static int check_devices(struct gm_call *call, size_t n, const Gmem__Device *dev
 			return gm_refuse_text(&call->refusal, GM_INVALID, GM_RULE_FLAGS, "request",
 					      "no device has the number %d", (int)devices[i]);
 		if (i > 0)
-			return gm_refuse_text(&call->refusal, GM_INVALID, GM_RULE_DEVICE, "request",
+			return gm_refuse_text(&call->refusal, GM_INVALID, GM_RULE_FLAGS, "request",
 					      "the device kvm is asked for twice");
 		if (call->exec->kvm_fd < 0)
 			return gm_refuse_text(&call->refusal, GM_UNSUPPORTED, GM_RULE_DEVICE,
@@ -61,7 +61,7 @@ static int read_names(struct gm_call *call, const Gmem__DomainCreateRequest *req
 	if (request->has_name && !gm_name_copy(&request->name, names->name, GM_NAME_MAX))
 		return gm_refuse(&call->refusal, GM_INVALID, GM_RULE_NAME, "domain");
 	if (!request->has_kind || !gm_name_copy(&request->kind, names->kind, GM_KIND_NAME_MAX))
-		return gm_refuse(&call->refusal, GM_INVALID, GM_RULE_KIND, "domain");
+		return gm_refuse(&call->refusal, GM_UNSUPPORTED, GM_RULE_KIND, "daemon");
 	return check_kind(call, names->kind);
 }
 
@@ -187,6 +187,9 @@ int gm_handle_domain_attach(struct gm_call *call)
 	struct gm_domain *domain;
 	int r;
 
+	/* Nothing of a daemon that stops is worth coming back to. */
+	if (call->book->draining)
+		return gm_refuse(&call->refusal, GM_SHUTTING_DOWN, GM_RULE_DRAINING, "host");
 	r = check_devices(call, request->n_devices, request->devices);
 	if (r == 0)
 		r = read_token(call, &request->token, &token);

@@ -25,9 +25,9 @@ static int read_page_size(struct gm_call *call, const struct gm_exec_backend *sl
 	if (asked == 0)
 		asked = sizes & -sizes;
 	if (!gm_is_power_of_two(asked) || (asked & sizes) == 0) {
-		gm_refuse(&call->refusal, GM_UNSUPPORTED, GM_RULE_PAGE_SIZE, slot->backend->kind);
+		gm_refuse(&call->refusal, GM_INVALID, GM_RULE_PAGE_SIZE, slot->backend->kind);
 		call->refusal.asked = asked;
-		return GM_UNSUPPORTED;
+		return GM_INVALID;
 	}
 	*ret_page_size = asked;
 	return 0;
@@ -41,11 +41,27 @@ static int refuse_node(struct gm_call *call, uint32_t node)
 	return GM_INVALID;
 }
 
+/* No wish: wherever the kernel likes, but for a tenant that is kept to some of the nodes. */
+static int default_nodes(struct gm_call *call, uint64_t *ret_nodes)
+{
+	const struct gm_tenant *tenant = call->session->tenant;
+	uint64_t allowed = tenant->policy.numa_nodes & call->exec->numa_nodes;
+
+	if (allowed == 0)
+		return gm_refuse_text(&call->refusal, GM_DENIED, GM_RULE_NUMA_NODES,
+				      tenant->account.name,
+				      "none of the tenant's NUMANodes= is on this host");
+	*ret_nodes = allowed == call->exec->numa_nodes ? 0 : allowed;
+	return 0;
+}
+
 static int read_nodes(struct gm_call *call, const Gmem__RegionCreateRequest *request,
 		      uint64_t *ret_nodes)
 {
 	uint64_t nodes = 0;
 
+	if (request->n_numa_nodes == 0)
+		return default_nodes(call, ret_nodes);
 	for (size_t i = 0; i < request->n_numa_nodes; i++) {
 		uint32_t node = request->numa_nodes[i];
 

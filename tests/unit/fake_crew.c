@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_crew.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "backend.h"
+#include "gm_fd.h"
+
+struct gm_crew_hub {
+	TAILQ_HEAD(, gm_crew_job) jobs;
+	unsigned n_crews;
+	int submit_error;
+};
+
+struct gm_crew {
+	struct gm_crew_hub *hub;
+	unsigned n_jobs;
+};
+
+struct gm_crew_job {
+	struct gm_crew *crew;
+	struct gm_job_order order;
+	const struct gm_crew_job_ops *ops;
+	void *arg;
+	int fd;
+	bool cancelled;
+	TAILQ_ENTRY(gm_crew_job) link;
+};
+
+int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *spawner, uint32_t workers_max,
+		    uint64_t idle_ms, struct gm_crew_hub **ret_hub)
+{
+	struct gm_crew_hub *hub = calloc(1, sizeof(*hub));
+
+	(void)loop;
+	(void)spawner;
+	(void)workers_max;
+	(void)idle_ms;
+	if (hub == NULL)
+		return -ENOMEM;
+	TAILQ_INIT(&hub->jobs);
+	*ret_hub = hub;
+	return 0;
+}
+
+void gm_crew_hub_free(struct gm_crew_hub *hub)
+{
+	if (hub == NULL)
+		return;
+	assert(TAILQ_EMPTY(&hub->jobs) && hub->n_crews == 0);
+	free(hub);
+}
+
+uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub)
+{
+	return hub->n_crews;
+}
+
+int gm_crew_new(struct gm_crew_hub *hub, struct gm_crew **ret_crew)
+{
+	struct gm_crew *crew = calloc(1, sizeof(*crew));
+
+	if (crew == NULL)
+		return -ENOMEM;
+	crew->hub = hub;
+	hub->n_crews++;
+	*ret_crew = crew;
+	return 0;
+}
+
+void gm_crew_free(struct gm_crew *crew)
+{
+	if (crew == NULL)
+		return;
+	assert(crew->n_jobs == 0);
+	crew->hub->n_crews--;
+	free(crew);
+}
+
+int gm_crew_submit(struct gm_crew *crew, const struct gm_job_order *order, int fd,
+		   const struct gm_crew_job_ops *ops, void *arg, struct gm_crew_job **ret_job)
+{
+	struct gm_crew_job *job;
+
+	if (crew->hub->submit_error != 0) {
+		int error = crew->hub->submit_error;
+
+		crew->hub->submit_error = 0;
+		return error;
+	}
+	job = calloc(1, sizeof(*job));
+	if (job == NULL)
+		return -ENOMEM;
+	memcpy(&job->order, order,
+	       offsetof(struct gm_job_order, ranges) + order->n_ranges * sizeof(order->ranges[0]));
+	job->fd = gm_fd_dup(fd);
+	assert(job->fd >= 0);
+	job->crew = crew;
+	job->ops = ops;
+	job->arg = arg;
+	crew->n_jobs++;
+	TAILQ_INSERT_TAIL(&crew->hub->jobs, job, link);
+	*ret_job = job;
+	return 0;
+}
+
+void gm_crew_cancel(struct gm_crew_job *job)
+{
+	job->cancelled = true;
+}
+
+struct gm_crew_job *fake_crew_first(const struct gm_crew_hub *hub)
+{
+	return TAILQ_FIRST(&hub->jobs);
+}
+
+size_t fake_crew_count(const struct gm_crew_hub *hub)
+{
+	const struct gm_crew_job *job;
+	size_t n = 0;
+
+	TAILQ_FOREACH(job, &hub->jobs, link)
+		n++;
+	return n;
+}
+
+const struct gm_job_order *fake_crew_order(const struct gm_crew_job *job)
+{
+	return &job->order;
+}
+
+bool fake_crew_is_cancelled(const struct gm_crew_job *job)
+{
+	return job->cancelled;
+}
+
+void fake_crew_work(struct gm_crew_job *job, uint64_t offset, uint64_t length)
+{
+	const struct gm_backend *backend = gm_backend_find(job->order.kind);
+	int r;
+
+	if (job->order.verb == GM_JOB_ALLOCATE)
+		r = backend->allocate(job->fd, offset, length);
+	else
+		r = backend->discard(job->fd, offset, length, job->order.page_size);
+	assert(r == 0);
+}
+
+void fake_crew_lie(struct gm_crew_job *job, uint64_t offset, uint64_t length)
+{
+	job->ops->progress(job->arg, &(struct gm_job_range){ .offset = offset, .length = length });
+}
+
+void fake_crew_report(struct gm_crew_job *job, uint64_t offset, uint64_t length)
+{
+	fake_crew_work(job, offset, length);
+	fake_crew_lie(job, offset, length);
+}
+
+void fake_crew_end(struct gm_crew_job *job, enum gm_job_end how, int error)
+{
+	TAILQ_REMOVE(&job->crew->hub->jobs, job, link);
+	job->crew->n_jobs--;
+	job->ops->end(job->arg, how, error);
+	gm_fd_close(job->fd);
+	free(job);
+}
+
+void fake_crew_finish(struct gm_crew_job *job)
+{
+	if (job->cancelled) {
+		fake_crew_end(job, GM_JOB_CANCELLED, 0);
+		return;
+	}
+	for (uint32_t i = 0; i < job->order.n_ranges; i++)
+		fake_crew_report(job, job->order.ranges[i].offset, job->order.ranges[i].length);
+	fake_crew_end(job, GM_JOB_DONE, 0);
+}
+
+void fake_crew_fail_submit(struct gm_crew_hub *hub, int error)
+{
+	hub->submit_error = error;
+}
