@@ -2,19 +2,21 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "gm_cleanup.h"
 #include "gm_version.h"
 #include "loop_base.h"
-
-/* Longest timer, so that libevent's sums of struct timeval cannot overflow: about 34 years. */
-#define GM_TIMER_MAX_MS (UINT64_C(1) << 40)
 
 struct gm_watch {
 	struct event *event;
 	gm_watch_fn fn;
 	void *arg;
+	int signal_fd; /* of a signal's watch, else -1 */
 };
 
 /* The callback may end the watch: nothing of it is touched afterwards, here or in libevent. */
@@ -27,8 +29,18 @@ static void watch_on_event(evutil_socket_t fd, short what, void *arg)
 	watch->fn(watch->arg);
 }
 
-static int watch_new(struct gm_event_loop *loop, int fd, short what, gm_watch_fn fn, void *arg,
-		     struct gm_watch **ret_watch)
+static void watch_on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct gm_watch *watch = arg;
+	struct signalfd_siginfo info;
+
+	(void)what;
+	if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		watch->fn(watch->arg);
+}
+
+static int watch_new(struct gm_event_loop *loop, int fd, short what, event_callback_fn on_event,
+		     gm_watch_fn fn, void *arg, struct gm_watch **ret_watch)
 {
 	struct gm_watch *watch = malloc(sizeof(*watch));
 
@@ -36,7 +48,8 @@ static int watch_new(struct gm_event_loop *loop, int fd, short what, gm_watch_fn
 		return -ENOMEM;
 	watch->fn = fn;
 	watch->arg = arg;
-	watch->event = event_new(loop->base, fd, what, watch_on_event, watch);
+	watch->signal_fd = -1;
+	watch->event = event_new(loop->base, fd, what, on_event, watch);
 	if (!watch->event) {
 		free(watch);
 		return -ENOMEM;
@@ -50,14 +63,15 @@ static void loop_watch_free(struct gm_watch *watch)
 	if (!watch)
 		return;
 	event_free(watch->event);
+	gm_fd_close(watch->signal_fd);
 	free(watch);
 }
 
-static int watch_new_armed(struct gm_event_loop *loop, int fd, short what, gm_watch_fn fn,
-			   void *arg, struct gm_watch **ret_watch)
+static int watch_new_reading(struct gm_event_loop *loop, int fd, event_callback_fn on_event,
+			     gm_watch_fn fn, void *arg, struct gm_watch **ret_watch)
 {
 	struct gm_watch *watch;
-	int error = watch_new(loop, fd, what, fn, arg, &watch);
+	int error = watch_new(loop, fd, EV_READ | EV_PERSIST, on_event, fn, arg, &watch);
 
 	if (error)
 		return error;
@@ -74,21 +88,20 @@ static int watch_new_armed(struct gm_event_loop *loop, int fd, short what, gm_wa
 static int loop_watch_read(void *loop, int fd, gm_watch_fn fn, void *arg,
 			   struct gm_watch **ret_watch)
 {
-	return watch_new_armed(loop, fd, EV_READ | EV_PERSIST, fn, arg, ret_watch);
+	return watch_new_reading(loop, fd, watch_on_event, fn, arg, ret_watch);
 }
 
 static int loop_timer_new(void *loop, gm_watch_fn fn, void *arg, struct gm_watch **ret_watch)
 {
-	return watch_new(loop, -1, 0, fn, arg, ret_watch);
+	return watch_new(loop, -1, 0, watch_on_event, fn, arg, ret_watch);
 }
 
 static void loop_timer_set(struct gm_watch *timer, uint64_t ms)
 {
-	struct timeval tv;
+	/* Even UINT64_MAX ms are far from the end of time_t: nothing overflows in libevent. */
+	const struct timeval tv = { .tv_sec = (time_t)(ms / 1000),
+				    .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
 
-	ms = gm_min_u64(ms, GM_TIMER_MAX_MS);
-	tv.tv_sec = (time_t)(ms / 1000);
-	tv.tv_usec = (suseconds_t)(ms % 1000 * 1000);
 	/* Out of memory for the heap of timers: better too early than never. */
 	if (event_add(timer->event, &tv) < 0)
 		event_active(timer->event, EV_TIMEOUT, 0);
@@ -181,8 +194,26 @@ void gm_event_loop_stop(struct gm_event_loop *loop)
 	(void)event_base_loopbreak(loop->base);
 }
 
+/*
+ * By signalfd: libevent's own way is a handler that writes to a socket, and a filter would have to
+ * let every write pass for it.
+ */
 int gm_event_loop_signal(struct gm_event_loop *loop, int signo, gm_watch_fn fn, void *arg,
 			 struct gm_watch **ret_watch)
 {
-	return watch_new_armed(loop, signo, EV_SIGNAL | EV_PERSIST, fn, arg, ret_watch);
+	_gm_close_ int fd = -1;
+	sigset_t set;
+	int error;
+
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	error = watch_new_reading(loop, fd, watch_on_signal, fn, arg, ret_watch);
+	if (!error)
+		(*ret_watch)->signal_fd = gm_take_fd(&fd);
+	return error;
 }

@@ -19,7 +19,10 @@ struct gm_loop_ref gm_event_loop_ref(struct gm_event_loop *loop);
 GM_WARN_UNUSED int gm_event_loop_run(struct gm_event_loop *loop);
 void gm_event_loop_stop(struct gm_event_loop *loop);
 
-/* @fn runs on the loop's thread, outside signal context. */
+/*
+ * @fn runs on the loop's thread, outside signal context. The signal is blocked from here on, also
+ * after the watch has ended. For single-threaded processes.
+ */
 GM_WARN_UNUSED int gm_event_loop_signal(struct gm_event_loop *loop, int signo, gm_watch_fn fn,
 					void *arg, struct gm_watch **ret_watch);
 

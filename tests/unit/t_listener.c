@@ -1128,6 +1128,22 @@ static void a_socket_in_use_is_left_alone(void **state)
 	place_done(&place);
 }
 
+static void a_socket_of_another_type_in_use_is_left_alone(void **state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
+	struct place place;
+
+	(void)state;
+	place_init(&place);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", place.path);
+	assert_int_equal(bind(other, (const struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(other, 1), 0);
+	assert_int_equal(gm_listen_at(place.path, 0600, &fd), -EADDRINUSE);
+	close(other);
+	place_done(&place);
+}
+
 static void a_file_that_is_no_socket_is_left_alone(void **state)
 {
 	struct place place;
@@ -1211,6 +1227,7 @@ int main(void)
 		gm_test(a_new_socket_has_its_mode_whatever_the_umask),
 		gm_test(a_socket_that_nobody_listens_on_is_replaced),
 		gm_test(a_socket_in_use_is_left_alone),
+		gm_test(a_socket_of_another_type_in_use_is_left_alone),
 		gm_test(a_file_that_is_no_socket_is_left_alone),
 		gm_test(a_path_that_cannot_be_is_refused),
 		gm_test(only_a_listening_seqpacket_unix_socket_will_do),
