@@ -95,11 +95,10 @@ int gm_scm_receive(int socket, void *buffer, size_t size, int flags, bool fds_al
 static void scm_put_fds(struct msghdr *msg, union scm_control *control, const int *fds,
 			size_t n_fds)
 {
-	struct cmsghdr *c;
+	struct cmsghdr *c = &control->align;
 
 	msg->msg_control = control->bytes;
 	msg->msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-	c = CMSG_FIRSTHDR(msg);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
