@@ -121,7 +121,7 @@ static void on_stopping(void *arg)
 
 	if (daemon->phase == GM_DAEMON_DRAINING && is_over) {
 		if (n_jobs > 0)
-			gm_log(LOG_WARNING, "cancelling %" PRIu32 " jobs that are still running",
+			gm_log(LOG_WARNING, "jobs cancelled because they did not end: %" PRIu32,
 			       n_jobs);
 		close_all(daemon);
 		n_jobs = gm_service_jobs(daemon->service);
@@ -141,7 +141,7 @@ static void on_stop_signal(void *arg)
 
 	if (daemon->phase == GM_DAEMON_SERVING) {
 		gm_notify_stopping();
-		gm_log(LOG_INFO, "stopping: waiting for %" PRIu32 " jobs",
+		gm_log(LOG_INFO, "stopping; jobs under way: %" PRIu32,
 		       gm_service_jobs(daemon->service));
 		daemon->phase = GM_DAEMON_DRAINING;
 		daemon->phase_end_ms = now_ms(daemon) + GM_DRAIN_MS;
@@ -228,7 +228,7 @@ int gm_daemon_run(struct gm_daemon *daemon)
 	int error = gm_event_loop_run(daemon->loop);
 
 	if (!error && !daemon->clean) {
-		gm_log(LOG_ERR, "%" PRIu32 " jobs did not let go of their memory",
+		gm_log(LOG_ERR, "jobs that did not let go of their memory: %" PRIu32,
 		       gm_service_jobs(daemon->service));
 		error = -EBUSY;
 	}

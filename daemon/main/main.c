@@ -212,8 +212,8 @@ static void say_ready(const struct gm_daemon *daemon)
 	list_kinds(daemon, kinds, sizeof(kinds));
 	gm_notify_status("%u tenant%s, kinds%s", n_tenants, plural, kinds);
 	gm_notify_ready();
-	gm_log(LOG_INFO, "gmemd " GMEMD_VERSION " ready: %u tenant%s, kinds%s", n_tenants, plural,
-	       kinds);
+	gm_log(LOG_INFO, "ready: version " GMEMD_VERSION ", %u tenant%s, kinds%s", n_tenants,
+	       plural, kinds);
 }
 
 static enum gm_exit serve(const struct gm_opts *opts)

@@ -12,10 +12,11 @@
 
 #define STATUS_SIZE 256
 
+/* '@' is in the names that systemd makes of units: "gmemd@acme.socket". */
 static bool name_is_valid(const char *name)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				      "0123456789._:-";
+				      "0123456789._:-@";
 	size_t length = strlen(name);
 
 	return length > 0 && length < sizeof(((struct gm_inherited *)0)->name) &&

@@ -11,8 +11,8 @@
 #define GM_INHERITED_MAX 256
 
 struct gm_inherited {
-	int fd;	       /* close-on-exec set */
-	char name[65]; /* FileDescriptorName=, checked against the name character set */
+	int fd;		/* close-on-exec set */
+	char name[256]; /* FileDescriptorName=: the name character set and '@' */
 };
 
 /*
