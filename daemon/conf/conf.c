@@ -143,7 +143,7 @@ static int parse_header(struct reader *reader, char *text)
 
 static int parse_assignment(struct reader *reader, char *text)
 {
-	struct gm_value_fault why;
+	struct gm_value_fault why = { .reason = "" };
 	char *equals = strchr(text, '=');
 	char *key;
 
@@ -172,7 +172,7 @@ static int check_bytes(struct reader *reader, const char *text, size_t length)
 {
 	const char *nul = memchr(text, '\0', length);
 	unsigned line = 1;
-	struct gm_value_fault why;
+	struct gm_value_fault why = { .reason = "" };
 
 	if (length > GM_CONF_TEXT_MAX) {
 		gm_value_bad(&why, "larger than %d bytes", GM_CONF_TEXT_MAX);

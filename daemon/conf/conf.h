@@ -18,8 +18,8 @@
 
 #include "policy.h"
 
-/* Largest policy file, bytes. */
-#define GM_CONF_TEXT_MAX (256 * 1024)
+/* Largest policy file, bytes: 256 KiB. */
+#define GM_CONF_TEXT_MAX 262144
 
 /* Longest assignment, bytes, with all its continuation lines. */
 #define GM_CONF_LINE_MAX 4096

@@ -19,8 +19,13 @@ struct gm_value_quote gm_value_quote(const char *text)
 	size_t room = sizeof(quote.text) - 1;
 	size_t shown = length <= room ? length : room - strlen("...");
 
-	for (size_t i = 0; i < shown; i++)
-		quote.text[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+	for (size_t i = 0; i < shown; i++) {
+		char shown_as = '?';
+
+		if (text[i] >= ' ' && text[i] <= '~')
+			shown_as = text[i];
+		quote.text[i] = shown_as;
+	}
 	if (shown < length)
 		memcpy(quote.text + shown, "...", strlen("..."));
 	return quote;
@@ -138,7 +143,7 @@ int gm_value_size(const char *text, uint64_t host_memory, uint64_t *ret_bytes,
 		  struct gm_value_fault *why)
 {
 	const char *at = text;
-	struct decimal number;
+	struct decimal number = { .scale = 1 };
 	int r;
 
 	if (strcmp(text, "infinity") == 0) {
@@ -242,7 +247,7 @@ static uint64_t time_unit(const char *name, size_t length)
 static int read_span(const char **text, uint64_t *total, struct gm_value_fault *why)
 {
 	const char *start = *text;
-	struct decimal number;
+	struct decimal number = { .scale = 1 };
 	uint64_t unit;
 	uint64_t usec;
 	size_t length;

@@ -32,7 +32,8 @@ struct gm_book {
 	uint64_t next_sequence;
 	uint32_t n_domains;
 	uint32_t n_regions;
-	bool draining; /* new objects and jobs are refused: GM_SHUTTING_DOWN; admins still may look */
+	bool draining; /* new objects and jobs are refused: GM_SHUTTING_DOWN; admins still may look
+			*/
 	struct gm_counters counters; /* of admin sessions and of peers without a tenant */
 };
 
@@ -45,8 +46,8 @@ void gm_book_done(struct gm_book *book);
 
 /* GM_INVALID for a name that the wire could not carry, GM_EXISTS for one that is taken. */
 GM_WARN_UNUSED int gm_book_add_tenant(struct gm_book *book, const char *name,
-				      const struct gm_policy *policy,
-				      struct gm_tenant **ret_tenant, struct gm_refusal *refusal);
+				      const struct gm_policy *policy, struct gm_tenant **ret_tenant,
+				      struct gm_refusal *refusal);
 struct gm_tenant *gm_book_find_tenant(struct gm_book *book, const char *name);
 
 /* New limits for new requests; nothing granted is touched. */
@@ -78,10 +79,9 @@ struct gm_domain_spec {
 
 /* Attaches the new domain to @session. -EEXIST: @id is in use, draw another. */
 GM_WARN_UNUSED int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
-					 const struct gm_domain_spec *spec,
-					 struct gm_domain_id id, const struct gm_token *token,
-					 uint64_t now_ms, struct gm_domain **ret_domain,
-					 struct gm_refusal *refusal);
+					 const struct gm_domain_spec *spec, struct gm_domain_id id,
+					 const struct gm_token *token, uint64_t now_ms,
+					 struct gm_domain **ret_domain, struct gm_refusal *refusal);
 
 /*
  * A domain that the session may see: its tenant's, or anyone's for an admin session; not a
@@ -152,8 +152,7 @@ struct gm_region_spec {
  */
 GM_WARN_UNUSED int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
 					 const struct gm_region_spec *spec, struct gm_region_id id,
-					 struct gm_region **ret_region,
-					 struct gm_refusal *refusal);
+					 struct gm_region **ret_region, struct gm_refusal *refusal);
 
 /* As gm_book_find_domain. */
 GM_WARN_UNUSED int gm_book_find_region(struct gm_book *book, const struct gm_session *session,

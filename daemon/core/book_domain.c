@@ -176,12 +176,11 @@ int gm_book_find_attached(struct gm_book *book, const struct gm_session *session
 			  struct gm_domain_id id, struct gm_domain **ret_domain,
 			  struct gm_refusal *refusal)
 {
-	struct gm_domain *domain;
+	struct gm_domain *domain = lookup_live(book, session, id);
 	int r;
 
-	r = gm_book_find_domain(book, session, id, &domain, refusal);
-	if (r)
-		return r;
+	if (!domain)
+		return refuse_unknown(refusal);
 	r = gm_book_check_attached(domain, session, refusal);
 	if (r)
 		return r;

@@ -9,9 +9,9 @@ static int refuse_range(struct gm_refusal *refusal, enum gm_rule rule,
 			const struct gm_region *region, const struct gm_range *range,
 			uint64_t limit, uint64_t asked)
 {
-	int verdict = gm_refuse_numbers(refusal, GM_INVALID, rule,
-					gm_book_object("region", region->id.v).text, limit, 0,
-					asked);
+	int verdict =
+		gm_refuse_numbers(refusal, GM_INVALID, rule,
+				  gm_book_object("region", region->id.v).text, limit, 0, asked);
 
 	if (refusal)
 		refusal->offset = range->offset;

@@ -101,12 +101,11 @@ static int check_addresses(const struct gm_domain *domain, const struct gm_regio
 	other = domain->regions[slot];
 	if (spec->gpa + spec->size <= other->gpa)
 		return 0;
-	return gm_refuse_text(refusal, GM_EXISTS, GM_RULE_ADDRESS,
-			      gm_book_object("region", other->id.v).text,
-			      "guest-physical addresses %#" PRIx64 " to %#" PRIx64
-			      " are taken: the region has %#" PRIx64 " to %#" PRIx64,
-			      spec->gpa, spec->gpa + spec->size - 1, other->gpa,
-			      other->gpa + other->size - 1);
+	return gm_refuse_text(
+		refusal, GM_EXISTS, GM_RULE_ADDRESS, gm_book_object("region", other->id.v).text,
+		"guest-physical addresses %#" PRIx64 " to %#" PRIx64
+		" are taken: the region has %#" PRIx64 " to %#" PRIx64,
+		spec->gpa, spec->gpa + spec->size - 1, other->gpa, other->gpa + other->size - 1);
 }
 
 /* Room for one more region in the domain, so that booking it cannot fail. */
@@ -250,15 +249,29 @@ int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
 	return 0;
 }
 
+static struct gm_region *lookup_live(const struct gm_book *book, const struct gm_session *session,
+				     struct gm_region_id id)
+{
+	struct gm_region *region;
+
+	region = region_of(gm_book_lookup(book, book->regions, session, id.v));
+	return region && !region->domain->dying ? region : NULL;
+}
+
+/* The one answer to every id that leads nowhere: it may not tell why. */
+static int refuse_unknown(struct gm_refusal *refusal)
+{
+	return gm_refuse(refusal, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "region");
+}
+
 int gm_book_find_region(struct gm_book *book, const struct gm_session *session,
 			struct gm_region_id id, struct gm_region **ret_region,
 			struct gm_refusal *refusal)
 {
-	struct gm_region *region = region_of(gm_book_lookup(book, book->regions, session, id.v));
+	struct gm_region *region = lookup_live(book, session, id);
 
-	/* One answer to every id that leads nowhere: it may not tell why. */
-	if (!region || region->domain->dying)
-		return gm_refuse(refusal, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "region");
+	if (!region)
+		return refuse_unknown(refusal);
 	*ret_region = region;
 	return 0;
 }
@@ -267,12 +280,11 @@ int gm_book_find_attached_region(struct gm_book *book, const struct gm_session *
 				 struct gm_region_id id, struct gm_region **ret_region,
 				 struct gm_refusal *refusal)
 {
-	struct gm_region *region;
+	struct gm_region *region = lookup_live(book, session, id);
 	int r;
 
-	r = gm_book_find_region(book, session, id, &region, refusal);
-	if (r)
-		return r;
+	if (!region)
+		return refuse_unknown(refusal);
 	r = gm_book_check_attached(region->domain, session, refusal);
 	if (r)
 		return r;

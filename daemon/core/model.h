@@ -20,9 +20,15 @@
 #define GM_NAME_SIZE 65 /* longest name of the wire and its NUL */
 
 /* Ids are random, never 0, never reused while the daemon runs; an id tells nothing about others. */
-struct gm_domain_id { uint64_t v; };
-struct gm_region_id { uint64_t v; };
-struct gm_session_id { uint64_t v; };
+struct gm_domain_id {
+	uint64_t v;
+};
+struct gm_region_id {
+	uint64_t v;
+};
+struct gm_session_id {
+	uint64_t v;
+};
 
 struct gm_domain;
 struct gm_region;
@@ -36,16 +42,16 @@ struct gm_counters {
 
 struct gm_tenant {
 	char name[GM_NAME_SIZE];
-	uint32_t index;		      /* part of every hash key: a foreign id is simply not there */
+	uint32_t index; /* part of every hash key: a foreign id is simply not there */
 	struct gm_policy policy;
 	struct gm_account account;
-	uint64_t allocated_bytes;     /* sum over its regions */
+	uint64_t allocated_bytes; /* sum over its regions */
 	struct gm_counters counters;
 	TAILQ_HEAD(, gm_domain) domains;
 	TAILQ_HEAD(, gm_session) sessions;
-	struct gm_domain *names;      /* uthash by name; a table of its own, so that names chosen
-				       * to collide slow nobody but the tenant that chose them */
-	TAILQ_ENTRY(gm_tenant) link;  /* book::tenants */
+	struct gm_domain *names;     /* uthash by name; a table of its own, so that names chosen
+				      * to collide slow nobody but the tenant that chose them */
+	TAILQ_ENTRY(gm_tenant) link; /* book::tenants */
 };
 
 /* Who is at the other end, as the kernel says. */
@@ -56,9 +62,9 @@ struct gm_peer {
 };
 
 enum gm_session_state {
-	GM_SESSION_GREETING,	/* connected, HELLO not yet seen: nothing but HELLO is legal */
-	GM_SESSION_OPEN,	/* every verb of its kind is legal */
-	GM_SESSION_CLOSING,	/* connection gone, jobs still ending: nothing is legal */
+	GM_SESSION_GREETING, /* connected, HELLO not yet seen: nothing but HELLO is legal */
+	GM_SESSION_OPEN,     /* every verb of its kind is legal */
+	GM_SESSION_CLOSING,  /* connection gone, jobs still ending: nothing is legal */
 	GM_SESSION_STATE_N_
 };
 
@@ -67,11 +73,11 @@ const char *gm_session_state_name(enum gm_session_state state);
 struct gm_session {
 	struct gm_session_id id;
 	enum gm_session_state state;
-	struct gm_tenant *tenant;     /* NULL on the admin socket */
+	struct gm_tenant *tenant; /* NULL on the admin socket */
 	struct gm_peer peer;
-	char client[GM_NAME_SIZE];    /* from HELLO; "" before */
-	struct gm_charge charge;      /* GM_RES_SESSIONS */
-	struct gm_charge fds;	      /* GM_RES_FDS */
+	char client[GM_NAME_SIZE]; /* from HELLO; "" before */
+	struct gm_charge charge;   /* GM_RES_SESSIONS */
+	struct gm_charge fds;	   /* GM_RES_FDS */
 	unsigned n_jobs;
 	TAILQ_HEAD(, gm_domain) domains;
 	TAILQ_ENTRY(gm_session) link; /* tenant::sessions or book::admin_sessions */
@@ -86,48 +92,48 @@ enum gm_lifetime {
 
 struct gm_domain {
 	struct gm_domain_id id;
-	uint64_t sequence;	      /* order of creation; what a list cursor counts in */
+	uint64_t sequence; /* order of creation; what a list cursor counts in */
 	struct gm_tenant *tenant;
-	char name[GM_NAME_SIZE];      /* "" if none */
+	char name[GM_NAME_SIZE]; /* "" if none */
 	char kind[GM_KIND_NAME_MAX + 1];
 	enum gm_lifetime lifetime;
 	struct gm_token token;
-	struct gm_session *session;   /* attached, or NULL: orphaned */
+	struct gm_session *session; /* attached, or NULL: orphaned */
 	uint64_t created_ms;
-	uint64_t orphaned_ms;	      /* when @session became NULL */
+	uint64_t orphaned_ms; /* when @session became NULL */
 	uint64_t reserved_bytes;
 	uint64_t allocated_bytes;
-	struct gm_charge charge;      /* GM_RES_DOMAINS */
-	unsigned n_jobs;	      /* over all its regions */
-	bool dying;		      /* set by gm_book_end_domain */
+	struct gm_charge charge; /* GM_RES_DOMAINS */
+	unsigned n_jobs;	 /* over all its regions */
+	bool dying;		 /* set by gm_book_end_domain */
 	uint32_t n_regions;
-	uint32_t max_regions;	      /* room in @regions */
-	struct gm_region **regions;   /* by gpa, lowest first */
-	void *owner;		      /* of the layer above (its workers); the core never looks */
-	TAILQ_ENTRY(gm_domain) link;	     /* tenant::domains */
+	uint32_t max_regions;	     /* room in @regions */
+	struct gm_region **regions;  /* by gpa, lowest first */
+	void *owner;		     /* of the layer above (its workers); the core never looks */
+	TAILQ_ENTRY(gm_domain) link; /* tenant::domains */
 	TAILQ_ENTRY(gm_domain) session_link; /* session::domains, when attached */
-	struct gm_hash_node hash;     /* book::domains */
-	UT_hash_handle by_name;	      /* tenant::names, when it has a name and is not dying */
+	struct gm_hash_node hash;	     /* book::domains */
+	UT_hash_handle by_name; /* tenant::names, when it has a name and is not dying */
 };
 
 struct gm_region {
 	struct gm_region_id id;
-	uint64_t sequence;	      /* as in gm_domain */
+	uint64_t sequence; /* as in gm_domain */
 	struct gm_domain *domain;
 	char name[GM_NAME_SIZE];
 	uint64_t gpa;
 	uint64_t size;
 	uint64_t page_size;
-	uint64_t numa_nodes;	      /* bits; 0: anywhere */
-	uint64_t allocated_bytes;     /* what is not absent in @map, as last booked */
+	uint64_t numa_nodes;	  /* bits; 0: anywhere */
+	uint64_t allocated_bytes; /* what is not absent in @map, as last booked */
 	struct gm_page_map map;
-	struct gm_charge memory;      /* GM_RES_MEMORY */
-	struct gm_charge huge;	      /* GM_RES_HUGE_*, or nothing */
-	struct gm_charge count;	      /* GM_RES_REGIONS */
-	struct gm_charge fds;	      /* GM_RES_FDS */
+	struct gm_charge memory; /* GM_RES_MEMORY */
+	struct gm_charge huge;	 /* GM_RES_HUGE_*, or nothing */
+	struct gm_charge count;	 /* GM_RES_REGIONS */
+	struct gm_charge fds;	 /* GM_RES_FDS */
 	unsigned n_jobs;
-	int fd;			      /* -1 until made; closed by whoever made it */
-	struct gm_hash_node hash;     /* book::regions */
+	int fd;			  /* -1 until made; closed by whoever made it */
+	struct gm_hash_node hash; /* book::regions */
 };
 
 #endif

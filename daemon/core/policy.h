@@ -17,16 +17,16 @@ struct gm_policy {
 	unsigned n_kinds;
 	char kinds[GM_KINDS_MAX][GM_KIND_NAME_MAX + 1];
 
-	uint64_t memory_max;	/* MemoryMax=, bytes */
-	uint64_t region_max;	/* RegionMax=, bytes of one region */
-	uint64_t regions_max;	/* RegionsMax= */
-	uint64_t domains_max;	/* DomainsMax= */
-	uint64_t sessions_max;	/* SessionsMax= */
-	uint64_t jobs_max;	/* JobsMax=, under way at one time */
-	uint64_t huge_2m_max;	/* HugePages=2M[:BYTES], 0: not allowed */
-	uint64_t huge_1g_max;	/* HugePages=1G[:BYTES] */
-	uint64_t numa_nodes;	/* NUMANodes=, one bit a node; all ones: every node */
-	bool persistent;	/* Persistent= */
+	uint64_t memory_max;	    /* MemoryMax=, bytes */
+	uint64_t region_max;	    /* RegionMax=, bytes of one region */
+	uint64_t regions_max;	    /* RegionsMax= */
+	uint64_t domains_max;	    /* DomainsMax= */
+	uint64_t sessions_max;	    /* SessionsMax= */
+	uint64_t jobs_max;	    /* JobsMax=, under way at one time */
+	uint64_t huge_2m_max;	    /* HugePages=2M[:BYTES], 0: not allowed */
+	uint64_t huge_1g_max;	    /* HugePages=1G[:BYTES] */
+	uint64_t numa_nodes;	    /* NUMANodes=, one bit a node; all ones: every node */
+	bool persistent;	    /* Persistent= */
 	uint64_t persistent_ttl_ms; /* PersistentTTL=, GM_UNLIMITED: forever */
 };
 
