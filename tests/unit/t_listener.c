@@ -525,8 +525,8 @@ static void more_fds_than_a_message_can_carry_cut_the_peer_off_and_none_stays(vo
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int) * 200);
-	for (int i = 0; i < 200; i++)
-		((int *)CMSG_DATA(c))[i] = STDERR_FILENO;
+	for (size_t i = 0; i < 200; i++)
+		memcpy(CMSG_DATA(c) + i * sizeof(int), &(int){ STDERR_FILENO }, sizeof(int));
 	assert_int_equal(sendmsg(fd, &msg, 0), sizeof(header));
 	expect_cut_off(&f, fd, "cut off");
 	fixture_done(&f);
