@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <getopt.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "gmemctl.h"
@@ -40,106 +41,115 @@ static int add_tenant(void *arg, const struct gmem_account_info *info)
 	return json_object_array_add(arg, tree);
 }
 
-static void domain_state(json_object *row, char *buffer, size_t size)
+enum column_style {
+	STYLE_TEXT, /* as it is, "-" when empty */
+	STYLE_SIZE,
+	STYLE_TIME,
+	STYLE_HEX,
+	STYLE_LIFE,  /* "persistent" or "bound" */
+	STYLE_STATE, /* who has a domain, or how long it waits */
+};
+
+struct column {
+	const char *heading;
+	const char *key; /* of the row's JSON object */
+	enum column_style style;
+	bool admin; /* shown on admin sockets only */
+};
+
+static const struct column domain_columns[] = {
+	{ "DOMAIN", "domain", STYLE_TEXT, false },
+	{ "TENANT", "tenant", STYLE_TEXT, true },
+	{ "NAME", "name", STYLE_TEXT, false },
+	{ "KIND", "kind", STYLE_TEXT, false },
+	{ "LIFE", "persistent", STYLE_LIFE, false },
+	{ "STATE", "attached", STYLE_STATE, false },
+	{ "REGIONS", "regions", STYLE_TEXT, false },
+	{ "RESERVED", "reserved_bytes", STYLE_SIZE, false },
+	{ "ALLOCATED", "allocated_bytes", STYLE_SIZE, false },
+	{ "AGE", "age_ms", STYLE_TIME, false },
+	{ 0 },
+};
+
+static const struct column region_columns[] = {
+	{ "REGION", "region", STYLE_TEXT, false },
+	{ "DOMAIN", "domain", STYLE_TEXT, false },
+	{ "TENANT", "tenant", STYLE_TEXT, true },
+	{ "NAME", "name", STYLE_TEXT, false },
+	{ "GPA", "gpa", STYLE_HEX, false },
+	{ "SIZE", "size", STYLE_SIZE, false },
+	{ "PAGES", "page_size", STYLE_SIZE, false },
+	{ "ALLOCATED", "allocated_bytes", STYLE_SIZE, false },
+	{ "JOBS", "jobs", STYLE_TEXT, false },
+	{ 0 },
+};
+
+static const struct column session_columns[] = {
+	{ "SESSION", "session", STYLE_TEXT, false }, { "TENANT", "tenant", STYLE_TEXT, true },
+	{ "CLIENT", "client", STYLE_TEXT, false },   { "PID", "pid", STYLE_TEXT, false },
+	{ "UID", "uid", STYLE_TEXT, false },	     { "DOMAINS", "domains", STYLE_TEXT, false },
+	{ "JOBS", "jobs", STYLE_TEXT, false },	     { 0 },
+};
+
+static const struct column tenant_columns[] = {
+	{ "TENANT", "tenant", STYLE_TEXT, false },   { "SESSIONS", "sessions", STYLE_TEXT, false },
+	{ "DOMAINS", "domains", STYLE_TEXT, false }, { "REGIONS", "regions", STYLE_TEXT, false },
+	{ "RESERVED", "memory", STYLE_SIZE, false }, { 0 },
+};
+
+static void write_state(struct table *table, json_object *row)
 {
 	char left[CTL_SIZE_TEXT];
 
 	if (ctl_truth(row, "attached"))
-		(void)snprintf(buffer, size, "pid %s", ctl_text(row, "pid"));
+		table_cell(table, "pid %s", ctl_text(row, "pid"));
 	else
-		(void)snprintf(buffer, size, "orphaned, %s left",
-			       ctl_time_text(ctl_number(row, "orphan_ttl_ms"), left));
+		table_cell(table, "orphaned, %s left",
+			   ctl_time_text(ctl_number(row, "orphan_ttl_ms"), left));
 }
 
-static void print_domains(json_object *rows, bool tenants)
+static void write_cell(struct table *table, const struct column *column, json_object *row)
 {
-	static const char *const headings[] = { "DOMAIN",    "TENANT", "NAME",	  "KIND",
-						"LIFE",	     "STATE",  "REGIONS", "RESERVED",
-						"ALLOCATED", "AGE" };
-	struct table *table = table_new(headings, sizeof(headings) / sizeof(headings[0]));
-	char a[CTL_SIZE_TEXT], b[CTL_SIZE_TEXT], c[CTL_SIZE_TEXT], state[64];
+	const char *text = ctl_text(row, column->key);
+	char buffer[CTL_SIZE_TEXT];
 
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		json_object *row = json_object_array_get_idx(rows, i);
-
-		domain_state(row, state, sizeof(state));
-		table_cell(table, "%s", ctl_text(row, "domain"));
-		table_cell(table, "%s", tenants ? ctl_text(row, "tenant") : "-");
-		table_cell(table, "%s", ctl_text(row, "name")[0] ? ctl_text(row, "name") : "-");
-		table_cell(table, "%s", ctl_text(row, "kind"));
-		table_cell(table, "%s", ctl_truth(row, "persistent") ? "persistent" : "bound");
-		table_cell(table, "%s", state);
-		table_cell(table, "%s", ctl_text(row, "regions"));
-		table_cell(table, "%s", ctl_size_text(ctl_number(row, "reserved_bytes"), a));
-		table_cell(table, "%s", ctl_size_text(ctl_number(row, "allocated_bytes"), b));
-		table_cell(table, "%s", ctl_time_text(ctl_number(row, "age_ms"), c));
+	switch (column->style) {
+	case STYLE_TEXT:
+		table_cell(table, "%s", text[0] != '\0' ? text : "-");
+		break;
+	case STYLE_SIZE:
+		table_cell(table, "%s", ctl_size_text(ctl_number(row, column->key), buffer));
+		break;
+	case STYLE_TIME:
+		table_cell(table, "%s", ctl_time_text(ctl_number(row, column->key), buffer));
+		break;
+	case STYLE_HEX:
+		table_cell(table, "%#" PRIx64, ctl_number(row, column->key));
+		break;
+	case STYLE_LIFE:
+		table_cell(table, "%s", ctl_truth(row, column->key) ? "persistent" : "bound");
+		break;
+	case STYLE_STATE:
+		write_state(table, row);
+		break;
 	}
-	table_print(table, stdout);
-	table_free(table);
 }
 
-static void print_regions(json_object *rows, bool tenants)
+static void print_rows(const struct column *columns, json_object *rows, bool admin)
 {
-	static const char *const headings[] = { "REGION", "DOMAIN", "TENANT",	 "NAME", "GPA",
-						"SIZE",	  "PAGES",  "ALLOCATED", "JOBS" };
-	struct table *table = table_new(headings, sizeof(headings) / sizeof(headings[0]));
-	char a[CTL_SIZE_TEXT], b[CTL_SIZE_TEXT], c[CTL_SIZE_TEXT];
+	const char *headings[TABLE_COLUMNS_MAX];
+	const struct column *column;
+	struct table *table;
+	size_t n = 0;
 
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		json_object *row = json_object_array_get_idx(rows, i);
-
-		table_cell(table, "%s", ctl_text(row, "region"));
-		table_cell(table, "%s", ctl_text(row, "domain"));
-		table_cell(table, "%s", tenants ? ctl_text(row, "tenant") : "-");
-		table_cell(table, "%s", ctl_text(row, "name")[0] ? ctl_text(row, "name") : "-");
-		table_cell(table, "%#llx", (unsigned long long)ctl_number(row, "gpa"));
-		table_cell(table, "%s", ctl_size_text(ctl_number(row, "size"), a));
-		table_cell(table, "%s", ctl_size_text(ctl_number(row, "page_size"), b));
-		table_cell(table, "%s", ctl_size_text(ctl_number(row, "allocated_bytes"), c));
-		table_cell(table, "%s", ctl_text(row, "jobs"));
-	}
-	table_print(table, stdout);
-	table_free(table);
-}
-
-static void print_sessions(json_object *rows, bool tenants)
-{
-	static const char *const headings[] = { "SESSION", "TENANT",  "CLIENT", "PID",
-						"UID",	   "DOMAINS", "JOBS" };
-	struct table *table = table_new(headings, sizeof(headings) / sizeof(headings[0]));
-
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		json_object *row = json_object_array_get_idx(rows, i);
-
-		table_cell(table, "%s", ctl_text(row, "session"));
-		table_cell(table, "%s", tenants ? ctl_text(row, "tenant") : "-");
-		table_cell(table, "%s", ctl_text(row, "client"));
-		table_cell(table, "%s", ctl_text(row, "pid"));
-		table_cell(table, "%s", ctl_text(row, "uid"));
-		table_cell(table, "%s", ctl_text(row, "domains"));
-		table_cell(table, "%s", ctl_text(row, "jobs"));
-	}
-	table_print(table, stdout);
-	table_free(table);
-}
-
-static void print_tenants(json_object *rows, bool tenants)
-{
-	static const char *const headings[] = { "TENANT", "SESSIONS", "DOMAINS", "REGIONS",
-						"RESERVED" };
-	struct table *table = table_new(headings, sizeof(headings) / sizeof(headings[0]));
-	char a[CTL_SIZE_TEXT];
-
-	(void)tenants;
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		json_object *row = json_object_array_get_idx(rows, i);
-
-		table_cell(table, "%s", ctl_text(row, "tenant"));
-		table_cell(table, "%s", ctl_text(row, "sessions"));
-		table_cell(table, "%s", ctl_text(row, "domains"));
-		table_cell(table, "%s", ctl_text(row, "regions"));
-		table_cell(table, "%s", ctl_size_text(ctl_number(row, "memory"), a));
-	}
+	for (column = columns; column->heading; column++)
+		if (admin || !column->admin)
+			headings[n++] = column->heading;
+	table = table_new(headings, n);
+	for (size_t i = 0; i < json_object_array_length(rows); i++)
+		for (column = columns; column->heading; column++)
+			if (admin || !column->admin)
+				write_cell(table, column, json_object_array_get_idx(rows, i));
 	table_print(table, stdout);
 	table_free(table);
 }
@@ -167,12 +177,12 @@ static int walk_tenants(gmem_client *client, json_object *rows)
 static const struct listing {
 	const char *name;
 	int (*walk)(gmem_client *client, json_object *rows);
-	void (*print)(json_object *rows, bool tenants);
+	const struct column *columns;
 } listings[] = {
-	{ "domains", walk_domains, print_domains },
-	{ "regions", walk_regions, print_regions },
-	{ "sessions", walk_sessions, print_sessions },
-	{ "tenants", walk_tenants, print_tenants },
+	{ "domains", walk_domains, domain_columns },
+	{ "regions", walk_regions, region_columns },
+	{ "sessions", walk_sessions, session_columns },
+	{ "tenants", walk_tenants, tenant_columns },
 };
 
 static const struct listing *find_listing(const char *name)
@@ -210,7 +220,7 @@ int cmd_list(struct ctl *ctl, int argc, char **argv)
 	else if (ctl->json)
 		r = ctl_print_json(rows);
 	else
-		listing->print(rows, gmem_client_is_admin(ctl->client));
+		print_rows(listing->columns, rows, gmem_client_is_admin(ctl->client));
 	json_object_put(rows);
 	return r;
 }
