@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Log lines: one line each, of bounded length, that no value can break out of.
+ */
+#include "gm_test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gm_fd.h"
+#include "log.h"
+
+#define LINE_MAX_BYTES 1024
+
+static char captured[4 * LINE_MAX_BYTES];
+
+struct capture {
+	int saved;
+	int ends[2];
+};
+
+static struct capture capture_begin(void)
+{
+	struct capture capture;
+
+	fflush(stderr);
+	capture.saved = dup(STDERR_FILENO);
+	assert_int_equal(pipe(capture.ends), 0);
+	assert_int_equal(dup2(capture.ends[1], STDERR_FILENO), STDERR_FILENO);
+	return capture;
+}
+
+static const char *capture_end(struct capture *capture)
+{
+	ssize_t n;
+
+	assert_int_equal(dup2(capture->saved, STDERR_FILENO), STDERR_FILENO);
+	gm_fd_close(capture->saved);
+	gm_fd_close(capture->ends[1]);
+	n = read(capture->ends[0], captured, sizeof(captured) - 1);
+	gm_fd_close(capture->ends[0]);
+	assert_true(n >= 0);
+	captured[n] = '\0';
+	return captured;
+}
+
+static const char *line_of(const char *text, const struct gm_log_field *fields, size_t n_fields)
+{
+	struct capture capture = capture_begin();
+
+	gm_log_fields(LOG_INFO, fields, n_fields, "%s", text);
+	return capture_end(&capture);
+}
+
+static void a_line_has_text_and_fields(void **state)
+{
+	const struct gm_log_field fields[] = { { "TENANT", "acme" }, { "LIMIT", "4096" } };
+
+	(void)state;
+	assert_string_equal(line_of("over the limit", fields, 2),
+			    "gmemd: over the limit TENANT=acme LIMIT=4096\n");
+}
+
+static void no_value_can_break_out_of_its_line(void **state)
+{
+	const struct gm_log_field fields[] = {
+		{ "A", "x\ngmemd: forged" }, { "B", "\x1b[2J" },     { "C", "two words" },
+		{ "D", "say \"x\"" },	     { "E", "back\\slash" }, { "F", "" },
+	};
+
+	(void)state;
+	assert_string_equal(line_of("text\r\x7f", fields, 6),
+			    "gmemd: text\\x0d\\x7f A=\"x\\x0agmemd: forged\" B=\\x1b[2J "
+			    "C=\"two words\" D=\"say \\\"x\\\"\" E=back\\\\slash F=\"\"\n");
+	/* C1 controls in UTF-8 move cursors, too. */
+	assert_string_equal(line_of("\xc2\x9b", NULL, 0), "gmemd: \\xc2\\x9b\n");
+}
+
+static void a_line_is_cut_and_not_overflowed(void **state)
+{
+	char value[3 * LINE_MAX_BYTES];
+	struct gm_log_field fields[32];
+	const char *line;
+
+	(void)state;
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	for (size_t i = 0; i < 32; i++)
+		fields[i] = (struct gm_log_field){ "F", value };
+	line = line_of(value, fields, 32);
+	assert_int_equal(strlen(line), LINE_MAX_BYTES);
+	assert_int_equal(line[LINE_MAX_BYTES - 1], '\n');
+	assert_ptr_equal(strchr(line, '\n'), line + LINE_MAX_BYTES - 1);
+}
+
+static void levels_above_the_chosen_one_are_not_written(void **state)
+{
+	struct capture capture = capture_begin();
+
+	(void)state;
+	gm_log_open(LOG_WARNING);
+	gm_log(LOG_INFO, "not this");
+	gm_log(LOG_WARNING, "this %d", 1);
+	assert_string_equal(capture_end(&capture), "gmemd: this 1\n");
+	assert_false(gm_log_enabled(LOG_INFO));
+	assert_true(gm_log_enabled(LOG_ERR));
+	gm_log_open(LOG_INFO);
+}
+
+static void errno_survives_a_log_line(void **state)
+{
+	struct capture capture = capture_begin();
+	int after;
+
+	(void)state;
+	errno = ENOSPC;
+	gm_log(LOG_INFO, "text");
+	after = errno;
+	(void)capture_end(&capture);
+	assert_int_equal(after, ENOSPC);
+}
+
+static void another_processs_journal_stream_is_not_ours(void **state)
+{
+	struct capture capture;
+
+	(void)state;
+	/* Inherited from a parent whose stderr was the journal; this process writes to a pipe. */
+	setenv("JOURNAL_STREAM", "1:2", 1);
+	gm_log_open(LOG_INFO);
+	capture = capture_begin();
+	gm_log(LOG_INFO, "to stderr");
+	assert_string_equal(capture_end(&capture), "gmemd: to stderr\n");
+	unsetenv("JOURNAL_STREAM");
+}
+
+/* In a child, since the library keeps its socket. Its stderr is the stream that it was told of. */
+static int log_to_journal(void)
+{
+	const struct gm_log_field field = { "TENANT", "acme" };
+	char stream[64];
+	struct stat st;
+
+	if (fstat(STDERR_FILENO, &st) < 0)
+		return 1;
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	gm_log_open(LOG_INFO);
+	gm_log_fields(LOG_INFO, &field, 1, "a test of gmemd's log");
+	return 0;
+}
+
+static void a_line_for_the_journal_is_not_written_to_stderr_too(void **state)
+{
+	struct capture capture = capture_begin();
+	int status = -1;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	if (pid == 0)
+		_exit(log_to_journal());
+	(void)waitpid(pid, &status, 0);
+	assert_string_equal(capture_end(&capture), "");
+	assert_int_equal(status, 0);
+}
+
+static void error_numbers_have_words(void **state)
+{
+	(void)state;
+	assert_string_equal(gm_strerror(EACCES), "Permission denied");
+	assert_string_equal(gm_strerror(-EACCES), "Permission denied");
+	assert_string_equal(gm_strerror(123456), "Unknown error");
+}
+
+static void a_limit_lets_a_burst_through_and_counts_the_rest(void **state)
+{
+	struct gm_log_limit limit = { .interval_ms = 1000, .burst = 2 };
+	uint32_t held_back = 99;
+
+	(void)state;
+	assert_true(gm_log_limit_pass(&limit, 5000, &held_back));
+	assert_int_equal(held_back, 0);
+	assert_true(gm_log_limit_pass(&limit, 5001, &held_back));
+	for (unsigned i = 0; i < 7; i++)
+		assert_false(gm_log_limit_pass(&limit, 5999, &held_back));
+	assert_true(gm_log_limit_pass(&limit, 6000, &held_back));
+	assert_int_equal(held_back, 7);
+	assert_true(gm_log_limit_pass(&limit, 6001, &held_back));
+	assert_int_equal(held_back, 0);
+	assert_false(gm_log_limit_pass(&limit, 6002, &held_back));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		gm_test(a_line_has_text_and_fields),
+		gm_test(no_value_can_break_out_of_its_line),
+		gm_test(a_line_is_cut_and_not_overflowed),
+		gm_test(levels_above_the_chosen_one_are_not_written),
+		gm_test(errno_survives_a_log_line),
+		gm_test(another_processs_journal_stream_is_not_ours),
+		gm_test(a_line_for_the_journal_is_not_written_to_stderr_too),
+		gm_test(error_numbers_have_words),
+		gm_test(a_limit_lets_a_burst_through_and_counts_the_rest),
+	};
+
+	return gm_test_run("log", tests, GM_ARRAY_SIZE(tests));
+}
