@@ -20,8 +20,11 @@ static const enum gm_job_verb verbs[] = {
 _Static_assert(GM_ARRAY_SIZE(verbs) == GM_PAGE_OP_N_, "every operation is a verb of the workers");
 _Static_assert(sizeof(struct gm_job_range) == sizeof(struct gm_range), "ranges are copied as such");
 
+/* Within one of the ranges, and not more in all than was asked for. */
 static bool is_asked_for(const struct gm_exec_job *job, const struct gm_job_range *part)
 {
+	if (part->length > job->total - job->done)
+		return false;
 	for (size_t i = 0; i < job->n_ranges; i++) {
 		const struct gm_range *range = &job->ranges[i];
 

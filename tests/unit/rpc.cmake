@@ -7,6 +7,13 @@ target_include_directories(gm_service_rig PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(gm_service_rig PUBLIC gm_rpc gm_backend_fake gm_harness)
 gm_flags(gm_service_rig)
 
-foreach(name t_service_session t_service_domain t_service_region t_service_job)
-	gm_add_test(NAME ${name} SOURCES ${name}.c LINK gm_service_rig)
+foreach(name session domain region job look isolation memory)
+	gm_add_test(NAME t_service_${name} SOURCES t_service_${name}.c LINK gm_service_rig)
 endforeach()
+gm_add_test(NAME t_status SOURCES t_status.c LINK gm_rpc gm_backend_fake)
+gm_add_test(NAME t_exec SOURCES t_exec.c fake_crew.c LINK gm_exec gm_backend_fake)
+
+gm_add_test(NAME t_methods SOURCES ${CMAKE_CURRENT_LIST_DIR}/../wire/t_methods.c
+	LINK gm_rpc gm_backend_fake)
+target_compile_definitions(t_methods PRIVATE
+	GOLDEN_FILE="${CMAKE_CURRENT_LIST_DIR}/../wire/methods.golden")
