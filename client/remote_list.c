@@ -71,6 +71,19 @@ static int regions_part(const Gmem__ListReply *part, void *arg)
 	return r;
 }
 
+static int accounts_part(const Gmem__ListReply *part, void *arg)
+{
+	const struct gm_walk *walk = arg;
+	struct gmem_account_info info;
+	int r = 0;
+
+	for (size_t i = 0; i < part->n_tenants && r == 0; i++) {
+		gm_info_account(part->tenants[i], &info);
+		r = walk->fn.account(walk->arg, &info);
+	}
+	return r;
+}
+
 static int sessions_part(const Gmem__ListReply *part, void *arg)
 {
 	const struct gm_walk *walk = arg;
@@ -104,4 +117,35 @@ int gm_remote_list_sessions(struct gmem_client *client, gm_session_info_fn fn, v
 	struct gm_walk walk = { .fn.session = fn, .arg = arg };
 
 	return walk_parts(client, GMEM__LIST_WHAT__LIST_SESSIONS, 0, sessions_part, &walk);
+}
+
+/* The first account of STATS: the tenant's own, or on the admin socket the host's. */
+static int show_own_account(struct gmem_client *client, gm_account_info_fn fn, void *arg)
+{
+	const Gmem__StatsRequest request = GMEM__STATS_REQUEST__INIT;
+	_gm_reply_ struct gm_reply reply = { 0 };
+	struct gmem_account_info info;
+	const Gmem__StatsReply *answer;
+	int r;
+
+	r = gm_remote_call(client, GM_MSG_STATS, &request.base, &reply);
+	if (r < 0)
+		return r;
+	answer = (const Gmem__StatsReply *)reply.message;
+	if (answer->n_accounts == 0)
+		return gm_remote_nonsense(client, "statistics without an account");
+	gm_info_account(answer->accounts[0], &info);
+	return fn(arg, &info);
+}
+
+int gm_remote_list_accounts(struct gmem_client *client, gm_account_info_fn fn, void *arg)
+{
+	struct gm_walk walk = { .fn.account = fn, .arg = arg };
+	int r;
+
+	r = show_own_account(client, fn, arg);
+	/* STATS has as many tenants as fit one packet; LIST has them all. */
+	if (r == 0 && client->admin)
+		return walk_parts(client, GMEM__LIST_WHAT__LIST_TENANTS, 0, accounts_part, &walk);
+	return r < 0 ? r : 0;
 }

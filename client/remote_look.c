@@ -4,35 +4,12 @@
 #include "info.h"
 #include "remote.h"
 
-static int stats(struct gmem_client *client, struct gm_reply *reply)
-{
-	const Gmem__StatsRequest request = GMEM__STATS_REQUEST__INIT;
-
-	return gm_remote_call(client, GM_MSG_STATS, &request.base, reply);
-}
-
-int gm_remote_list_accounts(struct gmem_client *client, gm_account_info_fn fn, void *arg)
-{
-	_gm_reply_ struct gm_reply reply = { 0 };
-	struct gmem_account_info info;
-	const Gmem__StatsReply *answer;
-	int r = stats(client, &reply);
-
-	if (r < 0)
-		return r;
-	answer = (const Gmem__StatsReply *)reply.message;
-	for (size_t i = 0; i < answer->n_accounts && r == 0; i++) {
-		gm_info_account(answer->accounts[i], &info);
-		r = fn(arg, &info);
-	}
-	return r < 0 ? r : 0;
-}
-
 int gm_remote_get_daemon(struct gmem_client *client, struct gmem_daemon_info *ret_info)
 {
+	const Gmem__StatsRequest request = GMEM__STATS_REQUEST__INIT;
 	_gm_reply_ struct gm_reply reply = { 0 };
 	const Gmem__StatsReply *answer;
-	int r = stats(client, &reply);
+	int r = gm_remote_call(client, GM_MSG_STATS, &request.base, &reply);
 
 	if (r < 0)
 		return r;
