@@ -84,10 +84,8 @@ static int assign_kinds(struct gm_conf *conf, const struct key *key, bool first,
 	struct gm_policy *policy = &conf->policy;
 	char *rest = NULL;
 
-	if (first) {
+	if (first)
 		memset((char *)policy + key->offset, 0, key->size);
-		policy->all_kinds = false;
-	}
 	for (char *kind = strtok_r(value, GM_VALUE_BLANKS, &rest); kind;
 	     kind = strtok_r(NULL, GM_VALUE_BLANKS, &rest)) {
 		int r = add_kind(policy, kind, why);

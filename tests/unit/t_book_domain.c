@@ -492,6 +492,20 @@ static void time_runs_only_while_a_domain_is_orphaned(void **state)
 	host_done(&host);
 }
 
+static void letting_go_of_an_orphan_does_not_restart_its_time(void **state)
+{
+	struct host host;
+	struct gm_domain *domain;
+
+	(void)state;
+	host_init(&host);
+	domain = host_domain(&host, host.session);
+	gm_book_detach(domain, 5000);
+	gm_book_detach(domain, 9000);
+	assert_int_equal(gm_domain_ttl_left(domain, 9000), GM_POLICY_TTL_MS - 4000);
+	host_done(&host);
+}
+
 static void a_ttl_of_infinity_never_ends(void **state)
 {
 	struct host host;
@@ -582,6 +596,7 @@ int main(void)
 		gm_test(a_domain_with_jobs_is_not_taken_over),
 		gm_test(attaching_what_one_has_changes_nothing),
 		gm_test(time_runs_only_while_a_domain_is_orphaned),
+		gm_test(letting_go_of_an_orphan_does_not_restart_its_time),
 		gm_test(a_ttl_of_infinity_never_ends),
 		gm_test(a_domain_with_jobs_is_not_destroyed),
 		gm_test(domains_are_walked_in_order_of_creation_without_the_ended),

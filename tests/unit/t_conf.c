@@ -244,8 +244,8 @@ static void anything_else_assigned_twice_takes_the_last_value(void **state)
 
 static void a_text_is_applied_over_what_is_there(void **state)
 {
-	const char *text = "[X-Gmemd]\nJobsMax=3\nKinds=private\n";
-	struct gm_policy policy = good("[X-Gmemd]\nDomainsMax=7\nKinds=memfd\n");
+	const char *text = "[X-Gmemd]\nJobsMax=3\nKinds=private\nHugePages=1G\n";
+	struct gm_policy policy = good("[X-Gmemd]\nDomainsMax=7\nKinds=memfd\nHugePages=2M\n");
 	struct gm_conf_fault fault;
 
 	(void)state;
@@ -255,6 +255,8 @@ static void a_text_is_applied_over_what_is_there(void **state)
 	assert_int_equal(policy.n_kinds, 1);
 	assert_string_equal(policy.kinds[0], "private");
 	assert_string_equal(policy.kinds[1], "");
+	assert_int_equal(policy.huge_2m_max, 0);
+	assert_int_equal(policy.huge_1g_max, GM_UNLIMITED);
 }
 
 static void RegionMax_follows_MemoryMax_unless_it_is_set(void **state)

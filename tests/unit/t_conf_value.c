@@ -179,6 +179,34 @@ static void a_time_is_a_sum_of_spans_in_seconds_if_not_said(void **state)
 	assert_numbers(gm_value_time, good, GM_ARRAY_SIZE(good));
 }
 
+static void a_unit_of_time_has_systemds_spellings(void **state)
+{
+	static const struct number good[] = {
+		{ "1msec", 1 },
+		{ "1s", 1000 },
+		{ "1sec", 1000 },
+		{ "1second", 1000 },
+		{ "1seconds", 1000 },
+		{ "1m", 60000 },
+		{ "1min", 60000 },
+		{ "1minute", 60000 },
+		{ "1minutes", 60000 },
+		{ "1hr", 3600000 },
+		{ "1hour", 3600000 },
+		{ "1hours", 3600000 },
+		{ "1day", 86400000 },
+		{ "1days", 86400000 },
+		{ "1week", 604800000 },
+		{ "1weeks", 604800000 },
+		{ "1months", 2629800000 },
+		{ "1year", 31557600000 },
+		{ "1years", 31557600000 },
+	};
+
+	(void)state;
+	assert_numbers(gm_value_time, good, GM_ARRAY_SIZE(good));
+}
+
 static void a_time_below_a_millisecond_is_rounded_up(void **state)
 {
 	static const struct number good[] = {
@@ -281,6 +309,7 @@ int main(void)
 		gm_test(what_is_no_size_is_refused_with_the_reason),
 		gm_test(a_count_is_a_whole_number),
 		gm_test(a_time_is_a_sum_of_spans_in_seconds_if_not_said),
+		gm_test(a_unit_of_time_has_systemds_spellings),
 		gm_test(a_time_below_a_millisecond_is_rounded_up),
 		gm_test(what_is_no_time_is_refused_with_the_reason),
 		gm_test(a_boolean_has_twelve_spellings_in_any_case),
