@@ -30,24 +30,31 @@ static void region_cleanup(struct gm_region **region)
 		region_free(*region);
 }
 
+static int refuse_geometry(struct gm_refusal *refusal, enum gm_rule rule,
+			   const struct gm_domain *domain, uint64_t limit, uint64_t used,
+			   uint64_t asked)
+{
+	return gm_refuse_numbers(refusal, GM_INVALID, rule,
+				 gm_book_object("domain", domain->id.v).text, limit, used, asked);
+}
+
 /* What is wrong with the numbers as such. */
 static int check_geometry(const struct gm_domain *domain, const struct gm_region_spec *spec,
 			  struct gm_refusal *refusal)
 {
-	struct gm_object_name name = gm_book_object("domain", domain->id.v);
 	uint64_t end;
 
 	assert(gm_is_power_of_two(spec->page_size) && spec->page_size >= GM_PAGE_4K);
 
 	if (spec->size == 0 || !gm_is_aligned(spec->size, spec->page_size))
-		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_SIZE, name.text,
-					 spec->page_size, 0, spec->size);
+		return refuse_geometry(refusal, GM_RULE_SIZE, domain, spec->page_size, 0,
+				       spec->size);
 	if (!gm_is_aligned(spec->gpa, spec->page_size))
-		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_OFFSET, name.text,
-					 spec->page_size, 0, spec->gpa);
+		return refuse_geometry(refusal, GM_RULE_OFFSET, domain, spec->page_size, 0,
+				       spec->gpa);
 	if (gm_add_overflows(spec->gpa, spec->size, &end) || end > GM_ADDRESS_END)
-		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_OVERFLOW, name.text,
-					 GM_ADDRESS_END, spec->gpa, spec->size);
+		return refuse_geometry(refusal, GM_RULE_OVERFLOW, domain, GM_ADDRESS_END, spec->gpa,
+				       spec->size);
 	return 0;
 }
 
