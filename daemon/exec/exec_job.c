@@ -92,18 +92,19 @@ static int refuse_worker_lost(const struct gm_exec_job *job, int status, struct 
 			      WEXITSTATUS(status), job->done, job->total);
 }
 
+/* @error: the positive errno of a thread. */
 static int refuse_error(const struct gm_exec_job *job, int error, struct gm_refusal *refusal)
 {
 	bool huge = job->ticket.region->page_size > GM_PAGE_4K;
 
 	/* fallocate: ENOSPC is an empty hugepage pool, ENOMEM a full host or cgroup. */
-	if (error != -ENOMEM && error != -ENOSPC)
-		return error;
+	if (error != ENOMEM && error != ENOSPC)
+		return -error;
 	gm_refuse_text(refusal, GM_NO_RESOURCE,
 		       huge ? GM_RULE_HUGE_PAGES_FREE : GM_RULE_MEMORY_CGROUP, "host",
 		       "no %s left after %" PRIu64 " of %" PRIu64 " bytes",
 		       huge ? "free hugepages" : "memory", job->done, job->total);
-	refusal->sys_errno = (uint32_t)-error;
+	refusal->sys_errno = (uint32_t)error;
 	refusal->limit = job->total;
 	refusal->used = job->done;
 	refusal->asked = job->total - job->done;

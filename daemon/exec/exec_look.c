@@ -7,15 +7,25 @@
 /* A worker reports parts of about this size, so that most pieces are whole or untouched. */
 #define PIECE GM_PAGE_2M
 
-/* Looks at the kernel for one job: some milliseconds of the loop's time at the most. */
+/*
+ * What one job may cost the loop: cachestat(2) takes about a microsecond, and 50 to 100 ns for each
+ * page that it finds, so some milliseconds each.
+ */
 #define LOOKS_MAX 4096
+#define FOUND_MAX (UINT64_C(256) * GM_MIB)
 
 struct look {
 	struct gm_exec_job *job;
 	const struct gm_backend *backend;
 	enum gm_page_state next; /* what the job leaves behind */
-	unsigned left;
+	unsigned looks_left;
+	uint64_t found_left; /* bytes */
 };
+
+static bool may_look(const struct look *look)
+{
+	return look->looks_left > 0 && look->found_left > 0;
+}
 
 /* A page that the job has dealt with is present after ALLOCATE and gone after DISCARD. */
 static uint64_t dealt_with(const struct look *look, uint64_t length, uint64_t present)
@@ -31,14 +41,15 @@ static void look_at(struct look *look, uint64_t offset, uint64_t length)
 	uint64_t dealt;
 	uint64_t half;
 
-	if (look->left == 0)
+	if (!may_look(look))
 		return;
-	look->left--;
+	look->looks_left--;
 	if (look->backend->present(region->fd, offset, length, region->page_size, &present) != 0 ||
 	    present > length) {
-		look->left = 0;
+		look->looks_left = 0;
 		return;
 	}
+	look->found_left -= gm_min_u64(present, look->found_left);
 	dealt = dealt_with(look, length, present);
 	if (dealt == length) {
 		gm_exec_book_part(look->job, offset, length);
@@ -56,7 +67,7 @@ static void look_at_run(struct look *look, uint64_t offset, uint64_t end)
 {
 	uint64_t piece = gm_max_u64(PIECE, look->job->ticket.region->page_size);
 
-	while (offset < end && look->left > 0) {
+	while (offset < end && may_look(look)) {
 		uint64_t next = gm_min_u64(gm_align_down(offset, piece) + piece, end);
 
 		look_at(look, offset, next - offset);
@@ -70,7 +81,7 @@ static void look_at_range(struct look *look, const struct gm_range *range)
 	uint64_t offset = range->offset;
 	uint64_t end = range->offset + range->length;
 
-	while (offset < end && look->left > 0) {
+	while (offset < end && may_look(look)) {
 		struct gm_page_run run;
 
 		gm_page_map_run(map, offset, end, &run);
@@ -88,9 +99,10 @@ void gm_exec_look(struct gm_exec_job *job)
 		.job = job,
 		.backend = slot->backend,
 		.next = job->ticket.op == GM_PAGE_OP_ALLOCATE ? GM_PAGE_SHARED : GM_PAGE_ABSENT,
-		.left = LOOKS_MAX,
+		.looks_left = LOOKS_MAX,
+		.found_left = FOUND_MAX,
 	};
 
-	for (size_t i = 0; i < job->n_ranges && look.left > 0; i++)
+	for (size_t i = 0; i < job->n_ranges && may_look(&look); i++)
 		look_at_range(&look, &job->ranges[i]);
 }

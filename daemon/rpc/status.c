@@ -108,8 +108,8 @@ struct number {
 static bool counts_bytes(enum gm_rule rule)
 {
 	return rule == GM_RULE_MEMORY_MAX || rule == GM_RULE_REGION_MAX ||
-	       rule == GM_RULE_HUGE_PAGES || rule == GM_RULE_PAGE_MAP ||
-	       rule == GM_RULE_MEMORY_CGROUP;
+	       rule == GM_RULE_HUGE_PAGES || rule == GM_RULE_HUGE_PAGES_FREE ||
+	       rule == GM_RULE_PAGE_MAP || rule == GM_RULE_MEMORY_CGROUP;
 }
 
 /* "16.0G" for bytes, digits for all else. */

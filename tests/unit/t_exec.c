@@ -263,7 +263,7 @@ static void running_out_of_memory_is_the_hosts_refusal_and_says_how_far_it_came(
 	start();
 	start_job(GM_PAGE_OP_ALLOCATE, 0, 4 * GM_MIB);
 	fake_crew_report(crew_job(), 0, GM_MIB);
-	fake_crew_end(crew_job(), GM_JOB_ERROR, -ENOMEM);
+	fake_crew_end(crew_job(), GM_JOB_ERROR, ENOMEM);
 	assert_int_equal(seen.result, GM_NO_RESOURCE);
 	assert_int_equal(seen.refusal.rule, GM_RULE_MEMORY_CGROUP);
 	assert_int_equal(seen.refusal.limit, 4 * GM_MIB);

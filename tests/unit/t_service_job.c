@@ -369,7 +369,7 @@ static void an_error_of_the_kernel_is_a_failure(void **state)
 	(void)state;
 	start();
 	serial = start_allocate(&peer, region, 0, 4 * GM_MIB);
-	fake_crew_end(job(), GM_JOB_ERROR, -EIO);
+	fake_crew_end(job(), GM_JOB_ERROR, EIO);
 	answer = take_answer(serial);
 	assert_int_equal(answer.status->code, GMEM__CODE__CODE_FAILED);
 	assert_int_equal(answer.status->sys_errno, EIO);
