@@ -55,12 +55,14 @@ static void bridge_closed(void *user)
 }
 
 static void bridge_violation(void *arg, void *user, const struct gm_conn_peer *peer,
-			     const char *fault)
+			     const char *fault, bool from_packet)
 {
 	const struct gm_door *door = arg;
 
 	(void)user;
-	door->party->counters->violations++;
+	/* The service has counted those that it found itself. */
+	if (!from_packet)
+		door->party->counters->violations++;
 	gm_report_violation(door->party, peer, fault);
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,17 +58,8 @@ static const struct word sandbox_modes[] = {
 	{ "off", GM_SANDBOX_OFF },
 };
 
-static int fault(char *ret_fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static int fault(char *ret_fault, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(ret_fault, GM_OPTS_FAULT_MAX, format, args);
-	va_end(args);
-	return -EINVAL;
-}
+/* A macro, so that each format is checked where it stands. */
+#define FAULT(buffer, ...) (snprintf((buffer), GM_OPTS_FAULT_MAX, __VA_ARGS__), -EINVAL)
 
 static int find_word(const struct word *words, size_t n_words, const char *option,
 		     const char *value, int *ret_value, char *ret_fault)
@@ -80,7 +70,7 @@ static int find_word(const struct word *words, size_t n_words, const char *optio
 			return 0;
 		}
 	}
-	return fault(ret_fault, "%s: \"%.64s\" is not one of its values, see --help", option,
+	return FAULT(ret_fault, "%s: \"%.64s\" is not one of its values, see --help", option,
 		     value);
 }
 
@@ -92,7 +82,7 @@ static int parse_number(const char *option, const char *value, int base, unsigne
 	errno = 0;
 	*ret_number = strtoul(value, &end, base);
 	if (errno || *end != '\0' || *value < '0' || *value > '9' || *ret_number > max)
-		return fault(ret_fault,
+		return FAULT(ret_fault,
 			     base == 8 ? "%s: \"%.64s\" is not an octal number up to %lo"
 				       : "%s: \"%.64s\" is not a number up to %lu",
 			     option, value, max);
@@ -118,14 +108,14 @@ static int add_listen(struct gm_opts *opts, const char *value, char *ret_fault)
 	struct gm_opts_pair *pair = &opts->listens[opts->n_listens];
 
 	if (opts->n_listens == GM_OPTS_LISTENS_MAX)
-		return fault(ret_fault, "--listen: more than %d sockets", GM_OPTS_LISTENS_MAX);
+		return FAULT(ret_fault, "--listen: more than %d sockets", GM_OPTS_LISTENS_MAX);
 	if (!take_name(value, pair) || pair->path[0] == '\0')
-		return fault(ret_fault,
+		return FAULT(ret_fault,
 			     "--listen: \"%.100s\" is not NAME=PATH with a name of 1 to %d of "
 			     "[A-Za-z0-9._:-]",
 			     value, GM_NAME_MAX);
 	if (strcmp(pair->name, "admin") == 0)
-		return fault(ret_fault,
+		return FAULT(ret_fault,
 			     "--listen: the name \"admin\" is the operator's, use --admin");
 	opts->n_listens++;
 	return 0;
@@ -137,13 +127,13 @@ static int add_policy(struct gm_opts *opts, const char *value, char *ret_fault)
 	struct gm_opts_pair *pair = &opts->policies[opts->n_policies];
 
 	if (opts->n_policies == GM_OPTS_POLICIES_MAX)
-		return fault(ret_fault, "--policy: more than %d files", GM_OPTS_POLICIES_MAX);
+		return FAULT(ret_fault, "--policy: more than %d files", GM_OPTS_POLICIES_MAX);
 	if (!take_name(value, pair)) {
 		pair->name[0] = '\0';
 		pair->path = value;
 	}
 	if (pair->path[0] == '\0')
-		return fault(ret_fault, "--policy: no file in \"%.100s\"", value);
+		return FAULT(ret_fault, "--policy: no file in \"%.100s\"", value);
 	opts->n_policies++;
 	return 0;
 }
@@ -250,15 +240,15 @@ int gm_opts_parse(int argc, char **argv, struct gm_opts *ret_opts,
 		int error;
 
 		if (option == '?')
-			return fault(ret_fault, "%.100s: no such option, see --help",
+			return FAULT(ret_fault, "%.100s: no such option, see --help",
 				     argv[optind - 1]);
 		if (option == ':')
-			return fault(ret_fault, "%.100s: its value is missing", argv[optind - 1]);
+			return FAULT(ret_fault, "%.100s: its value is missing", argv[optind - 1]);
 		error = set_option(ret_opts, option, optarg, ret_fault);
 		if (error)
 			return error;
 	}
 	if (optind < argc)
-		return fault(ret_fault, "\"%.100s\" is not an option", argv[optind]);
+		return FAULT(ret_fault, "\"%.100s\" is not an option", argv[optind]);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,10 +62,9 @@ static int read_policy(const char *path, char *text, size_t *ret_length)
 	return 0;
 }
 
-int gm_policy_file_apply(const char *path, uint64_t host_memory, struct gm_policy *policy,
-			 char ret_fault[GM_POLICY_FAULT_MAX])
+static int apply(const char *path, char *text, uint64_t host_memory, struct gm_policy *policy,
+		 char *ret_fault)
 {
-	_gm_free_ char *text = malloc(GM_CONF_TEXT_MAX + 1);
 	struct gm_conf_fault fault;
 	size_t length = 0;
 	int error = text ? read_policy(path, text, &length) : -ENOMEM;
@@ -78,4 +78,14 @@ int gm_policy_file_apply(const char *path, uint64_t host_memory, struct gm_polic
 	snprintf(ret_fault, GM_POLICY_FAULT_MAX, "%.255s:%u: %s%s%s", path, fault.line, fault.key,
 		 fault.key[0] ? ": " : "", fault.reason);
 	return -EINVAL;
+}
+
+int gm_policy_file_apply(const char *path, uint64_t host_memory, struct gm_policy *policy,
+			 char ret_fault[GM_POLICY_FAULT_MAX])
+{
+	char *text = malloc(GM_CONF_TEXT_MAX + 1);
+	int error = apply(path, text, host_memory, policy, ret_fault);
+
+	free(text);
+	return error;
 }

@@ -18,12 +18,20 @@
  */
 #define GM_LONE_TURNS 8
 
-static void conn_end(struct gm_conn *conn, const char *fault)
+struct fault {
+	const char *text; /* NULL: none */
+	bool from_packet;
+};
+
+static const struct fault no_fault = { .text = NULL, .from_packet = false };
+
+static void conn_end(struct gm_conn *conn, const struct fault *fault)
 {
 	const struct gm_conn_context *context = conn->context;
 
-	if (fault)
-		context->ops->violation(context->arg, conn->user, &conn->peer, fault);
+	if (fault->text)
+		context->ops->violation(context->arg, conn->user, &conn->peer, fault->text,
+					fault->from_packet);
 	if (conn->error)
 		context->ops->shortage(context->arg, conn->error);
 	gm_conn_free(conn);
@@ -40,24 +48,24 @@ static bool conn_has_said_hello(struct gm_conn *conn)
 }
 
 static int packet_fault(const struct gm_conn *conn, size_t length, const struct gm_fdset *fds,
-			struct gm_frame *ret_frame, const char **ret_fault)
+			struct gm_frame *ret_frame, struct fault *ret_fault)
 {
 	enum gm_frame_fault fault;
 
 	fault = gm_frame_decode(conn->context->loop->packet, length, ret_frame);
 	if (fault != GM_FRAME_GOOD) {
-		*ret_fault = gm_frame_fault_text(fault);
+		ret_fault->text = gm_frame_fault_text(fault);
 		return -EPROTO;
 	}
 	if (ret_frame->n_fds != fds->n_fds) {
-		*ret_fault = "the packet has not as many fds as its header says";
+		ret_fault->text = "the packet has not as many fds as its header says";
 		return -EPROTO;
 	}
 	return 0;
 }
 
 static int deliver(struct gm_conn *conn, size_t length, struct gm_fdset *fds,
-		   const char **ret_fault)
+		   struct fault *ret_fault)
 {
 	struct gm_frame frame;
 	int error = packet_fault(conn, length, fds, &frame, ret_fault);
@@ -66,22 +74,24 @@ static int deliver(struct gm_conn *conn, size_t length, struct gm_fdset *fds,
 		gm_fdset_done(fds);
 		return error;
 	}
+	ret_fault->from_packet = true;
 	return conn->context->ops->packet(conn->user, &frame,
 					  conn->context->loop->packet + GM_FRAME_HEADER_SIZE, fds,
-					  ret_fault);
+					  &ret_fault->text);
 }
 
 /*
  * One packet. 0; -EAGAIN: there is none; -EPROTO: *ret_fault is the peer's; -EPIPE: the
  * connection has ended; or what the host is short of.
  */
-static int conn_receive(struct gm_conn *conn, const char **ret_fault)
+static int conn_receive(struct gm_conn *conn, struct fault *ret_fault)
 {
 	struct gm_fdset fds = GM_FDSET_NULL;
 	enum gm_scm_fault fault;
 	size_t length;
 	int error;
 
+	*ret_fault = no_fault;
 	error = gm_scm_receive(conn->socket, conn->context->loop->packet, GM_PACKET_MAX,
 			       MSG_DONTWAIT, conn_has_said_hello(conn), &length, &fds, &fault);
 	if (error)
@@ -89,7 +99,7 @@ static int conn_receive(struct gm_conn *conn, const char **ret_fault)
 	if (fault == GM_SCM_CLOSED)
 		return -EPIPE;
 	if (fault != GM_SCM_GOOD) {
-		*ret_fault = gm_scm_fault_text(fault);
+		ret_fault->text = gm_scm_fault_text(fault);
 		return -EPROTO;
 	}
 	return deliver(conn, length, &fds, ret_fault);
@@ -121,7 +131,7 @@ static void conn_on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct gm_conn *conn = arg;
 	unsigned appetite = conn_appetite(conn), n_packets = 0;
-	const char *fault = NULL;
+	struct fault fault = no_fault;
 	int error = 0;
 
 	(void)fd;
@@ -140,7 +150,7 @@ static void conn_on_readable(evutil_socket_t fd, short what, void *arg)
 	if (error && error != -EAGAIN && error != -EPROTO)
 		gm_conn_break(conn, -error);
 	if (error == -EPROTO || conn->broken)
-		conn_end(conn, fault);
+		conn_end(conn, &fault);
 	else
 		conn_settle(conn);
 }
@@ -153,7 +163,7 @@ static void conn_on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	gm_conn_flush(conn);
 	if (conn->broken)
-		conn_end(conn, NULL);
+		conn_end(conn, &no_fault);
 	else
 		conn_settle(conn);
 }
@@ -168,7 +178,7 @@ static void conn_on_hangup(evutil_socket_t fd, short what, void *arg)
 	socklen_t length = sizeof(error);
 
 	if (what & EV_CLOSED || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error)
-		conn_end(arg, NULL);
+		conn_end(arg, &no_fault);
 }
 
 /* The process may have left its socket to another one: that does not prolong what it held. */
@@ -176,7 +186,7 @@ static void conn_on_exit(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	conn_end(arg, NULL);
+	conn_end(arg, &no_fault);
 }
 
 static void conn_on_greeting_over(evutil_socket_t fd, short what, void *arg)
@@ -186,7 +196,7 @@ static void conn_on_greeting_over(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!conn_has_said_hello(conn))
-		conn_end(conn, "no HELLO in time");
+		conn_end(conn, &(struct fault){ .text = "no HELLO in time" });
 }
 
 static int conn_make_events(struct gm_conn *conn)

@@ -32,6 +32,8 @@ enum gm_conn_mode {
 	GM_CONN_MODE_N_
 };
 
+TAILQ_HEAD(gm_packet_list, gm_packet);
+
 struct gm_packet {
 	TAILQ_ENTRY(gm_packet) link; /* gm_conn::waiting */
 	struct gm_fdset fds;
@@ -56,7 +58,7 @@ struct gm_conn {
 	struct event *exited;
 	struct event *greeting_over;
 	size_t waiting_bytes;
-	TAILQ_HEAD(, gm_packet) waiting;
+	struct gm_packet_list waiting;
 };
 
 /*

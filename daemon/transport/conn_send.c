@@ -41,10 +41,8 @@ static void packet_free(struct gm_packet *packet)
 	free(packet);
 }
 
-static void drop_first(struct gm_conn *conn)
+static void packet_drop(struct gm_conn *conn, struct gm_packet *packet)
 {
-	struct gm_packet *packet = TAILQ_FIRST(&conn->waiting);
-
 	TAILQ_REMOVE(&conn->waiting, packet, link);
 	conn->waiting_bytes -= packet->length;
 	packet_free(packet);
@@ -52,26 +50,32 @@ static void drop_first(struct gm_conn *conn)
 
 void gm_conn_forget(struct gm_conn *conn)
 {
-	while (!TAILQ_EMPTY(&conn->waiting))
-		drop_first(conn);
+	struct gm_packet *packet = TAILQ_FIRST(&conn->waiting);
+
+	while (packet) {
+		struct gm_packet *next = TAILQ_NEXT(packet, link);
+
+		packet_drop(conn, packet);
+		packet = next;
+	}
 }
 
 void gm_conn_flush(struct gm_conn *conn)
 {
-	for (unsigned i = 0; i < GM_SEND_MAX && !conn->broken; i++) {
-		struct gm_packet *packet = TAILQ_FIRST(&conn->waiting);
-		int error;
+	struct gm_packet *packet = TAILQ_FIRST(&conn->waiting);
 
-		if (!packet)
+	for (unsigned i = 0; i < GM_SEND_MAX && packet; i++) {
+		struct gm_packet *next = TAILQ_NEXT(packet, link);
+		int error = gm_scm_send(conn->socket, packet->bytes, packet->length, NULL, 0,
+					packet->fds.fds, packet->fds.n_fds, MSG_DONTWAIT);
+
+		if (error) {
+			if (error != -EAGAIN)
+				gm_conn_break(conn, -error);
 			return;
-		error = gm_scm_send(conn->socket, packet->bytes, packet->length, NULL, 0,
-				    packet->fds.fds, packet->fds.n_fds, MSG_DONTWAIT);
-		if (error == -EAGAIN)
-			return;
-		if (error)
-			gm_conn_break(conn, -error);
-		else
-			drop_first(conn);
+		}
+		packet_drop(conn, packet);
+		packet = next;
 	}
 }
 

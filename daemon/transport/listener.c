@@ -28,7 +28,7 @@ struct gm_listener {
 
 static void listener_rest(struct gm_listener *listener, int error)
 {
-	const struct timeval pause = { .tv_sec = 0, .tv_usec = GM_ACCEPT_PAUSE_MS * 1000 };
+	const struct timeval pause = { .tv_sec = 0, .tv_usec = GM_ACCEPT_PAUSE_MS * 1000L };
 
 	/* Out of memory even for the timer: the next turn tries again, which is no worse. */
 	if (event_add(listener->pause_over, &pause) == 0)

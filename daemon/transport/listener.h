@@ -54,9 +54,12 @@ struct gm_listener_ops {
 	bool (*is_open)(void *user);
 	/* End of the connection or of the peer's process. Last call for this user. */
 	void (*closed)(void *user);
-	/* For the log, rate-limited by the implementer. @user is never NULL. */
-	void (*violation)(void *arg, void *user, const struct gm_conn_peer *peer,
-			  const char *fault);
+	/*
+	 * The peer is about to be cut off; for the log, rate-limited by the implementer. @user is
+	 * never NULL. @from_packet: the fault is what packet returned.
+	 */
+	void (*violation)(void *arg, void *user, const struct gm_conn_peer *peer, const char *fault,
+			  bool from_packet);
 	/*
 	 * A connection could not be had or not be kept for want of something on this host: @error
 	 * is an errno. Where accepting itself failed it goes on after a pause.
@@ -93,7 +96,7 @@ GM_WARN_UNUSED int gm_check_listening(int fd);
  * (their number is bounded by is_full). Never calls back; where the connection turns out to be
  * over, that shows on the next turn of the loop.
  */
-#define GM_CONN_EVENTS_MAX (64 * 1024)
+#define GM_CONN_EVENTS_MAX ((size_t)64 * 1024)
 void gm_conn_send(struct gm_conn *conn, const struct gm_frame *frame, const void *body,
 		  const int *fds);
 

@@ -46,6 +46,7 @@ struct fixture {
 	unsigned n_closed;
 	unsigned n_violations;
 	unsigned n_shortages;
+	bool from_packet;
 	unsigned n_asked; /* is_full */
 	int shortage;
 	char fault[128];
@@ -146,13 +147,15 @@ static void on_closed(void *arg)
 	user->f->n_closed++;
 }
 
-static void on_violation(void *arg, void *user, const struct gm_conn_peer *peer, const char *fault)
+static void on_violation(void *arg, void *user, const struct gm_conn_peer *peer, const char *fault,
+			 bool from_packet)
 {
 	struct fixture *f = arg;
 
 	assert_non_null(user);
 	assert_true(peer->pid > 0);
 	f->n_violations++;
+	f->from_packet = from_packet;
 	snprintf(f->fault, sizeof(f->fault), "%s", fault);
 }
 
@@ -401,6 +404,7 @@ static void cut_off_for(const struct request *request, const char *why)
 	neighbour = dial_in(&f);
 	assert_int_equal(try_send(fd, request), 0);
 	expect_cut_off(&f, fd, why);
+	assert_false(f.from_packet);
 	assert_int_equal(f.users[0].n_packets, 0);
 
 	send_ping(neighbour, 7);
@@ -497,7 +501,26 @@ static void a_fault_that_the_service_finds_cuts_the_peer_off(void **state)
 	assert_int_equal(try_send(fd, &request), 0);
 	send_ping(fd, 2);
 	expect_cut_off(&f, fd, "the service says so");
+	assert_true(f.from_packet);
 	assert_int_equal(f.users[0].n_packets, 1);
+	fixture_done(&f);
+}
+
+static void a_good_packet_before_a_bad_one_does_not_make_the_fault_the_services(void **state)
+{
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	fixture_init(&f);
+	fd = dial_in(&f);
+	send_ping(fd, 1);
+	assert_int_equal(send(fd, "x", 1, 0), 1);
+	settle(&f);
+	assert_int_equal(f.users[0].n_packets, 1);
+	assert_int_equal(f.n_violations, 1);
+	assert_false(f.from_packet);
+	close(fd);
 	fixture_done(&f);
 }
 
@@ -1203,6 +1226,7 @@ int main(void)
 		gm_test(a_packet_longer_than_any_message_cuts_the_peer_off),
 		gm_test(garbage_cuts_the_peer_off),
 		gm_test(a_fault_that_the_service_finds_cuts_the_peer_off),
+		gm_test(a_good_packet_before_a_bad_one_does_not_make_the_fault_the_services),
 		gm_test(more_fds_than_a_message_can_carry_cut_the_peer_off_and_none_stays),
 		gm_test(an_fd_before_hello_cuts_the_peer_off),
 		gm_test(a_peer_that_says_no_hello_in_time_is_cut_off),
