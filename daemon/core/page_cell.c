@@ -82,8 +82,7 @@ bool gm_cell_is_uniform(unsigned class, const unsigned char *cell, unsigned page
 	const struct gm_cell_class *c = &gm_cell_classes[class];
 	unsigned char byte = (unsigned char)(rank * c->ones);
 
-	return cell[page / c->digits] == byte && cell[0] == byte &&
-	       memcmp(cell, cell + 1, c->bytes - 1u) == 0;
+	return cell[page / c->digits] == byte && memcmp(cell, cell + 1, c->bytes - 1u) == 0;
 }
 
 static uint64_t lane_of(unsigned rank)

@@ -35,7 +35,7 @@ static enum gm_page_state word_state(uintptr_t word)
 
 static struct gm_page_node *word_node(uintptr_t word)
 {
-	return (struct gm_page_node *)word;
+	return (struct gm_page_node *)word; /* NOLINT(performance-no-int-to-ptr): it was one */
 }
 
 /* ---- pages and GiBs ---- */

@@ -13,6 +13,7 @@
 
 static_assert(GM_PAGE_STATE_N_ <= GM_CELL_RANKS, "a cell has a rank for every state");
 static_assert(GM_NODE_CHUNK_PAGES == GM_CELL_PAGES, "a cell is a chunk");
+static_assert(GM_NODE_PAGES == GM_NODE_CHUNKS * GM_NODE_CHUNK_PAGES, "a node is a GiB");
 
 static unsigned bit(unsigned state)
 {
@@ -32,7 +33,9 @@ static unsigned count_bits(unsigned set)
 
 static size_t block_size(unsigned block, unsigned n_blocks, unsigned last_units)
 {
-	return (block + 1 == n_blocks ? last_units : BLOCK_UNITS) * GM_CELL_UNIT;
+	size_t units = block + 1 == n_blocks ? last_units : BLOCK_UNITS;
+
+	return units * GM_CELL_UNIT;
 }
 
 static size_t bare_size(unsigned n_chunks)
@@ -101,7 +104,9 @@ static unsigned char *cell_at(unsigned char *const *blocks, unsigned class, unsi
 {
 	unsigned per_block = BLOCK_UNITS * gm_cell_classes[class].per_unit;
 
-	return blocks[index / per_block] + index % per_block * gm_cell_classes[class].bytes;
+	size_t before = index % per_block;
+
+	return blocks[index / per_block] + before * gm_cell_classes[class].bytes;
 }
 
 static unsigned char *cell_of(const struct gm_page_node *node, unsigned index)
@@ -376,6 +381,7 @@ static void free_cell(struct gm_page_node *node, unsigned chunk, enum gm_page_st
 	node->chunk[chunk] = (uint16_t)(UNIFORM | state);
 	if (cell == last)
 		return;
+	/* Looking for it costs less than to keep, for every cell, whose it is. */
 	while (node->chunk[owner] != last)
 		owner++;
 	memcpy(cell_of(node, cell), cell_of(node, last), gm_cell_classes[node->class].bytes);

@@ -21,7 +21,7 @@
 
 #define GM_NODE_CHUNKS 512u
 #define GM_NODE_CHUNK_PAGES 512u
-#define GM_NODE_PAGES (GM_NODE_CHUNKS * GM_NODE_CHUNK_PAGES)
+#define GM_NODE_PAGES 262144u
 
 /* 512 cells of 6 states: 48 in a block. */
 #define GM_NODE_BLOCKS_MAX 11u

@@ -12,8 +12,8 @@
  *   UNMEASURED  discard                       placed by the launch, not in the digest
  *   LOST        none but the domain's end     the VMM died inside a step: outcome unknown
  *
- * Only allocate and discard are operations so far, and discard only of shared pages: what else
- * the table promises is refused like what it forbids.
+ * Only allocate and discard are there so far, and both take absent and shared pages only: what
+ * else is promised here is refused like what is forbidden.
  *
  * Numbers are those of PageState in gmem.proto.
  */

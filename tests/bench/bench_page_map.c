@@ -17,10 +17,10 @@
 
 #define N_PAGES (GM_TIB / GM_PAGE_4K)
 #define N_CHUNKS (GM_TIB / GM_PAGE_2M)
-#define N_GIB (GM_TIB / GM_GIB)
+#define N_GIB 1024u
 #define BATCH 100000u
 #define N_BATCHES 100u
-#define GIB_ROUNDS 8u
+#define GIB_ROUNDS UINT64_C(8)
 
 #define MAX_PAGE_NS 200.0
 #define MAX_GIB_NS 1000.0
@@ -183,7 +183,7 @@ static int report_gibs(struct bench_report *report, double *ns, size_t n, const 
 static int bench_mixed_gibs(struct bench_report *report, struct gm_page_map *map, uint64_t *seed)
 {
 	static double ns[GIB_ROUNDS][N_GIB];
-	double fill_ns;
+	double fill_ns, trim_ns;
 	uint64_t start;
 	int r = 0;
 
@@ -202,8 +202,9 @@ static int bench_mixed_gibs(struct bench_report *report, struct gm_page_map *map
 		return r;
 	start = bench_now();
 	malloc_trim(0);
+	trim_ns = (double)(bench_now() - start);
 	return bench_report_value(report, "page map: give its memory back to the kernel, a GiB",
-				  (double)(bench_now() - start) / N_GIB, "ns", BENCH_NO_LIMIT);
+				  trim_ns / (double)N_GIB, "ns", BENCH_NO_LIMIT);
 }
 
 static int bench_uniform_gibs(struct bench_report *report, struct gm_page_map *map, uint64_t *seed)

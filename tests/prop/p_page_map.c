@@ -11,8 +11,8 @@
 #include "gm_test.h"
 #include "page_map.h"
 
-#define CHUNK_PAGES 512u
-#define GIB_PAGES (UINT64_C(512) * CHUNK_PAGES)
+#define CHUNK_PAGES UINT64_C(512)
+#define GIB_PAGES (512 * CHUNK_PAGES)
 
 /* What a stretch of a run is like, so that maps come to be both dense and sparse. */
 struct phase {
@@ -301,49 +301,49 @@ static void run_on(uint64_t size, uint64_t n_operations, uint64_t compare_every)
 static void a_region_of_one_page_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_4K, 40000, 10);
+	run_on(GM_PAGE_4K, 20000, 10);
 }
 
 static void a_region_smaller_than_a_chunk_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_2M - 3 * GM_PAGE_4K, 400000, 100);
+	run_on(GM_PAGE_2M - 3 * GM_PAGE_4K, 300000, 100);
 }
 
 static void a_region_one_page_over_a_chunk_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_2M + GM_PAGE_4K, 400000, 100);
+	run_on(GM_PAGE_2M + GM_PAGE_4K, 300000, 100);
 }
 
 static void a_region_of_a_few_chunks_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(9 * GM_PAGE_2M, 400000, 200);
+	run_on(9 * GM_PAGE_2M, 300000, 200);
 }
 
 static void a_region_one_page_under_a_gib_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_1G - GM_PAGE_4K, 300000, 2000);
+	run_on(GM_PAGE_1G - GM_PAGE_4K, 200000, 2000);
 }
 
 static void a_region_of_one_gib_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_1G, 200000, 2000);
+	run_on(GM_PAGE_1G, 100000, 2000);
 }
 
 static void a_region_one_page_over_a_gib_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_1G + GM_PAGE_4K, 300000, 2000);
+	run_on(GM_PAGE_1G + GM_PAGE_4K, 200000, 2000);
 }
 
 static void a_region_of_gibs_with_a_ragged_end_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(3 * GM_PAGE_1G + GM_PAGE_2M + 2 * GM_PAGE_4K, 300000, 4000);
+	run_on(3 * GM_PAGE_1G + GM_PAGE_2M + 2 * GM_PAGE_4K, 200000, 4000);
 }
 
 int main(void)

@@ -262,6 +262,113 @@ static void a_chunk_that_is_uniform_again_gives_its_memory_back(void **state)
 	gm_page_map_done(&map);
 }
 
+/* The first chunk of a GiB whose pages were in @n_states states becomes @last, page by page. */
+static uint64_t bytes_after_mixing(unsigned n_states, enum gm_page_state last)
+{
+	struct gm_page_map map;
+	uint64_t bytes;
+
+	open_map(&map, GIB);
+	set(&map, MIB2 - KIB4, KIB4, GM_PAGE_SHARED);
+	for (unsigned i = 0; i < 512; i++)
+		set(&map, i * KIB4, KIB4, i % n_states);
+	for (unsigned i = 0; i < 512; i++)
+		set(&map, i * KIB4, KIB4, last);
+	bytes = gm_page_map_bytes(&map);
+	gm_page_map_done(&map);
+	return bytes;
+}
+
+/* The number of states decides the digits in a byte, and so whether the last byte is full. */
+static void a_chunk_of_any_number_of_states_can_become_uniform(void **state)
+{
+	struct gm_page_map map;
+	uint64_t bytes;
+
+	(void)state;
+	open_map(&map, GIB);
+	set(&map, 0, MIB2, GM_PAGE_SHARED);
+	bytes = gm_page_map_bytes(&map);
+	gm_page_map_done(&map);
+	for (unsigned n_states = 2; n_states <= GM_PAGE_STATE_N_; n_states++) {
+		assert_int_equal(bytes_after_mixing(n_states, GM_PAGE_ABSENT), 0);
+		for (unsigned last = 1; last < n_states; last++)
+			assert_int_equal(bytes_after_mixing(n_states, last), bytes);
+	}
+}
+
+static void a_last_page_set_in_a_range_counts_like_one_set_alone(void **state)
+{
+	struct gm_page_map map;
+	uint64_t bytes;
+
+	(void)state;
+	open_map(&map, GIB);
+	set(&map, 0, MIB2, GM_PAGE_SHARED);
+	bytes = gm_page_map_bytes(&map);
+	set(&map, 0, MIB2, GM_PAGE_ABSENT);
+	set(&map, 0, KIB4, GM_PAGE_PRIVATE);
+	set(&map, KIB4, KIB4, GM_PAGE_SHARED);
+	set(&map, 2 * KIB4, MIB2 - 2 * KIB4, GM_PAGE_SHARED);
+	set(&map, 0, KIB4, GM_PAGE_SHARED);
+	assert_int_equal(gm_page_map_bytes(&map), bytes);
+	gm_page_map_done(&map);
+}
+
+static void a_last_page_set_before_a_state_was_added_counts_like_the_others(void **state)
+{
+	struct gm_page_map map;
+	uint64_t bytes;
+
+	(void)state;
+	open_map(&map, GIB);
+	set(&map, 0, MIB2, GM_PAGE_SHARED);
+	bytes = gm_page_map_bytes(&map);
+	set(&map, 0, MIB2, GM_PAGE_ABSENT);
+	set(&map, KIB4, MIB2 - KIB4, GM_PAGE_SHARED);
+	set(&map, 0, KIB4, GM_PAGE_PRIVATE);
+	set(&map, 0, KIB4, GM_PAGE_SHARED);
+	assert_int_equal(gm_page_map_bytes(&map), bytes);
+	gm_page_map_done(&map);
+}
+
+static void cells_that_got_fewer_are_written_wider_into_fewer_blocks(void **state)
+{
+	struct gm_page_map map;
+	uint64_t bytes;
+
+	(void)state;
+	open_map(&map, GIB);
+	assert_int_equal(mix(&map, 2, NULL), 0);
+	set(&map, 0, GIB - 70 * MIB2, GM_PAGE_ABSENT);
+	bytes = gm_page_map_bytes(&map);
+	set(&map, GIB - KIB4, KIB4, GM_PAGE_PRIVATE);
+	assert_in_range(gm_page_map_bytes(&map), 1, bytes);
+	assert_int_equal(gm_page_map_count(&map, 0, GIB, GM_PAGE_SHARED), 70 * KIB4);
+	gm_page_map_done(&map);
+}
+
+static void one_chunk_to_and_fro_does_not_cost_an_allocation_each_time(void **state)
+{
+	struct gm_page_map map;
+	uint64_t chunk = 0;
+	uint64_t bytes;
+
+	(void)state;
+	open_map(&map, GIB);
+	/* Up to the chunk that just needed more memory. */
+	do {
+		bytes = gm_page_map_bytes(&map);
+		set(&map, chunk, KIB4, GM_PAGE_SHARED);
+		chunk += MIB2;
+	} while (chunk <= 128 * MIB2 || gm_page_map_bytes(&map) == bytes);
+	set(&map, chunk - MIB2, KIB4, GM_PAGE_ABSENT);
+	gm_test_fail_allocation(1);
+	set(&map, chunk - MIB2, KIB4, GM_PAGE_SHARED);
+	gm_test_fail_allocation(0);
+	gm_page_map_done(&map);
+}
+
 static void whole_chunks_give_their_memory_back_while_the_gib_stays_mixed(void **state)
 {
 	struct gm_page_map map;
@@ -538,6 +645,11 @@ int main(void)
 		gm_test(a_uniform_tib_takes_a_word_for_each_gib),
 		gm_test(memory_follows_the_chunks_that_differ),
 		gm_test(a_chunk_that_is_uniform_again_gives_its_memory_back),
+		gm_test(a_chunk_of_any_number_of_states_can_become_uniform),
+		gm_test(a_last_page_set_in_a_range_counts_like_one_set_alone),
+		gm_test(a_last_page_set_before_a_state_was_added_counts_like_the_others),
+		gm_test(cells_that_got_fewer_are_written_wider_into_fewer_blocks),
+		gm_test(one_chunk_to_and_fro_does_not_cost_an_allocation_each_time),
 		gm_test(whole_chunks_give_their_memory_back_while_the_gib_stays_mixed),
 		gm_test(three_states_in_every_chunk_fit_the_budget),
 		gm_test(three_states_in_every_chunk_of_a_tib_take_less_than_64_mib),
