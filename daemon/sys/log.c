@@ -145,6 +145,9 @@ static int write_journal(int level, const struct gm_log_field *fields, size_t n_
 }
 
 static void log_va(int level, const struct gm_log_field *fields, size_t n_fields,
+		   const char *format, va_list arguments) __attribute__((format(printf, 4, 0)));
+
+static void log_va(int level, const struct gm_log_field *fields, size_t n_fields,
 		   const char *format, va_list arguments)
 {
 	char text[TEXT_SIZE];

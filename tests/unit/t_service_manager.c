@@ -60,7 +60,7 @@ static int take_two(void)
 
 	EXPECT(gm_inherited_sockets(inherited, GM_INHERITED_MAX) == 2);
 	EXPECT(inherited[0].fd == 3 && strcmp(inherited[0].name, "acme") == 0);
-	EXPECT(inherited[1].fd == 4 && strcmp(inherited[1].name, "b.socket") == 0);
+	EXPECT(inherited[1].fd == 4 && strcmp(inherited[1].name, "gmemd@b.socket") == 0);
 	EXPECT(fcntl(3, F_GETFD) == FD_CLOEXEC && fcntl(4, F_GETFD) == FD_CLOEXEC);
 	EXPECT(!getenv("LISTEN_FDS") && !getenv("LISTEN_PID") && !getenv("LISTEN_FDNAMES"));
 	/* A second look finds nothing. */
@@ -71,7 +71,7 @@ static int take_two(void)
 static void sockets_come_with_their_names_and_only_once(void **state)
 {
 	(void)state;
-	assert_int_equal(run_with(2, "acme:b.socket", take_two), 0);
+	assert_int_equal(run_with(2, "acme:gmemd@b.socket", take_two), 0);
 }
 
 static int take_with_bad_name(void)
@@ -85,11 +85,11 @@ static int take_with_bad_name(void)
 
 static void a_name_outside_the_character_set_is_refused(void **state)
 {
-	char long_name[66];
+	char long_name[257];
 
 	(void)state;
 	memset(long_name, 'n', sizeof(long_name) - 1);
-	long_name[65] = '\0';
+	long_name[256] = '\0';
 	assert_int_equal(run_with(1, "two words", take_with_bad_name), 0);
 	assert_int_equal(run_with(1, long_name, take_with_bad_name), 0);
 }
