@@ -53,22 +53,28 @@ static void add_field(struct line *line, const char *name, const char *value)
 		line->fields[line->n_fields++] = (struct gm_log_field){ name, value };
 }
 
-static void add_peer(struct line *line, const struct gm_party *party, pid_t pid, uid_t uid)
+static void add_peer(struct line *line, const struct gm_peer *peer)
 {
-	if (party)
-		add_field(line, "TENANT", party->name);
-	snprintf(line->pid, sizeof(line->pid), "%jd", (intmax_t)pid);
-	snprintf(line->uid, sizeof(line->uid), "%ju", (uintmax_t)uid);
+	snprintf(line->pid, sizeof(line->pid), "%jd", (intmax_t)peer->pid);
+	snprintf(line->uid, sizeof(line->uid), "%ju", (uintmax_t)peer->uid);
 	add_field(line, "PEER_PID", line->pid);
 	add_field(line, "PEER_UID", line->uid);
 }
 
-static void add_session(struct line *line, const struct gm_session *session)
+static void add_conn_peer(struct line *line, const struct gm_party *party,
+			  const struct gm_conn_peer *from)
 {
-	if (!session)
-		return;
-	add_peer(line, gm_tenants_find(report.tenants, session->tenant), session->peer.pid,
-		 session->peer.uid);
+	const struct gm_peer peer = { .pid = from->pid, .uid = from->uid, .gid = from->gid };
+
+	add_field(line, "TENANT", party->name);
+	add_peer(line, &peer);
+}
+
+static void add_session(struct line *line, const struct gm_party *party,
+			const struct gm_session *session)
+{
+	add_field(line, "TENANT", party->name);
+	add_peer(line, &session->peer);
 	add_field(line, "CLIENT", session->client);
 }
 
@@ -80,10 +86,15 @@ static void mention_held_back(const struct gm_party *party, int level, const cha
 		       party->name);
 }
 
+static struct gm_party *party_of(const struct gm_session *session)
+{
+	return session ? gm_tenants_find(report.tenants, session->tenant) : NULL;
+}
+
 void gm_report_refusal(const struct gm_session *session, const char *verb, int verdict,
 		       const struct gm_refusal *refusal)
 {
-	struct gm_party *party = session ? gm_tenants_find(report.tenants, session->tenant) : NULL;
+	struct gm_party *party = party_of(session);
 	int level = gm_status_log_level(verdict);
 	struct line line = { .n_fields = 0 };
 	struct gm_status status;
@@ -93,7 +104,7 @@ void gm_report_refusal(const struct gm_session *session, const char *verb, int v
 		return;
 	mention_held_back(party, level, "refusals", held_back);
 	gm_status_fill(&status, verdict, refusal, verb);
-	add_session(&line, session);
+	add_session(&line, party, session);
 	add_field(&line, "VERB", verb);
 	add_field(&line, "RULE", gm_rule_name((int)refusal->rule));
 	gm_log_fields(level, line.fields, line.n_fields, "%s refused: %s", verb, status.text);
@@ -101,35 +112,36 @@ void gm_report_refusal(const struct gm_session *session, const char *verb, int v
 
 void gm_report_failure(const struct gm_session *session, const char *verb, int error)
 {
-	struct gm_party *party = session ? gm_tenants_find(report.tenants, session->tenant) : NULL;
+	struct gm_party *party = party_of(session);
 	struct line line = { .n_fields = 0 };
-	uint32_t held_back = 0;
+	uint32_t held_back;
 
-	if (party && !may_write(LOG_ERR, &party->refusals, &held_back))
+	if (!party || !may_write(LOG_ERR, &party->failures, &held_back))
 		return;
-	if (party)
-		mention_held_back(party, LOG_ERR, "refusals", held_back);
-	add_session(&line, session);
+	mention_held_back(party, LOG_ERR, "failures", held_back);
+	add_session(&line, party, session);
 	add_field(&line, "VERB", verb);
 	gm_log_fields(LOG_ERR, line.fields, line.n_fields, "%s failed: %s", verb,
-		      gm_strerror(error < 0 ? -error : error));
+		      gm_strerror(-error));
 }
 
 void gm_report_event(const struct gm_session *session, const struct gm_domain *domain,
 		     const char *what)
 {
+	struct gm_party *party = gm_tenants_find(report.tenants, domain->tenant);
 	struct line line = { .n_fields = 0 };
+	uint32_t held_back;
 
-	if (!gm_log_enabled(LOG_DEBUG))
+	if (!party || !may_write(LOG_INFO, &party->events, &held_back))
 		return;
-	add_session(&line, session);
-	if (domain) {
-		snprintf(line.domain, sizeof(line.domain), "%016" PRIx64, domain->id.v);
-		add_field(&line, "DOMAIN", line.domain);
-		if (!session)
-			add_field(&line, "TENANT", domain->tenant->name);
-	}
-	gm_log_fields(LOG_DEBUG, line.fields, line.n_fields, "%s", what);
+	mention_held_back(party, LOG_INFO, "events", held_back);
+	add_field(&line, "TENANT", party->name);
+	if (session)
+		add_peer(&line, &session->peer);
+	snprintf(line.domain, sizeof(line.domain), "%016" PRIx64, domain->id.v);
+	add_field(&line, "DOMAIN", line.domain);
+	gm_log_fields(LOG_INFO, line.fields, line.n_fields, "domain %s of %s: %s", line.domain,
+		      party->name, what);
 }
 
 void gm_report_violation(struct gm_party *party, const struct gm_conn_peer *peer, const char *fault)
@@ -140,7 +152,7 @@ void gm_report_violation(struct gm_party *party, const struct gm_conn_peer *peer
 	if (!may_write(LOG_WARNING, &party->violations, &held_back))
 		return;
 	mention_held_back(party, LOG_WARNING, "violations", held_back);
-	add_peer(&line, party, peer->pid, peer->uid);
+	add_conn_peer(&line, party, peer);
 	add_field(&line, "RULE", fault);
 	gm_log_fields(LOG_WARNING, line.fields, line.n_fields,
 		      "cut off a client of %s that broke the protocol: %s", party->name, fault);
@@ -155,7 +167,7 @@ void gm_report_turned_away(struct gm_party *party, const struct gm_conn_peer *pe
 	if (!may_write(level, &party->refusals, &held_back))
 		return;
 	mention_held_back(party, level, "refusals", held_back);
-	add_peer(&line, party, peer->pid, peer->uid);
+	add_conn_peer(&line, party, peer);
 	gm_log_fields(level, line.fields, line.n_fields, "turned a client of %s away: %s",
 		      party->name, result < 0 ? gm_strerror(-result) : gm_verdict_name(result));
 }

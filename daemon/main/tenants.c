@@ -37,7 +37,9 @@ static struct gm_party *party_get(struct gm_tenants *tenants, const char *name)
 	snprintf(party->name, sizeof(party->name), "%s", name);
 	party->is_operator = strcmp(name, GM_OPERATOR_NAME) == 0;
 	party->refusals = limit;
+	party->failures = limit;
 	party->violations = limit;
+	party->events = limit;
 	return party;
 }
 

@@ -26,8 +26,11 @@ struct gm_party {
 	struct gm_policy policy;      /* as last read; not the operator's */
 	struct gm_tenant *tenant;     /* in the books; NULL for the operator */
 	struct gm_counters *counters; /* in the books */
-	struct gm_log_limit refusals; /* lines in the log */
+	/* Lines in the log, by kind: what a tenant can cause without end drowns nothing else. */
+	struct gm_log_limit refusals;
+	struct gm_log_limit failures;
 	struct gm_log_limit violations;
+	struct gm_log_limit events;
 };
 
 /* A listening socket. */
