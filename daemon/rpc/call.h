@@ -6,6 +6,7 @@
 #ifndef GM_CALL_H
 #define GM_CALL_H
 
+#include "bytes.h"
 #include "gm_arena.h"
 #include "gm_msg.h"
 #include "gm_version.h"
@@ -114,9 +115,6 @@ GM_WARN_UNUSED int gm_service_draw_id(const struct gm_service *service, uint64_t
 
 /* Zeroed memory that lives until the answer is packed; NULL when the arena is spent. */
 void *gm_call_alloc(struct gm_call *call, size_t size);
-
-/* Text that outlives the packing of the answer, as a field. */
-ProtobufCBinaryData gm_bytes(const char *text);
 
 /* Adds a borrowed fd with its name. @names: the answer's repeated field. 0 or -ENOMEM. */
 GM_WARN_UNUSED int gm_call_add_fd(struct gm_call *call, int fd, const char *name, size_t *n_names,

@@ -161,12 +161,6 @@ void *gm_call_alloc(struct gm_call *call, size_t size)
 	return memory != NULL ? memset(memory, 0, size) : NULL;
 }
 
-ProtobufCBinaryData gm_bytes(const char *text)
-{
-	/* protobuf-c only reads what it packs. */
-	return (ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)(uintptr_t)text };
-}
-
 int gm_call_add_fd(struct gm_call *call, int fd, const char *name, size_t *n_names,
 		   ProtobufCBinaryData **names)
 {

@@ -183,7 +183,7 @@ static int attach(struct gm_call *call, struct gm_domain *domain)
 int gm_handle_domain_attach(struct gm_call *call)
 {
 	const Gmem__DomainAttachRequest *request = call->request;
-	const struct gm_token *token;
+	const struct gm_token *token = NULL;
 	struct gm_domain *domain;
 	int r;
 
@@ -224,7 +224,7 @@ static int find_to_destroy(struct gm_call *call, const Gmem__DomainDestroyReques
 			   struct gm_domain **ret_domain)
 {
 	struct gm_domain_id id = { request->domain };
-	const struct gm_token *token;
+	const struct gm_token *token = NULL;
 	int r;
 
 	if (!request->has_token)

@@ -9,7 +9,7 @@
 #include "call.h"
 
 /* Backends with their lists, pools, names. */
-#define HOST_ARENA_SIZE (16 * 1024)
+#define HOST_ARENA_SIZE ((size_t)16 * 1024)
 
 #define PAGE_SIZES_MAX 64
 
@@ -22,7 +22,7 @@ static void *alloc_zeroed(struct gm_arena *arena, size_t size)
 
 static int fill_page_sizes(struct gm_arena *arena, uint64_t sizes, Gmem__BackendInfo *info)
 {
-	info->page_sizes = alloc_zeroed(arena, PAGE_SIZES_MAX * sizeof(*info->page_sizes));
+	info->page_sizes = alloc_zeroed(arena, (size_t)PAGE_SIZES_MAX * sizeof(*info->page_sizes));
 	if (info->page_sizes == NULL)
 		return -ENOMEM;
 	for (unsigned bit = 0; bit < PAGE_SIZES_MAX; bit++) {
@@ -34,7 +34,8 @@ static int fill_page_sizes(struct gm_arena *arena, uint64_t sizes, Gmem__Backend
 
 static int fill_capabilities(struct gm_arena *arena, uint64_t caps, Gmem__BackendInfo *info)
 {
-	info->capabilities = alloc_zeroed(arena, GM_BACKEND_CAPS_N * sizeof(*info->capabilities));
+	info->capabilities =
+		alloc_zeroed(arena, (size_t)GM_BACKEND_CAPS_N * sizeof(*info->capabilities));
 	if (info->capabilities == NULL)
 		return -ENOMEM;
 	for (unsigned bit = 0; bit < GM_BACKEND_CAPS_N; bit++) {
@@ -71,7 +72,8 @@ static int fill_backends(struct gm_arena *arena, const struct gm_exec *exec, Gme
 {
 	int r = 0;
 
-	reply->backends = alloc_zeroed(arena, GM_EXEC_BACKENDS_MAX * sizeof(*reply->backends));
+	reply->backends =
+		alloc_zeroed(arena, (size_t)GM_EXEC_BACKENDS_MAX * sizeof(*reply->backends));
 	if (reply->backends == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < exec->n_backends && r == 0; i++)
@@ -125,7 +127,8 @@ static int fill_kernel(struct gm_arena *arena, Gmem__HostReply *reply)
 
 static int fill_nodes(struct gm_arena *arena, uint64_t nodes, Gmem__HostReply *reply)
 {
-	reply->numa_nodes = alloc_zeroed(arena, GM_NUMA_NODES_MAX * sizeof(*reply->numa_nodes));
+	reply->numa_nodes =
+		alloc_zeroed(arena, (size_t)GM_NUMA_NODES_MAX * sizeof(*reply->numa_nodes));
 	if (reply->numa_nodes == NULL)
 		return -ENOMEM;
 	for (uint32_t node = 0; node < GM_NUMA_NODES_MAX; node++) {

@@ -61,7 +61,8 @@ static int fill_nodes(struct gm_call *call, uint64_t nodes, Gmem__RegionInfo *in
 
 	if (nodes == 0)
 		return 0;
-	info->numa_nodes = gm_call_alloc(call, GM_NUMA_NODES_MAX * sizeof(*info->numa_nodes));
+	info->numa_nodes =
+		gm_call_alloc(call, (size_t)GM_NUMA_NODES_MAX * sizeof(*info->numa_nodes));
 	if (info->numa_nodes == NULL)
 		return -ENOMEM;
 	for (uint32_t node = 0; node < GM_NUMA_NODES_MAX; node++) {

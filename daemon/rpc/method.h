@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of methods: who may call what, when, and within which bounds. The dispatcher walks a
- * row from left to right; only then is the handler called.
+ * The table of methods: who may call what, when, and within which bounds. The dispatcher checks a
+ * packet against its row; only then is the handler called.
  */
 #ifndef GM_METHOD_H
 #define GM_METHOD_H
@@ -23,8 +23,8 @@ enum gm_method_flag {
 
 struct gm_method {
 	const char *name;
-	uint8_t since;	 /* first protocol version */
 	unsigned states; /* default: none */
+	uint8_t since;	 /* first protocol version */
 	bool tenant;	 /* may a tenant's session call it? */
 	bool admin;	 /* and one of the admin socket? */
 	uint8_t n_fds;	 /* exactly */

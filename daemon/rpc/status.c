@@ -6,6 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "bytes.h"
 #include "gm_num.h"
 
 #define SAME_VERDICT(name) \
@@ -166,12 +167,6 @@ static void format_text(struct gm_status *status, int verdict, const struct gm_r
 		format_rule(status, verdict, refusal);
 }
 
-static ProtobufCBinaryData borrow(const char *text)
-{
-	/* protobuf-c only reads what it packs. */
-	return (ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)(uintptr_t)text };
-}
-
 static void fill_failure(struct gm_status *status, int error, const char *verb)
 {
 	const char *what = strerrordesc_np(-error);
@@ -192,7 +187,7 @@ static void fill_refusal(struct gm_status *status, int verdict, const struct gm_
 	message->has_rule = 1;
 	message->rule = (Gmem__Rule)refusal->rule;
 	message->has_object = 1;
-	message->object = borrow(refusal->object);
+	message->object = gm_bytes(refusal->object);
 	message->has_offset = refusal->offset != 0 || refusal->rule == GM_RULE_PAGE_STATE;
 	message->offset = refusal->offset;
 	message->has_limit = 1;
@@ -215,5 +210,5 @@ void gm_status_fill(struct gm_status *status, int result, const struct gm_refusa
 	else
 		fill_refusal(status, result, refusal);
 	status->message.has_text = 1;
-	status->message.text = borrow(status->text);
+	status->message.text = gm_bytes(status->text);
 }
