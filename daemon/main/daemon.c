@@ -182,7 +182,7 @@ static int watch_signals(struct gm_daemon *daemon)
 		{ SIGHUP, on_reload_signal },
 	};
 
-	_Static_assert(GM_ARRAY_SIZE(handled) <= GM_ARRAY_SIZE(daemon->signals), "room for each");
+	_Static_assert(GM_ARRAY_SIZE(handled) == GM_ARRAY_SIZE(daemon->signals), "one each");
 	for (size_t i = 0; i < GM_ARRAY_SIZE(handled); i++) {
 		int error = gm_event_loop_signal(daemon->loop, handled[i].signo, handled[i].fn,
 						 daemon, &daemon->signals[i]);

@@ -33,7 +33,7 @@ struct gm_daemon {
 	uint64_t phase_end_ms;
 	bool workers_lost; /* has been said */
 	bool clean;	   /* every job has let go: the books may be closed */
-	struct gm_watch *signals[4];
+	struct gm_watch *signals[3];
 	struct gm_watch *expiry;
 	struct gm_watch *watchdog;
 	struct gm_watch *stopping;
