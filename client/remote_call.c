@@ -72,6 +72,13 @@ struct gm_pending *gm_remote_find(const struct gm_remote *remote, uint32_t seria
 	return pending;
 }
 
+static void remember(struct gm_remote *remote, struct gm_pending *pending)
+{
+	pending->next = remote->pending;
+	remote->pending = pending;
+	remote->n_pending++;
+}
+
 static void forget(struct gm_remote *remote, struct gm_pending *pending)
 {
 	struct gm_pending **slot = &remote->pending;
@@ -166,12 +173,21 @@ int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind, unsign
 	pending = new_pending(client, kind, type);
 	if (!pending)
 		return gm_fail_errno(client, ENOMEM, "a request");
+	/*
+	 * A call is known before it is sent: a daemon that is full refuses the greeting unseen, and
+	 * that is found when sending it fails. The others are freed when they end, and so must not
+	 * end in here.
+	 */
+	if (kind == GM_PENDING_CALL)
+		remember(remote, pending);
 	r = post_packed(client, pending, request, deadline);
-	if (r < 0)
+	if (r < 0 && !pending->ended) {
+		if (kind == GM_PENDING_CALL)
+			forget(remote, pending);
 		return r;
-	pending->next = remote->pending;
-	remote->pending = pending;
-	remote->n_pending++;
+	}
+	if (kind != GM_PENDING_CALL)
+		remember(remote, pending);
 	*ret_pending = gm_take_ptr(&pending);
 	return 0;
 }

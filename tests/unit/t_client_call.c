@@ -152,6 +152,12 @@ static void event_with_fds(struct server *server)
 	send_frame(server, GM_EVENT_SHUTDOWN, GM_FRAME_EVENT, 0, 1, NULL, 0, 1);
 }
 
+static void event_with_untold_fds(struct server *server)
+{
+	server_expect(server, GM_MSG_PING);
+	send_frame(server, GM_EVENT_SHUTDOWN, GM_FRAME_EVENT, 0, 0, NULL, 0, 1);
+}
+
 static void event_with_serial(struct server *server)
 {
 	server_expect(server, GM_MSG_PING);
@@ -227,6 +233,7 @@ static void a_breach_ends_the_connection_and_is_told_once(void **state)
 		{ "more fds than told", more_fds_than_told },
 		{ "fds where none belong", fds_where_none_belong },
 		{ "event with fds", event_with_fds },
+		{ "event with untold fds", event_with_untold_fds },
 		{ "event with serial", event_with_serial },
 		{ "undecodable event", undecodable_event },
 		{ "undecodable answer", undecodable_answer },
