@@ -41,7 +41,10 @@ static int refuse_node(struct gm_call *call, uint32_t node)
 	return GM_INVALID;
 }
 
-/* No wish: wherever the kernel likes, but for a tenant that is kept to some of the nodes. */
+/*
+ * No wish: wherever the kernel likes, or on those of the tenant's nodes that are on this host. The
+ * books know the policy only.
+ */
 static int default_nodes(struct gm_call *call, uint64_t *ret_nodes)
 {
 	const struct gm_tenant *tenant = call->session->tenant;

@@ -181,11 +181,6 @@ uint32_t gm_service_jobs(const struct gm_service *service)
 	return service->n_jobs;
 }
 
-static bool has_expired(const struct gm_domain *domain, uint64_t now_ms)
-{
-	return domain->session == NULL && gm_domain_ttl_left(domain, now_ms) == 0;
-}
-
 void gm_service_expire(struct gm_service *service)
 {
 	uint64_t now_ms = gm_service_now(service);
@@ -194,7 +189,7 @@ void gm_service_expire(struct gm_service *service)
 	while (domain != NULL) {
 		struct gm_domain *next = gm_book_next_domain(service->book, domain);
 
-		if (has_expired(domain, now_ms)) {
+		if (gm_domain_ttl_left(domain, now_ms) == 0) {
 			service->env.log_event(NULL, domain, "expired: nobody came back for it");
 			(void)gm_exec_end_domain(service->exec, domain);
 		}

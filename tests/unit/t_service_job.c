@@ -465,6 +465,7 @@ static void a_persistent_domain_survives_the_jobs_of_its_session(void **state)
 	start_allocate(&peer, region, 0, 4 * GM_MIB);
 	fake_crew_report(job(), 0, GM_MIB);
 	peer_close(&peer);
+	assert_true(fake_crew_is_cancelled(job()));
 	answer = ask_attach(&other, domain.id, domain.token, false);
 	expect_reply(&answer);
 	fake_crew_finish(job());

@@ -267,6 +267,48 @@ static void domains_with_the_longest_names_fit_their_pages(void **state)
 	stop();
 }
 
+static void regions_with_the_longest_lists_fit_their_pages(void **state)
+{
+	Gmem__RegionCreateRequest create = GMEM__REGION_CREATE_REQUEST__INIT;
+	Gmem__ListRequest request = listing(GMEM__LIST_WHAT__LIST_REGIONS);
+	uint32_t nodes[GM_NUMA_NODES_MAX];
+	char name[GM_NAME_MAX + 1];
+	size_t n = 0;
+
+	(void)state;
+	start();
+	rig.exec.numa_nodes = UINT64_MAX;
+	for (uint32_t node = 0; node < GM_NUMA_NODES_MAX; node++)
+		nodes[node] = node;
+	create.has_domain = create.has_gpa = create.has_size = create.has_name = 1;
+	create.domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL).id;
+	create.size = GM_MIB;
+	create.n_numa_nodes = GM_NUMA_NODES_MAX;
+	create.numa_nodes = nodes;
+	for (unsigned i = 0; i < 300; i++) {
+		struct answer answer;
+
+		snprintf(name, sizeof(name), "%064u", i);
+		create.name = bytes_of(name);
+		create.gpa = GM_ADDRESS_END - (300 - i) * GM_MIB;
+		answer = peer_ask(&peer, GM_MSG_REGION_CREATE, &create.base);
+		expect_reply(&answer);
+		answer_close(&answer);
+	}
+	do {
+		const Gmem__ListReply *reply = list(&admin, &request);
+
+		for (size_t i = 0; i < reply->n_regions; i++, n++) {
+			assert_int_equal(reply->regions[i]->n_numa_nodes, GM_NUMA_NODES_MAX);
+			assert_int_equal(reply->regions[i]->gpa,
+					 GM_ADDRESS_END - (300 - n) * GM_MIB);
+		}
+		request.cursor = reply->cursor;
+	} while (request.cursor != 0);
+	assert_int_equal(n, 300);
+	stop();
+}
+
 static void what_ends_between_two_pages_hides_nothing_else(void **state)
 {
 	Gmem__ListRequest request = listing(GMEM__LIST_WHAT__LIST_REGIONS);
@@ -496,6 +538,7 @@ int main(void)
 		gm_test(an_unknown_what_or_a_domain_where_none_belongs_is_refused),
 		gm_test(ten_thousand_regions_are_listed_once_each),
 		gm_test(domains_with_the_longest_names_fit_their_pages),
+		gm_test(regions_with_the_longest_lists_fit_their_pages),
 		gm_test(what_ends_between_two_pages_hides_nothing_else),
 		gm_test(a_cursor_is_good_for_its_own_listing_only),
 		gm_test(a_cursor_does_not_tell_how_busy_the_neighbours_are),

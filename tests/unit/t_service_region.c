@@ -348,7 +348,7 @@ static void a_tenant_that_is_kept_to_some_nodes_gets_no_others_by_silence(void *
 	(void)state;
 	start();
 	rig.exec.numa_nodes = 3;
-	rig.acme->policy.numa_nodes = 1;
+	rig.acme->policy.numa_nodes = 5;
 	answer = ask_region_get(&peer, make_region(&peer, domain, 0, GM_MIB), false);
 	info = ((const Gmem__RegionGetReply *)expect_reply(&answer))->info;
 	assert_int_equal(info->n_numa_nodes, 1);
