@@ -273,15 +273,20 @@ static void regions_with_the_longest_lists_fit_their_pages(void **state)
 	Gmem__ListRequest request = listing(GMEM__LIST_WHAT__LIST_REGIONS);
 	uint32_t nodes[GM_NUMA_NODES_MAX];
 	char name[GM_NAME_MAX + 1];
+	static struct peer long_named;
+	struct gm_tenant *tenant;
 	size_t n = 0;
 
 	(void)state;
 	start();
+	snprintf(name, sizeof(name), "%064u", 0);
+	assert_int_equal(gm_book_add_tenant(&rig.book, name, &rig.acme->policy, &tenant, NULL), 0);
+	peer_connect(&long_named, &rig, tenant);
 	rig.exec.numa_nodes = UINT64_MAX;
 	for (uint32_t node = 0; node < GM_NUMA_NODES_MAX; node++)
 		nodes[node] = node;
 	create.has_domain = create.has_gpa = create.has_size = create.has_name = 1;
-	create.domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL).id;
+	create.domain = make_domain(&long_named, GMEM__LIFETIME__LIFETIME_BOUND, NULL).id;
 	create.size = GM_MIB;
 	create.n_numa_nodes = GM_NUMA_NODES_MAX;
 	create.numa_nodes = nodes;
@@ -291,7 +296,7 @@ static void regions_with_the_longest_lists_fit_their_pages(void **state)
 		snprintf(name, sizeof(name), "%064u", i);
 		create.name = bytes_of(name);
 		create.gpa = GM_ADDRESS_END - (300 - i) * GM_MIB;
-		answer = peer_ask(&peer, GM_MSG_REGION_CREATE, &create.base);
+		answer = peer_ask(&long_named, GM_MSG_REGION_CREATE, &create.base);
 		expect_reply(&answer);
 		answer_close(&answer);
 	}
@@ -306,6 +311,7 @@ static void regions_with_the_longest_lists_fit_their_pages(void **state)
 		request.cursor = reply->cursor;
 	} while (request.cursor != 0);
 	assert_int_equal(n, 300);
+	peer_close(&long_named);
 	stop();
 }
 
