@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "call.h"
 #include "gm_fd.h"
 #include "service_rig.h"
 
@@ -61,6 +62,32 @@ static void a_domain_has_an_id_and_a_token_of_its_own(void **state)
 	assert_int_not_equal(a.id, 0);
 	assert_int_not_equal(a.id, b.id);
 	assert_memory_not_equal(a.token, b.token, GM_TOKEN_SIZE);
+	stop();
+}
+
+static void expect_forgotten(const uint8_t *token)
+{
+	const struct gm_service *service = rig.service;
+
+	assert_null(memmem(service->body, sizeof(service->body), token, GM_TOKEN_SIZE));
+	assert_null(memmem(service->arena.memory, service->arena.size, token, GM_TOKEN_SIZE));
+}
+
+static void a_token_stays_in_the_books_only(void **state)
+{
+	struct made_domain domain;
+	struct answer answer;
+
+	(void)state;
+	start();
+	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_PERSISTENT, NULL);
+	expect_forgotten(domain.token);
+	answer = ask_attach(&other, domain.id, domain.token, true);
+	expect_reply(&answer);
+	expect_forgotten(domain.token);
+	answer = ask_domain_destroy(&other, domain.id, domain.token);
+	expect_reply(&answer);
+	expect_forgotten(domain.token);
 	stop();
 }
 
@@ -551,6 +578,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(a_domain_has_an_id_and_a_token_of_its_own),
+		gm_test(a_token_stays_in_the_books_only),
 		gm_test(get_describes_a_domain_to_any_session_of_the_tenant),
 		gm_test(an_ill_formed_name_is_refused),
 		gm_test(a_name_is_the_tenants_once),
