@@ -93,7 +93,7 @@ static uint64_t parse_nodes(const char *text)
 
 static void read_nodes(struct gmem_host_info *info)
 {
-	char text[256];
+	char text[256] = "";
 
 	if (read_text("/sys/devices/system/node/online", text, sizeof(text)) == 0)
 		info->numa_nodes = parse_nodes(text);

@@ -82,29 +82,30 @@ static int check_ranges(struct gmem_client *client, const struct gmem_region *re
 	return 0;
 }
 
-static int new_job(struct gmem_region *region, enum gm_job_kind kind,
-		   const struct gmem_range *ranges, size_t n_ranges,
-		   struct gm_builtin_job **ret_job)
+/* NULL when it is refused, with the client's failure set. */
+static struct gm_builtin_job *new_job(struct gmem_region *region, enum gm_job_kind kind,
+				      const struct gmem_range *ranges, size_t n_ranges)
 {
 	struct gmem_client *client = region->domain->client;
 	_gm_free_ struct gm_builtin_job *job = NULL;
-	int r;
 
-	if (n_ranges > GM_RANGES_MAX)
-		return gm_fail_numbers(client, GMEM_INVALID, GM_RULE_RANGES, "one request",
-				       GM_RANGES_MAX, 0, n_ranges);
+	if (n_ranges > GM_RANGES_MAX) {
+		(void)gm_fail_numbers(client, GMEM_INVALID, GM_RULE_RANGES, "one request",
+				      GM_RANGES_MAX, 0, n_ranges);
+		return NULL;
+	}
 	job = calloc(1, sizeof(*job) + n_ranges * sizeof(job->ranges[0]));
-	if (!job)
-		return gm_fail_errno(client, ENOMEM, "a job");
+	if (!job) {
+		(void)gm_fail_errno(client, ENOMEM, "a job");
+		return NULL;
+	}
 	job->kind = kind;
 	job->region = region->id;
 	job->n_ranges = n_ranges;
 	memcpy(job->ranges, ranges, n_ranges * sizeof(*ranges));
-	r = check_ranges(client, region, job);
-	if (r < 0)
-		return r;
-	*ret_job = gm_take_ptr(&job);
-	return 0;
+	if (check_ranges(client, region, job) < 0)
+		return NULL;
+	return gm_take_ptr(&job);
 }
 
 /* A discarded hugepage has gone back to the pool: ask for one again, as at the region's birth. */
@@ -191,12 +192,11 @@ int gm_builtin_job_run(struct gmem_region *region, enum gm_job_kind kind,
 		       void *arg)
 {
 	struct gmem_client *client = region->domain->client;
-	_gm_free_ struct gm_builtin_job *job = NULL;
+	_gm_free_ struct gm_builtin_job *job = new_job(region, kind, ranges, n_ranges);
 	int r;
 
-	r = new_job(region, kind, ranges, n_ranges, &job);
-	if (r < 0)
-		return r;
+	if (!job)
+		return -client->failure.status;
 	job->callbacks = (struct gmem_job_callbacks){ .progress = progress, .arg = arg };
 	do {
 		r = step(client, job);
@@ -223,14 +223,13 @@ int gm_builtin_job_start(struct gmem_region *region, enum gm_job_kind kind,
 			 const struct gmem_range *ranges, size_t n_ranges,
 			 const struct gmem_job_callbacks *callbacks)
 {
-	struct gm_builtin *builtin = region->domain->client->builtin;
+	struct gm_builtin_job *job = new_job(region, kind, ranges, n_ranges);
+	struct gmem_client *client = region->domain->client;
+	struct gm_builtin *builtin = client->builtin;
 	struct gm_builtin_job **slot = &builtin->jobs;
-	struct gm_builtin_job *job;
-	int r;
 
-	r = new_job(region, kind, ranges, n_ranges, &job);
-	if (r < 0)
-		return r;
+	if (!job)
+		return -client->failure.status;
 	job->callbacks = *callbacks;
 	while (*slot)
 		slot = &(*slot)->next;

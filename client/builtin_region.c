@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/memfd.h>
 #include <linux/mempolicy.h>
 #include <stdio.h>
@@ -43,11 +44,9 @@ static int check_address(struct gmem_client *client, const struct gmem_domain *d
 	for (const struct gmem_region *r = domain->regions; r; r = r->next)
 		if (want->gpa < r->gpa + r->size && r->gpa < end)
 			return gm_fail(client, GMEM_EXISTS, GM_RULE_ADDRESS,
-				       "Another region of the domain lies at %#llx to %#llx "
-				       "(address, asked %#llx).",
-				       (unsigned long long)r->gpa,
-				       (unsigned long long)(r->gpa + r->size),
-				       (unsigned long long)want->gpa);
+				       "Another region of the domain lies at %#" PRIx64
+				       " to %#" PRIx64 " (address, asked %#" PRIx64 ").",
+				       r->gpa, r->gpa + r->size, want->gpa);
 	return 0;
 }
 

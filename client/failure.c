@@ -28,8 +28,11 @@ void gm_copy_printable(char *to, size_t size, const void *from, size_t length)
 	const unsigned char *bytes = from;
 	size_t n = length < size - 1 ? length : size - 1;
 
-	for (size_t i = 0; i < n; i++)
-		to[i] = bytes[i] >= 0x20 && bytes[i] < 0x7f ? (char)bytes[i] : '?';
+	for (size_t i = 0; i < n; i++) {
+		to[i] = '?';
+		if (bytes[i] >= 0x20 && bytes[i] < 0x7f)
+			to[i] = (char)bytes[i];
+	}
 	to[n] = '\0';
 }
 
@@ -45,7 +48,7 @@ static const char *rule_name(int rule)
 	return rule == GM_RULE_NONE ? "" : gm_rule_name(rule);
 }
 
-static void append_detail(struct gm_failure *failure, const Gmem__Status *status)
+static void append_detail(struct gm_failure *failure, bool with_offset)
 {
 	const char *separator = " (";
 
@@ -58,7 +61,7 @@ static void append_detail(struct gm_failure *failure, const Gmem__Status *status
 		       failure->limit, failure->used, failure->asked);
 		separator = ", ";
 	}
-	if (failure->offset || status->rule == GMEM__RULE__RULE_PAGE_STATE) {
+	if (with_offset) {
 		append(failure, "%soffset %" PRIu64, separator, failure->offset);
 		separator = ", ";
 	}
@@ -70,25 +73,22 @@ static void append_detail(struct gm_failure *failure, const Gmem__Status *status
 		append(failure, ")");
 }
 
-static void compose_sentence(struct gm_failure *failure, const Gmem__Status *status)
+/* "tenant acme: the policy's limit of memory (MemoryMax, limit 4096, used 0, asked 8192)." */
+static void compose_sentence(struct gm_failure *failure, const char *said, bool with_offset)
 {
-	char said[GM_FAILURE_TEXT_SIZE / 2];
-
-	gm_copy_printable(said, sizeof(said), status->text.data, status->text.len);
-	if (!said[0])
-		gm_copy_printable(said, sizeof(said), gm_rule_text((int)status->rule),
-				  strlen(gm_rule_text((int)status->rule)));
 	failure->text[0] = '\0';
 	if (failure->object[0] && !strstr(said, failure->object))
 		append(failure, "%s: ", failure->object);
 	append(failure, "%s", said);
-	append_detail(failure, status);
+	append_detail(failure, with_offset);
 	append(failure, ".");
 }
 
 int gm_failure_from_wire(struct gm_failure *failure, const Gmem__Status *status)
 {
+	char said[GM_FAILURE_TEXT_SIZE / 2];
 	int code = (int)status->code;
+	int rule = (int)status->rule;
 
 	if (code <= 0)
 		return -1;
@@ -97,7 +97,7 @@ int gm_failure_from_wire(struct gm_failure *failure, const Gmem__Status *status)
 		code = GMEM_FAILED;
 	*failure = (struct gm_failure){
 		.status = code,
-		.rule = rule_name((int)status->rule),
+		.rule = rule_name(rule),
 		.offset = status->offset,
 		.limit = status->limit,
 		.used = status->used,
@@ -107,7 +107,10 @@ int gm_failure_from_wire(struct gm_failure *failure, const Gmem__Status *status)
 	};
 	gm_copy_printable(failure->object, sizeof(failure->object), status->object.data,
 			  status->object.len);
-	compose_sentence(failure, status);
+	gm_copy_printable(said, sizeof(said), status->text.data, status->text.len);
+	/* An offset of 0 says something only where a page is meant. */
+	compose_sentence(failure, said[0] ? said : gm_rule_text(rule),
+			 failure->offset || rule == GM_RULE_PAGE_STATE);
 	return 0;
 }
 
@@ -178,17 +181,17 @@ int gm_fail(struct gmem_client *client, int status, int rule, const char *format
 int gm_fail_numbers(struct gmem_client *client, int status, int rule, const char *object,
 		    uint64_t limit, uint64_t used, uint64_t asked)
 {
-	const Gmem__Status wire = {
-		.code = (Gmem__Code)status,
-		.rule = (Gmem__Rule)rule,
+	struct gm_failure *failure = &client->failure;
+
+	*failure = (struct gm_failure){
+		.status = status,
+		.rule = rule_name(rule),
 		.limit = limit,
 		.used = used,
 		.asked = asked,
-		.object = { .len = strlen(object), .data = (uint8_t *)(uintptr_t)object },
 	};
-
-	if (gm_failure_from_wire(&client->failure, &wire) < 0)
-		return gm_fail(client, GMEM_FAILED, 0, "%s: status %d is none.", object, status);
+	gm_copy_printable(failure->object, sizeof(failure->object), object, strlen(object));
+	compose_sentence(failure, gm_rule_text(rule), false);
 	return publish(client);
 }
 

@@ -6,7 +6,7 @@
 #include "info.h"
 
 /* A HOST answer has a handful of backends and pools. */
-#define GM_PROBE_ARENA_SIZE (256 * 1024)
+#define GM_PROBE_ARENA_SIZE ((size_t)256 * 1024)
 
 int gmem_parse_probe(const void *bytes, size_t length, struct gmem_host_info *ret_info)
 {

@@ -62,7 +62,7 @@ static int connect_to(struct gmem_client *client, const char *address)
 	struct sockaddr_un name = { .sun_family = AF_UNIX };
 	struct timeval limit = {
 		.tv_sec = client->timeout_ms / 1000,
-		.tv_usec = client->timeout_ms % 1000 * 1000,
+		.tv_usec = (suseconds_t)(client->timeout_ms % 1000) * 1000,
 	};
 	int fd;
 	int r;
@@ -91,8 +91,12 @@ static void default_name(char *name, size_t size)
 {
 	size_t n = 0;
 
-	for (const char *c = program_invocation_short_name; *c && n < size - 1; c++)
-		name[n++] = gm_client_name_is_valid(c, 1) ? *c : '_';
+	for (const char *c = program_invocation_short_name; *c && n < size - 1; c++) {
+		name[n] = '_';
+		if (gm_client_name_is_valid(c, 1))
+			name[n] = *c;
+		n++;
+	}
 	if (n == 0)
 		name[n++] = '_';
 	name[n] = '\0';
@@ -136,8 +140,7 @@ static int greet(struct gmem_client *client, const char *name)
 			       GM_CLIENT_NAME_MAX, strlen(name));
 	request.has_min_version = request.has_max_version = request.has_client = true;
 	request.min_version = request.max_version = GM_PROTOCOL_VERSION;
-	request.client.data = (uint8_t *)(uintptr_t)name;
-	request.client.len = strlen(name);
+	request.client = gm_wire_text(name);
 	r = gm_remote_call(client, GM_MSG_HELLO, &request.base, &reply);
 	if (r < 0)
 		return r;
@@ -224,8 +227,7 @@ static int ping(struct gmem_client *client)
 	int r;
 
 	request.has_payload = true;
-	request.payload.data = (uint8_t *)&payload;
-	request.payload.len = sizeof(payload);
+	request.payload = gm_wire_bytes(&payload, sizeof(payload));
 	r = gm_remote_call(client, GM_MSG_PING, &request.base, &reply);
 	if (r < 0)
 		return r;

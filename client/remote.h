@@ -14,6 +14,8 @@
 #ifndef GM_REMOTE_H
 #define GM_REMOTE_H
 
+#include <string.h>
+
 #include "client.h"
 #include "gm_arena.h"
 #include "gm_fdset.h"
@@ -24,7 +26,7 @@
  * Room for one unpacked answer. The worst is a LIST of small objects: 64 KiB of wire become about
  * 0.5 MiB. Untouched pages cost nothing.
  */
-#define GM_ANSWER_ARENA_SIZE (2 * 1024 * 1024)
+#define GM_ANSWER_ARENA_SIZE ((size_t)2 * 1024 * 1024)
 
 /* Deadlines: one that never comes, and one for what must not wait. */
 #define GM_NO_DEADLINE UINT64_MAX
@@ -73,6 +75,23 @@ struct gm_remote {
 	struct gm_arena scratch;       /* for what no call waits for; empty between packets */
 	uint8_t packet[GM_PACKET_MAX]; /* as received */
 };
+
+/* Bytes and text as fields of a request: borrowed until it is packed. */
+static inline ProtobufCBinaryData gm_wire_bytes(const void *bytes, size_t length)
+{
+	/* protobuf-c only reads what it packs; its type does not say so. */
+	union {
+		const void *constant;
+		uint8_t *bytes;
+	} data = { .constant = bytes };
+
+	return (ProtobufCBinaryData){ .len = length, .data = data.bytes };
+}
+
+static inline ProtobufCBinaryData gm_wire_text(const char *text)
+{
+	return gm_wire_bytes(text, strlen(text));
+}
 
 int gm_remote_open(struct gmem_client *client, const char *address, const char *name);
 

@@ -49,15 +49,13 @@ int gm_remote_domain_create(struct gmem_client *client, const struct gmem_domain
 	int r;
 
 	request.has_kind = request.has_lifetime = true;
-	request.kind.data = (uint8_t *)(uintptr_t)spec->kind;
-	request.kind.len = strlen(spec->kind);
+	request.kind = gm_wire_text(spec->kind);
 	request.lifetime = spec->flags & GMEM_DOMAIN_PERSISTENT
 				   ? GMEM__LIFETIME__LIFETIME_PERSISTENT
 				   : GMEM__LIFETIME__LIFETIME_BOUND;
 	if (spec->name) {
 		request.has_name = true;
-		request.name.data = (uint8_t *)(uintptr_t)spec->name;
-		request.name.len = strlen(spec->name);
+		request.name = gm_wire_text(spec->name);
 	}
 	request.devices = devices;
 	request.n_devices = wire_devices(spec->devices, devices);
@@ -126,8 +124,7 @@ int gm_remote_domain_attach(struct gmem_client *client, uint64_t id,
 
 	request.has_domain = request.has_token = request.has_take_over = true;
 	request.domain = id;
-	request.token.data = (uint8_t *)(uintptr_t)token;
-	request.token.len = GMEM_TOKEN_SIZE;
+	request.token = gm_wire_bytes(token, GMEM_TOKEN_SIZE);
 	request.take_over = (flags & GMEM_ATTACH_TAKE_OVER) != 0;
 	request.devices = list;
 	request.n_devices = wire_devices(devices, list);
@@ -154,8 +151,7 @@ static int destroy(struct gmem_client *client, uint64_t id, const uint8_t *token
 	request.domain = id;
 	if (token) {
 		request.has_token = true;
-		request.token.data = (uint8_t *)(uintptr_t)token;
-		request.token.len = GMEM_TOKEN_SIZE;
+		request.token = gm_wire_bytes(token, GMEM_TOKEN_SIZE);
 	}
 	return gm_remote_call(client, GM_MSG_DOMAIN_DESTROY, &request.base, &reply);
 }

@@ -31,8 +31,8 @@ static int time_left(uint64_t deadline)
 	return deadline - now < INT32_MAX ? (int)(deadline - now) : INT32_MAX;
 }
 
-/* 0 and the events that came; hang-ups count as readable, because receiving tells more. */
-static int wait_for(struct gmem_client *client, short events, uint64_t deadline, short *ret_events)
+/* Hang-ups count as readable, because receiving tells more. */
+static int wait_for(struct gmem_client *client, short events, uint64_t deadline, bool *ret_readable)
 {
 	struct pollfd poll_fd = { .fd = client->remote->fd, .events = events };
 
@@ -40,9 +40,7 @@ static int wait_for(struct gmem_client *client, short events, uint64_t deadline,
 		int n = poll(&poll_fd, 1, time_left(deadline));
 
 		if (n > 0) {
-			*ret_events = poll_fd.revents & POLLOUT;
-			if (poll_fd.revents & ~POLLOUT)
-				*ret_events |= POLLIN;
+			*ret_readable = (poll_fd.revents & ~POLLOUT) != 0;
 			return 0;
 		}
 		if (n == 0)
@@ -56,9 +54,9 @@ static int wait_for(struct gmem_client *client, short events, uint64_t deadline,
 
 int gm_remote_wait(struct gmem_client *client, uint64_t deadline)
 {
-	short events;
+	bool readable;
 
-	return wait_for(client, POLLIN, deadline, &events);
+	return wait_for(client, POLLIN, deadline, &readable);
 }
 
 static int fail_ended(struct gmem_client *client)
@@ -110,7 +108,7 @@ int gm_remote_send(struct gmem_client *client, const struct gm_frame *frame, con
 {
 	struct gm_remote *remote = client->remote;
 	uint8_t header[GM_FRAME_HEADER_SIZE];
-	short events;
+	bool readable = false;
 	int r;
 
 	gm_frame_encode(frame, header);
@@ -135,10 +133,10 @@ int gm_remote_send(struct gmem_client *client, const struct gm_frame *frame, con
 		 * A daemon whose answers are not read stops reading requests: waiting for room
 		 * alone would be waiting for ever.
 		 */
-		r = wait_for(client, POLLIN | POLLOUT, deadline, &events);
+		r = wait_for(client, POLLIN | POLLOUT, deadline, &readable);
 		if (r < 0)
 			return r;
-		if (events & POLLIN) {
+		if (readable) {
 			r = receive_all(client);
 			if (r < 0)
 				return r;

@@ -154,7 +154,7 @@ int gm_remote_get_page_map(struct gmem_client *client, uint64_t region, gm_page_
 			   void *arg)
 {
 	struct gm_map_walk walk = { .fn = fn, .arg = arg };
-	struct gmem_region_info info;
+	struct gmem_region_info info = { 0 };
 	int r;
 
 	r = gm_remote_get_region(client, region, &info);

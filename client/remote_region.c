@@ -75,8 +75,7 @@ int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *doma
 	request.page_size = spec->page_size;
 	if (spec->name) {
 		request.has_name = true;
-		request.name.data = (uint8_t *)(uintptr_t)spec->name;
-		request.name.len = strlen(spec->name);
+		request.name = gm_wire_text(spec->name);
 	}
 	request.numa_nodes = nodes;
 	request.n_numa_nodes = wire_nodes(spec->numa_nodes, nodes);

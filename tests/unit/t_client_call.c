@@ -524,24 +524,25 @@ static void serve_three_pings(struct server *server)
 	answer_ping(server);
 }
 
+struct inner_ping {
+	gmem_client *client;
+	int status;
+};
+
 static void ping_inside(void *arg, int type, gmem_domain *domain, uint64_t value)
 {
-	int *status = arg;
-	gmem_client *client = *(gmem_client **)((char *)arg + sizeof(void *));
+	struct inner_ping *inner = arg;
 
 	(void)type;
 	(void)domain;
 	(void)value;
-	*status = gmem_ping(client);
+	inner->status = gmem_ping(inner->client);
 }
 
 static void a_callback_may_make_calls_of_its_own(void **state)
 {
 	struct server server = SERVER_NULL;
-	struct {
-		int status __attribute__((aligned(8)));
-		gmem_client *client;
-	} inner = { .status = 1 };
+	struct inner_ping inner = { .status = 1 };
 
 	(void)state;
 	inner.client = server_client(&server, serve_three_pings);
