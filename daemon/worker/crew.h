@@ -55,6 +55,13 @@ uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub);
 /* The spawner has gone: every job from here on ends as lost. */
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub);
 
+/*
+ * Closes @fd, in another process where that is possible: the last close of a big memfd frees its
+ * pages, which takes about 160 ms for each GiB. When it returns, this process has @fd no more; the
+ * memory comes back soon. Takes @fd always.
+ */
+void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd);
+
 GM_WARN_UNUSED int gm_crew_new(struct gm_crew_hub *hub, struct gm_crew **ret_crew);
 /* No jobs may be left. Accepts NULL. */
 void gm_crew_free(struct gm_crew *crew);

@@ -93,6 +93,7 @@ struct gm_crew_hub {
 	uint32_t n_dismissed; /* of these */
 	uint32_t n_waiting;
 	uint32_t n_ended;
+	int janitor;		  /* channel of the worker that closes fds; -1: none yet */
 	struct gm_watch *reports; /* the spawner's socket */
 	struct gm_watch *turn;	  /* timer */
 	bool kicked;

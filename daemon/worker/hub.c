@@ -2,8 +2,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
+#include "channel.h"
 #include "crew_private.h"
+#include "gm_cleanup.h"
 
 void gm_hub_kick(struct gm_crew_hub *hub)
 {
@@ -187,6 +190,7 @@ int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *spawner, uint32_
 	hub->spawner = spawner;
 	hub->workers_max = workers_max;
 	hub->idle_ms = idle_ms;
+	hub->janitor = -1;
 	TAILQ_INIT(&hub->workers);
 	TAILQ_INIT(&hub->waiting);
 	TAILQ_INIT(&hub->ended);
@@ -209,6 +213,7 @@ void gm_crew_hub_free(struct gm_crew_hub *hub)
 	assert(hub->n_crews == 0 && hub->n_ended == 0);
 	while (!TAILQ_EMPTY(&hub->workers))
 		gm_crew_worker_free(TAILQ_FIRST(&hub->workers));
+	gm_fd_close(hub->janitor);
 	hub->loop.ops->watch_free(hub->reports);
 	hub->loop.ops->watch_free(hub->turn);
 	free(hub);
@@ -222,4 +227,31 @@ uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub)
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub)
 {
 	return hub->broken;
+}
+
+static int janitor_send(struct gm_crew_hub *hub, int fd)
+{
+	const struct gm_job_dispose packet = { 0 };
+	int r;
+
+	if (hub->janitor < 0) {
+		r = gm_spawner_request(hub->spawner, ++hub->last_tag, &hub->janitor);
+		if (r)
+			return r;
+	}
+	return gm_channel_send(hub->janitor, &packet, sizeof(packet), fd, MSG_DONTWAIT);
+}
+
+void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd)
+{
+	int r = janitor_send(hub, fd);
+
+	/* It has died, of an OOM killer maybe: another one. */
+	if (r == -EPIPE || r == -ECONNRESET) {
+		gm_fd_close(gm_take_fd(&hub->janitor));
+		r = janitor_send(hub, fd);
+	}
+	/* Where that does not work either, the close takes the time that it takes. */
+	(void)r;
+	gm_fd_close(fd);
 }

@@ -5,6 +5,7 @@
  *
  *   gmemd -> worker    struct gm_job_order, one fd
  *   gmemd -> worker    struct gm_job_stop
+ *   gmemd -> worker    struct gm_job_dispose, one fd
  *   worker -> gmemd    struct gm_job_report, any number, the last one with `last` set
  *
  * A worker does one job at a time, with many threads, and exits when its socket closes.
@@ -51,6 +52,11 @@ bool gm_job_order_is_valid(const struct gm_job_order *order, size_t size);
 
 struct gm_job_stop {
 	uint64_t job;
+};
+
+/* Close the fd; no report. */
+struct gm_job_dispose {
+	uint64_t reserved[2];
 };
 
 #define GM_JOB_REPORT_RANGES_MAX 64

@@ -94,6 +94,10 @@ int gm_worker_main(int channel)
 			return EXIT_FAILURE;
 		if (is_late_stop(size, fd))
 			continue;
+		if (size == sizeof(struct gm_job_dispose)) {
+			gm_fd_close(fd);
+			continue;
+		}
 		/* Nonzero: nobody is there to report to. */
 		if (worker_obey(&worker, &order, (size_t)size, fd))
 			break;

@@ -6,6 +6,7 @@
 #include "gm_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -580,6 +581,82 @@ static void submit_without_memory_leaves_nothing_behind(void **state)
 	end();
 }
 
+static pid_t janitor(void)
+{
+	pid_t pids[4];
+	unsigned n = workers(pids, 4);
+
+	return n > 0 ? pids[n - 1] : 0;
+}
+
+static bool holds_memory(pid_t pid, const char *name)
+{
+	char path[64], target[256];
+
+	for (int fd = 0; fd < 16; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+		n = readlink(path, target, sizeof(target) - 1);
+		if (n < 0)
+			continue;
+		target[n] = '\0';
+		if (strstr(target, name))
+			return true;
+	}
+	return false;
+}
+
+static void a_disposed_fd_is_closed_by_another_process(void **state)
+{
+	int fd;
+
+	(void)state;
+	begin(1, 1000);
+	fd = memory_new(CHUNK);
+	gm_crew_hub_dispose(hub, fd);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	run_for(50);
+	assert_int_not_equal(janitor(), 0);
+	assert_false(holds_memory(janitor(), "worker-test"));
+	/* It takes no place from a job. */
+	assert_int_equal(gm_crew_hub_workers(hub), 0);
+	end();
+}
+
+static void a_dead_closer_of_fds_is_replaced(void **state)
+{
+	pid_t first;
+
+	(void)state;
+	begin(1, 1000);
+	gm_crew_hub_dispose(hub, memory_new(CHUNK));
+	run_for(50);
+	first = janitor();
+	assert_int_not_equal(first, 0);
+	assert_int_equal(kill(first, SIGKILL), 0);
+	run_for(50);
+	gm_crew_hub_dispose(hub, memory_new(CHUNK));
+	run_for(50);
+	assert_int_not_equal(janitor(), 0);
+	assert_int_not_equal(janitor(), first);
+	end();
+}
+
+static void without_a_spawner_a_disposed_fd_is_closed_here(void **state)
+{
+	int fd;
+
+	(void)state;
+	begin(1, 1000);
+	assert_int_equal(kill(spawner.pid, SIGKILL), 0);
+	run_for(50);
+	fd = memory_new(CHUNK);
+	gm_crew_hub_dispose(hub, fd);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -603,6 +680,9 @@ int main(void)
 		gm_test(a_job_may_be_submitted_in_the_end_of_another),
 		gm_test(an_invalid_order_is_refused_by_submit),
 		gm_test(submit_without_memory_leaves_nothing_behind),
+		gm_test(a_disposed_fd_is_closed_by_another_process),
+		gm_test(a_dead_closer_of_fds_is_replaced),
+		gm_test(without_a_spawner_a_disposed_fd_is_closed_here),
 	};
 
 	return gm_test_run("crew", tests, GM_ARRAY_SIZE(tests));
