@@ -91,6 +91,7 @@ static const struct gm_seccomp_rule common[] = {
 	ALLOW("ppoll", "sockets"),
 	ALLOW("getrandom", "ids and tokens; glibc's malloc"),
 	ALLOW_IF("write", "log lines and last words to stderr", INT(0, STDERR_FILENO)),
+	ALLOW_IF("writev", "glibc's last words to stderr", INT(0, STDERR_FILENO)),
 	ANSWER("clone3", "glibc goes on with clone, whose flags a filter can see", ENOSYS),
 };
 LIST(gm_seccomp_common, common);
@@ -113,8 +114,6 @@ static const struct gm_seccomp_rule daemon_rules[] = {
 	  .args = { INT(1, TCGETS) } },
 	ALLOW("mbind", "NUMA nodes of a memfd"),
 	ALLOW("get_mempolicy", "NUMA nodes that the daemon may use"),
-	ALLOW("mincore", "which pages are there"),
-	ALLOW("lseek", "which pages are there; reading directories anew"),
 	{ .name = "cachestat", .reason = "which pages are there", .number = 451 },
 	ALLOW("fstat", "identity and size of an fd"),
 	ALLOW("newfstatat", "fstat, as glibc makes it"),
@@ -137,13 +136,13 @@ static const struct gm_seccomp_rule daemon_rules[] = {
 	ALLOW("getsockopt", "who a client is, its pidfd"),
 	ALLOW_IF("setsockopt", "buffer sizes", INT(1, SOL_SOCKET)),
 	ALLOW("getsockname", "what an inherited socket is"),
-	ALLOW("getpeername", "libsystemd asks"),
-	ALLOW("sendto", "libevent wakes itself on a signal"),
-	ALLOW("recvfrom", "libevent wakes itself on a signal"),
 	ALLOW("shutdown", "ends of connections and of the spawner"),
 	ALLOW_IF("socketpair", "channels of workers", INT(0, AF_UNIX)),
 	ALLOW_IF_BOTH("socket", "the service manager, the journal", INT(0, AF_UNIX),
 		      MASKED(1, 0xf, SOCK_DGRAM)),
+	/* Without buffers for a datagram (ENOBUFS) libsystemd passes a memfd with the entry. */
+	ALLOW("writev", "entries of the journal in a memfd"),
+	ALLOW_IF("prctl", "entries of the journal in a memfd", INT(0, PR_GET_NAME)),
 	ALLOW("connect", "the service manager, the journal: on the sockets above"),
 
 	/* The loop. */

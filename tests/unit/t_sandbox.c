@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -231,6 +232,13 @@ static int do_write_to_stdout(void)
 	return write(STDOUT_FILENO, "", 0) == 0 ? ANSWER_OK : ANSWER_FAILED;
 }
 
+static int do_last_words(void)
+{
+	const struct iovec nothing_to_say = { 0 };
+
+	return writev(STDERR_FILENO, &nothing_to_say, 1) == 0 ? ANSWER_OK : ANSWER_FAILED;
+}
+
 static int do_abort(void)
 {
 	abort();
@@ -293,7 +301,7 @@ static int do_sockets(void)
 	/* The filter lets no new epoll be made: the loop is there before. */
 	if (epoll_ctl(-1, EPOLL_CTL_ADD, pair[0], &event) == 0 || errno != EBADF)
 		return ANSWER_FAILED;
-	if (send(pair[0], "x", 1, MSG_NOSIGNAL) != 1)
+	if (sendmsg(pair[0], &msg, MSG_NOSIGNAL) != 0)
 		return ANSWER_FAILED;
 	return recvmsg(pair[1], &msg, MSG_DONTWAIT) == 0 ? ANSWER_OK : ANSWER_FAILED;
 }
@@ -435,10 +443,9 @@ static void a_call_outside_the_workers_list_kills_it(void **state)
 static void the_workers_own_work_is_allowed(void **state)
 {
 	static const struct named_action allowed[] = {
-		{ "nothing", nothing },
-		{ "malloc", do_big_malloc },
-		{ "threads", do_threads },
-		{ "fallocate", do_fallocate },
+		{ "nothing", nothing },		 { "malloc", do_big_malloc },
+		{ "threads", do_threads },	 { "fallocate", do_fallocate },
+		{ "last words", do_last_words },
 	};
 
 	(void)state;
