@@ -14,6 +14,7 @@ struct gm_crew_hub {
 	TAILQ_HEAD(, gm_crew_job) jobs;
 	unsigned n_crews;
 	int submit_error;
+	unsigned n_disposed;
 };
 
 struct gm_crew {
@@ -53,6 +54,17 @@ void gm_crew_hub_free(struct gm_crew_hub *hub)
 		return;
 	assert(TAILQ_EMPTY(&hub->jobs) && hub->n_crews == 0);
 	free(hub);
+}
+
+void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd)
+{
+	hub->n_disposed++;
+	gm_fd_close(fd);
+}
+
+unsigned fake_crew_disposed(const struct gm_crew_hub *hub)
+{
+	return hub->n_disposed;
 }
 
 uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub)

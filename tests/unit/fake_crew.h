@@ -27,6 +27,9 @@ void fake_crew_end(struct gm_crew_job *job, enum gm_job_end how, int error);
 /* All ranges, then GM_JOB_DONE; GM_JOB_CANCELLED if it was cancelled. */
 void fake_crew_finish(struct gm_crew_job *job);
 
+/* How many fds were handed over to be closed elsewhere. */
+unsigned fake_crew_disposed(const struct gm_crew_hub *hub);
+
 /* What the next gm_crew_submit answers, once. */
 void fake_crew_fail_submit(struct gm_crew_hub *hub, int error);
 

@@ -141,6 +141,26 @@ static void the_memory_is_named_for_the_operator(void **state)
 	end_domain_and_stop();
 }
 
+static void only_a_region_that_takes_long_to_free_is_freed_by_somebody_else(void **state)
+{
+	const struct gm_region_spec spec = {
+		.name = "", .gpa = GM_GIB, .size = GM_MIB, .page_size = GM_PAGE_4K
+	};
+	struct gm_region *small;
+
+	(void)state;
+	start();
+	assert_int_equal(gm_book_create_region(&book, domain, &spec, (struct gm_region_id){ 4 },
+					       &small, NULL),
+			 0);
+	assert_int_equal(gm_exec_make_region(&exec, small, NULL), 0);
+	gm_exec_drop_region(&exec, small);
+	assert_int_equal(fake_crew_disposed(hub), 0);
+	gm_exec_drop_region(&exec, region);
+	assert_int_equal(fake_crew_disposed(hub), 1);
+	end_domain_and_stop();
+}
+
 static void what_is_reported_is_booked_at_once(void **state)
 {
 	(void)state;
@@ -327,6 +347,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(the_memory_is_named_for_the_operator),
+		gm_test(only_a_region_that_takes_long_to_free_is_freed_by_somebody_else),
 		gm_test(what_is_reported_is_booked_at_once),
 		gm_test(reports_of_what_was_not_asked_for_are_ignored),
 		gm_test(pages_that_a_lost_worker_allocated_unreported_are_booked),
