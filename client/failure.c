@@ -48,15 +48,17 @@ static const char *rule_name(int rule)
 	return rule == GM_RULE_NONE ? "" : gm_rule_name(rule);
 }
 
+/* What the sentence so far does not say. */
 static void append_detail(struct gm_failure *failure, bool with_offset)
 {
+	bool has_numbers = strstr(failure->text, "asked ");
 	const char *separator = " (";
 
-	if (failure->rule[0]) {
+	if (failure->rule[0] && !strstr(failure->text, failure->rule)) {
 		append(failure, "%s%s", separator, failure->rule);
 		separator = ", ";
 	}
-	if (failure->limit || failure->used || failure->asked) {
+	if (!has_numbers && (failure->limit || failure->used || failure->asked)) {
 		append(failure, "%slimit %" PRIu64 ", used %" PRIu64 ", asked %" PRIu64, separator,
 		       failure->limit, failure->used, failure->asked);
 		separator = ", ";

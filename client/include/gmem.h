@@ -131,7 +131,7 @@ int gmem_client_fd(const gmem_client *client);
 int gmem_dispatch(gmem_client *client);
 
 enum gmem_event_type {
-	GMEM_EVENT_DOMAIN_EVICTED = 1,	  /* by an operator: its memory is no longer yours */
+	GMEM_EVENT_DOMAIN_EVICTED = 1,	  /* ended by an operator, or by token: stop the guest */
 	GMEM_EVENT_DOMAIN_TAKEN_OVER = 2, /* by another process with the token */
 	GMEM_EVENT_SHUTDOWN = 3,	  /* the daemon stops in value milliseconds */
 	GMEM_EVENT_DISCONNECTED = 4
@@ -166,7 +166,10 @@ int gmem_domain_attach(gmem_client *client, uint64_t id, const uint8_t token[GME
 
 uint64_t gmem_domain_id(const gmem_domain *domain);
 
-/* The secret that gmem_domain_attach wants. Keep it where only the next VMM can read it. */
+/*
+ * The secret that gmem_domain_attach wants. Keep it where only the next VMM can read it. All zero
+ * with "builtin:", where nothing can be attached to.
+ */
 void gmem_domain_token(const gmem_domain *domain, uint8_t ret_token[GMEM_TOKEN_SIZE]);
 
 /* An open device, or -1 if it was not asked for. @device: one GMEM_DEVICE_ bit. */

@@ -375,6 +375,35 @@ static void a_refusal_carries_all_numbers_and_leaves_the_client_usable(void **st
 	server_stop(&server);
 }
 
+static void refuse_in_own_words(struct server *server)
+{
+	Gmem__Status status = GMEM__STATUS__INIT;
+
+	server_expect(server, GM_MSG_PING);
+	status.has_code = status.has_rule = status.has_object = true;
+	status.has_limit = status.has_asked = status.has_text = true;
+	status.code = GMEM__CODE__CODE_OVER_LIMIT;
+	status.rule = GMEM__RULE__RULE_REGION_MAX;
+	status.object = bytes_of("tenant acme");
+	status.limit = 1 << 30;
+	status.asked = UINT64_C(1) << 40;
+	status.text = bytes_of("RegionMax of tenant acme: limit 1.0G, used 0, asked 1.0T");
+	server_refuse(server, &status);
+}
+
+static void a_sentence_does_not_say_twice_what_the_daemon_said(void **state)
+{
+	struct server server = SERVER_NULL;
+	gmem_client *client = server_client(&server, refuse_in_own_words);
+
+	(void)state;
+	assert_int_equal(gmem_ping(client), -GMEM_OVER_LIMIT);
+	assert_string_equal(gmem_error(client)->text,
+			    "RegionMax of tenant acme: limit 1.0G, used 0, asked 1.0T.");
+	gmem_disconnect(client);
+	server_stop(&server);
+}
+
 static void refuse_with_a_later_code(struct server *server)
 {
 	Gmem__Status status = GMEM__STATUS__INIT;
@@ -599,6 +628,7 @@ int main(void)
 		gm_test(a_connection_lost_in_a_call_fails_it_and_all_later_ones),
 		gm_test(what_came_before_the_end_is_heard_even_when_sending_fails),
 		gm_test(a_refusal_carries_all_numbers_and_leaves_the_client_usable),
+		gm_test(a_sentence_does_not_say_twice_what_the_daemon_said),
 		gm_test(a_code_of_a_later_daemon_is_a_failure),
 		gm_test(a_late_answer_does_not_confuse_the_next_call),
 		gm_test(what_is_granted_too_late_is_given_back),
