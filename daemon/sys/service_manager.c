@@ -38,7 +38,7 @@ static int take_names(struct gm_inherited *inherited, size_t max, int n, char **
 		if (!name_is_valid(names[i]))
 			return -EINVAL;
 		inherited[i].fd = SD_LISTEN_FDS_START + i;
-		strcpy(inherited[i].name, names[i]);
+		memcpy(inherited[i].name, names[i], strlen(names[i]) + 1);
 	}
 	return n;
 }

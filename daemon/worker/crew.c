@@ -61,7 +61,6 @@ void gm_crew_job_end(struct gm_crew_job *job)
 	job->crew->n_jobs--;
 	/* May free the crew. */
 	job->ops->end(job->arg, job->how, job->error);
-	free(job->order);
 	free(job);
 }
 
@@ -90,24 +89,25 @@ static int job_new(struct gm_crew *crew, const struct gm_job_order *order, int f
 		   struct gm_crew_job **ret_job)
 {
 	size_t size = gm_job_order_size(order);
-	_gm_free_ struct gm_crew_job *job = calloc(1, sizeof(*job));
-	_gm_free_ struct gm_job_order *copy = malloc(size);
-	int r;
+	struct gm_crew_job *job;
+	int copy;
 
-	if (!job || !copy)
+	job = calloc(1, offsetof(struct gm_crew_job, order) + size);
+	if (!job)
 		return -ENOMEM;
-	r = gm_fd_dup(fd);
-	if (r < 0)
-		return r;
-	job->fd = r;
-	memcpy(copy, order, size);
-	copy->job = ++crew->hub->last_job;
+	copy = gm_fd_dup(fd);
+	if (copy < 0) {
+		free(job);
+		return copy;
+	}
+	job->fd = copy;
+	memcpy(&job->order, order, size);
+	job->order.job = ++crew->hub->last_job;
 	/* Cannot overflow where it matters: overlapping ranges only make the sum too big. */
-	for (uint32_t i = 0; i < copy->n_ranges; i++)
-		job->left_bytes += copy->ranges[i].length;
+	for (uint32_t i = 0; i < order->n_ranges; i++)
+		job->left_bytes += order->ranges[i].length;
 	job->crew = crew;
-	job->order = gm_take_ptr(&copy);
-	*ret_job = gm_take_ptr(&job);
+	*ret_job = job;
 	return 0;
 }
 

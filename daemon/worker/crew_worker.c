@@ -150,10 +150,10 @@ static bool job_accepts(const struct gm_crew_job *job, const struct gm_job_repor
 {
 	uint64_t left = job->left_bytes;
 
-	if (report->job != job->order->job || report->error > 0)
+	if (report->job != job->order.job || report->error > 0)
 		return false;
 	for (uint32_t i = 0; i < report->n_done; i++) {
-		if (!order_covers(job->order, &report->done[i]) || report->done[i].length > left)
+		if (!order_covers(&job->order, &report->done[i]) || report->done[i].length > left)
 			return false;
 		left -= report->done[i].length;
 	}
@@ -309,7 +309,7 @@ void gm_crew_worker_send(struct gm_crew_worker *worker)
 	int r;
 
 	worker->deadline_ms = 0;
-	r = gm_channel_send(worker->channel, job->order, gm_job_order_size(job->order), job->fd,
+	r = gm_channel_send(worker->channel, &job->order, gm_job_order_size(&job->order), job->fd,
 			    MSG_DONTWAIT);
 	if (r == -EPIPE || r == -ECONNRESET) {
 		/* It died while it was idle, which is not the job's fault. */
@@ -329,7 +329,7 @@ void gm_crew_worker_send(struct gm_crew_worker *worker)
 
 void gm_crew_worker_stop(struct gm_crew_worker *worker)
 {
-	const struct gm_job_stop stop = { .job = worker_job(worker)->order->job };
+	const struct gm_job_stop stop = { .job = worker_job(worker)->order.job };
 	int r;
 
 	if (worker->state == GM_CREW_WORKER_GONE)

@@ -89,10 +89,10 @@ static void vacate_places(struct gm_crew_hub *hub)
 
 static bool ask_for_kills(struct gm_crew_hub *hub)
 {
-	struct gm_crew_worker *worker;
+	struct gm_crew_worker *worker = TAILQ_FIRST(&hub->workers);
 	bool all = true;
 
-	TAILQ_FOREACH(worker, &hub->workers, link) {
+	for (; worker; worker = TAILQ_NEXT(worker, link)) {
 		if (worker->kill_due)
 			gm_crew_worker_kill(worker);
 		all = all && !worker->kill_due;
