@@ -7,5 +7,5 @@
 set -u
 found=$(objdump -t "$1" |
 	awk '/ \.(data|bss|tdata|tbss)\t/ && $NF !~ /^(\.data|\.bss|completed\.0|__dso_handle|__TMC_END__)$/')
-[ -n "$(objdump -t "$1" | grep ' \.text')" ] || { echo "no symbol table: nothing to look at"; exit 77; }
+objdump -t "$1" | grep -q ' \.text' || { echo "no symbol table: nothing to look at"; exit 77; }
 [ -z "$found" ] || { echo "writable objects:"; echo "$found"; exit 1; }

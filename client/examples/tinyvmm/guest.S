@@ -13,7 +13,7 @@
 
 	.section .rodata
 	.code32
-	.globl guest_image, guest_image_end
+	.globl guest_image, guest_image_size
 guest_image:
 	movl	$GUEST_STACK, %esp
 	movl	$GUEST_STATE, %ebx
@@ -154,5 +154,8 @@ text_tick:
 text_end:
 	.asciz	"\n"
 guest_image_end:
+	.balign 4
+guest_image_size:
+	.long	guest_image_end - guest_image
 
 	.section .note.GNU-stack, "", @progbits

@@ -108,7 +108,7 @@ static int run(gmem_client *client, const struct options *options)
 
 int main(int argc, char **argv)
 {
-	char why[256];
+	char why[256] = "";
 	struct gmem_connect_spec spec = { .name = "tinyvmm",
 					  .ret_error = why,
 					  .ret_error_size = sizeof(why) };

@@ -15,7 +15,8 @@
 #include "guest.h"
 #include "tinyvmm.h"
 
-extern const uint8_t guest_image[], guest_image_end[];
+extern const uint8_t guest_image[];
+extern const uint32_t guest_image_size;
 
 #define CR0_PE 1u
 #define UART_LSR_EMPTY 0x60 /* transmitter and holding register */
@@ -176,8 +177,7 @@ int vm_run(const struct machine *machine, int kvm_fd)
 	int r;
 
 	/* The same image over what an earlier VMM left: the state page is not touched by it. */
-	memcpy((uint8_t *)machine->ram + GUEST_CODE, guest_image,
-	       (size_t)(guest_image_end - guest_image));
+	memcpy((uint8_t *)machine->ram + GUEST_CODE, guest_image, guest_image_size);
 	r = vm_init(&vm, machine, kvm_fd);
 	if (r == 0)
 		r = vm_loop(&vm, machine);
