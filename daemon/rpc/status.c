@@ -66,7 +66,8 @@ SAME_RULE(FLAGS);
 SAME_RULE(MEMORY_CGROUP);
 SAME_RULE(WORKER);
 SAME_RULE(CURSOR);
-_Static_assert(GM_RULE_N_ == 37, "a new rule is compared with its number here");
+SAME_RULE(QUARANTINE);
+_Static_assert(GM_RULE_N_ == 38, "a new rule is compared with its number here");
 
 struct verdict_row {
 	int level;	  /* in the log */

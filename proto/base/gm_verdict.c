@@ -74,6 +74,8 @@ static const struct rule_words rules[] = {
 				    "the memory controller killed the worker, or would" },
 	[GM_RULE_WORKER] = { "worker", "no worker could be had, or it died" },
 	[GM_RULE_CURSOR] = { "cursor", "this daemon did not give out the list cursor" },
+	[GM_RULE_QUARANTINE] = { "quarantine",
+				 "what was recorded does not check out: only destroy it" },
 };
 static_assert(GM_ARRAY_SIZE(rules) == GM_RULE_N_, "every rule has words");
 
