@@ -35,12 +35,19 @@ struct gm_book {
 	bool draining; /* new objects and jobs are refused: GM_SHUTTING_DOWN; admins still may look
 			*/
 	struct gm_counters counters; /* of admin sessions and of peers without a tenant */
+	struct gm_marks marks;
 };
 
 void gm_book_init(struct gm_book *book);
 
 /* Everything must be gone but tenants (asserted: a leak in the books is a bug). */
 void gm_book_done(struct gm_book *book);
+
+/*
+ * From here on every change is marked, and somebody clears the marks. All there is is marked as
+ * changed, but for what has a record already.
+ */
+void gm_book_start_recording(struct gm_book *book);
 
 /* ---- tenants ---- */
 
@@ -68,6 +75,13 @@ void gm_book_close_session(struct gm_book *book, struct gm_session *session);
 
 /* The only place that changes a session's state. */
 void gm_session_set_state(struct gm_session *session, enum gm_session_state state);
+
+/* In GM_SESSION_GREETING only: it is recorded with the rest once the session is open. */
+void gm_session_set_key(struct gm_session *session, const struct gm_session_key *key);
+
+/* The open session of the tenant that has the key, or NULL. */
+struct gm_session *gm_book_find_session_by_key(struct gm_tenant *tenant,
+					       const struct gm_session_key *key);
 
 /* ---- domains ---- */
 
@@ -125,6 +139,12 @@ GM_WARN_UNUSED int gm_book_may_destroy_domain(const struct gm_domain *domain,
 					      struct gm_refusal *refusal);
 
 /*
+ * What the record says about the domain does not check out on this host. It keeps its charges and
+ * is listed, but refused for use. Idempotent.
+ */
+void gm_book_quarantine_domain(struct gm_domain *domain);
+
+/*
  * The domain has ended: from here on nobody finds it, no session has it and its name is free. It
  * stays in the books until its last job has let go. Idempotent.
  */
@@ -168,6 +188,18 @@ GM_WARN_UNUSED int gm_book_find_attached_region(struct gm_book *book,
 
 GM_WARN_UNUSED int gm_book_may_destroy_region(const struct gm_region *region,
 					      struct gm_refusal *refusal);
+
+/* The file of its fd, for the record. */
+void gm_book_set_file(struct gm_region *region, const struct gm_file_id *file);
+
+/* As gm_book_quarantine_domain. */
+void gm_book_quarantine_region(struct gm_region *region);
+
+/*
+ * 0, or GM_WRONG_STATE (GM_RULE_QUARANTINE) when the region or its domain is quarantined. For
+ * whatever uses the memory; to look at the region and to destroy it are allowed.
+ */
+GM_WARN_UNUSED int gm_book_check_usable(const struct gm_region *region, struct gm_refusal *refusal);
 
 /* No jobs (asserted). The caller has closed the fd. Gives the charges back and frees it. */
 void gm_book_remove_region(struct gm_book *book, struct gm_region *region);

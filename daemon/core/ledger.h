@@ -59,6 +59,13 @@ GM_WARN_UNUSED int gm_charge_take(struct gm_charge *charge, struct gm_account *a
 				  enum gm_resource resource, uint64_t amount,
 				  struct gm_refusal *refusal);
 
+/*
+ * Charges what was granted before, whatever the limits are now. 0, or -EOVERFLOW when a sum would
+ * not fit its 64 bits: nothing is booked then.
+ */
+GM_WARN_UNUSED int gm_charge_force(struct gm_charge *charge, struct gm_account *account,
+				   enum gm_resource resource, uint64_t amount);
+
 /* Gives it back. Idempotent; safe on a zeroed struct. */
 void gm_charge_done(struct gm_charge *charge);
 

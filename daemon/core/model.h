@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "book_marks.h"
 #include "gm_hash.h"
 #include "gm_token.h"
 #include "ledger.h"
@@ -41,6 +42,8 @@ struct gm_counters {
 };
 
 struct gm_tenant {
+	struct gm_mark mark;
+	struct gm_marks *marks; /* of the book */
 	char name[GM_NAME_SIZE];
 	uint32_t index; /* part of every hash key: a foreign id is simply not there */
 	struct gm_policy policy;
@@ -70,14 +73,24 @@ enum gm_session_state {
 
 const char *gm_session_state_name(enum gm_session_state state);
 
+#define GM_SESSION_KEY_SIZE 16
+
+/* What a client shows to have its session back. Never logged, compared in constant time. */
+struct gm_session_key {
+	uint8_t bytes[GM_SESSION_KEY_SIZE];
+};
+
 struct gm_session {
+	struct gm_mark mark; /* sessions of tenants only, from GM_SESSION_OPEN on */
 	struct gm_session_id id;
 	enum gm_session_state state;
 	struct gm_tenant *tenant; /* NULL on the admin socket */
 	struct gm_peer peer;
 	char client[GM_NAME_SIZE]; /* from HELLO; "" before */
-	struct gm_charge charge;   /* GM_RES_SESSIONS */
-	struct gm_charge fds;	   /* GM_RES_FDS */
+	bool has_key;		   /* from HELLO; without one nobody can resume it */
+	struct gm_session_key key;
+	struct gm_charge charge; /* GM_RES_SESSIONS */
+	struct gm_charge fds;	 /* GM_RES_FDS */
 	unsigned n_jobs;
 	TAILQ_HEAD(, gm_domain) domains;
 	TAILQ_ENTRY(gm_session) link; /* tenant::sessions or book::admin_sessions */
@@ -91,6 +104,7 @@ enum gm_lifetime {
 };
 
 struct gm_domain {
+	struct gm_mark mark;
 	struct gm_domain_id id;
 	uint64_t sequence; /* order of creation; what a list cursor counts in */
 	struct gm_tenant *tenant;
@@ -106,6 +120,7 @@ struct gm_domain {
 	struct gm_charge charge; /* GM_RES_DOMAINS */
 	unsigned n_jobs;	 /* over all its regions */
 	bool dying;		 /* set by gm_book_end_domain */
+	bool quarantined;	 /* set by gm_book_quarantine_domain */
 	uint32_t n_regions;
 	uint32_t max_regions;	     /* room in @regions */
 	struct gm_region **regions;  /* by gpa, lowest first */
@@ -116,7 +131,14 @@ struct gm_domain {
 	UT_hash_handle by_name; /* tenant::names, when it has a name and is not dying */
 };
 
+/* Which file it is: what fstat(2) says. All 0 where that is not known. */
+struct gm_file_id {
+	uint64_t device;
+	uint64_t inode;
+};
+
 struct gm_region {
+	struct gm_mark mark;
 	struct gm_region_id id;
 	uint64_t sequence; /* as in gm_domain */
 	struct gm_domain *domain;
@@ -132,7 +154,13 @@ struct gm_region {
 	struct gm_charge count;	 /* GM_RES_REGIONS */
 	struct gm_charge fds;	 /* GM_RES_FDS */
 	unsigned n_jobs;
+	unsigned n_jobs_of[GM_PAGE_OP_N_];
+	unsigned ops_under_way;	  /* bit set: of jobs that were cut short by a restart */
 	int fd;			  /* -1 until made; closed by whoever made it */
+	struct gm_file_id file;	  /* recorded, so that a restart knows the fd again */
+	bool quarantined;	  /* set by gm_book_quarantine_region */
+	bool map_has_changes;	  /* some of gm_marks::changes are its own */
+	bool map_is_unknown;	  /* gm_mark_whole_map */
 	struct gm_hash_node hash; /* book::regions */
 };
 

@@ -87,6 +87,35 @@ GM_WARN_UNUSED int gm_page_map_allows(const struct gm_page_map *map, uint64_t of
 uint64_t gm_page_map_count(const struct gm_page_map *map, uint64_t offset, uint64_t length,
 			   enum gm_page_state state);
 
+/* ---- GiBs as bytes ---- */
+
+/* The most that a mixed GiB takes as bytes: every chunk with a cell of the widest class. */
+#define GM_PAGE_GIB_BYTES_MAX (88u * 1024u)
+
+/* True when all of GiB @gib (< n_gib) is in one state. */
+bool gm_page_map_gib_state(const struct gm_page_map *map, uint64_t gib,
+			   enum gm_page_state *ret_state);
+
+/*
+ * Writes GiB @gib, which is mixed, as bytes and returns how many: a multiple of 8, at most
+ * GM_PAGE_GIB_BYTES_MAX.
+ */
+size_t gm_page_map_export(const struct gm_page_map *map, uint64_t gib, void *buffer);
+
+/*
+ * Sets GiB @gib, which is all in one state, to what was exported, whatever the budget. 0, -ENOMEM,
+ * or -EBADMSG for bytes that no export has written: the map is then as it was.
+ */
+GM_WARN_UNUSED int gm_page_map_import(struct gm_page_map *map, uint64_t gib, const void *bytes,
+				      size_t size);
+
+/*
+ * Sets a range as gm_page_map_set(), whatever the budget: for states that were within it once,
+ * though not in the order in which they come back. 0 or -ENOMEM.
+ */
+GM_WARN_UNUSED int gm_page_map_replay(struct gm_page_map *map, uint64_t offset, uint64_t length,
+				      enum gm_page_state state);
+
 /* Bytes of memory that the map uses beyond its struct. */
 uint64_t gm_page_map_bytes(const struct gm_page_map *map);
 
