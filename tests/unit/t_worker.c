@@ -26,6 +26,7 @@ struct collector {
 	uint8_t *pages;
 	uint64_t bytes;
 	unsigned n_reports;
+	unsigned n_parts;
 	unsigned n_twice;
 	unsigned n_last;
 	uint64_t first_ms; /* when the first report came that was not the last */
@@ -62,6 +63,7 @@ static int collector_report(void *arg, const struct gm_job_report *report)
 	uint64_t now = poll_loop_now();
 
 	collector->n_reports++;
+	collector->n_parts += report->n_done;
 	for (uint32_t i = 0; i < report->n_done; i++)
 		collector_mark(collector, &report->done[i]);
 	if (report->last) {
@@ -146,6 +148,21 @@ static void a_short_job_sends_one_report(void **state)
 	(void)state;
 	assert_int_equal(run(&order, fd, &collector), 0);
 	assert_int_equal(collector.n_reports, 1);
+	gm_fd_close(fd);
+	free(collector.pages);
+}
+
+static void chunks_that_touch_are_reported_as_one_part(void **state)
+{
+	struct collector collector = collector_new();
+	/* Nothing is there: it is over before a report is due. */
+	struct gm_job_order order = order_of("memfd", GM_JOB_DISCARD, 16 * CHUNK, 2);
+	int fd = memory_new(16 * CHUNK);
+
+	(void)state;
+	assert_int_equal(run(&order, fd, &collector), 0);
+	assert_int_equal(collector.bytes, 16 * CHUNK);
+	assert_int_equal(collector.n_parts, 1);
 	gm_fd_close(fd);
 	free(collector.pages);
 }
@@ -495,12 +512,50 @@ static void nonsense_is_refused_and_the_worker_lives_on(void **state)
 	gm_fd_close(fd);
 }
 
+static void what_a_peer_sent_before_it_died_is_read(void **state)
+{
+	char packet[8];
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(gm_channel_send(pair[1], "last", 4, -1, 0), 0);
+	/* Unread when the other end closes, which this end learns as ECONNRESET, and first. */
+	assert_int_equal(gm_channel_send(pair[0], "stop", 4, -1, 0), 0);
+	gm_fd_close(pair[1]);
+	assert_int_equal(gm_channel_recv(pair[0], packet, sizeof(packet), NULL, 0), 4);
+	assert_memory_equal(packet, "last", 4);
+	assert_int_equal(gm_channel_recv(pair[0], packet, sizeof(packet), NULL, 0), 0);
+	gm_fd_close(pair[0]);
+}
+
+static void a_packet_that_does_not_fit_loses_its_fds(void **state)
+{
+	char packet[8];
+	int fd = memory_new(GM_PAGE_4K);
+	int received = -1;
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(gm_channel_send(pair[1], "123456789", 9, fd, 0), 0);
+	assert_int_equal(gm_channel_recv(pair[0], packet, sizeof(packet), &received, 0), -EBADMSG);
+	assert_int_equal(received, -1);
+	/* Where no fd is wanted, none comes in. */
+	assert_int_equal(gm_channel_send(pair[1], "1", 1, fd, 0), 0);
+	assert_int_equal(gm_channel_recv(pair[0], packet, sizeof(packet), NULL, 0), 1);
+	gm_fd_close(pair[0]);
+	gm_fd_close(pair[1]);
+	gm_fd_close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(allocates_and_reports_every_byte_once),
 		gm_test(discards_only_what_is_asked_for),
 		gm_test(a_short_job_sends_one_report),
+		gm_test(chunks_that_touch_are_reported_as_one_part),
 		gm_test(a_long_job_reports_at_most_every_50_ms),
 		gm_test(a_thousand_scattered_ranges_are_all_done_and_reported),
 		gm_test(threads_share_the_chunks),
@@ -516,6 +571,8 @@ int main(void)
 		gm_test(a_stop_ends_the_job_that_it_names_and_no_other),
 		gm_test(a_worker_whose_channel_closes_stops_within_a_chunk),
 		gm_test(nonsense_is_refused_and_the_worker_lives_on),
+		gm_test(what_a_peer_sent_before_it_died_is_read),
+		gm_test(a_packet_that_does_not_fit_loses_its_fds),
 	};
 
 	return gm_test_run("worker", tests, GM_ARRAY_SIZE(tests));
