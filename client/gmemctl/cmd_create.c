@@ -162,7 +162,7 @@ static void report(const struct ctl *ctl, const gmem_domain *domain)
 int cmd_create(struct ctl *ctl, int argc, char **argv)
 {
 	struct create_options options = { .domain.flags = GMEM_DOMAIN_PERSISTENT };
-	gmem_domain *domain;
+	gmem_domain *domain = NULL;
 	int r;
 
 	if (!ctl->client)
@@ -211,7 +211,7 @@ static int wait_for_end(struct ctl *ctl, int signals)
 int cmd_hold(struct ctl *ctl, int argc, char **argv)
 {
 	struct create_options options = { 0 };
-	gmem_domain *domain;
+	gmem_domain *domain = NULL;
 	sigset_t set;
 	int signals, r;
 

@@ -28,7 +28,7 @@ static void find_gmemd(char *path, size_t size)
 		path[n] = '\0';
 		slash = strrchr(path, '/');
 		if (slash && (size_t)(slash + 1 - path) + sizeof("gmemd") <= size) {
-			(void)strcpy(slash + 1, "gmemd");
+			memcpy(slash + 1, "gmemd", sizeof("gmemd"));
 			if (access(path, X_OK) == 0)
 				return;
 		}
@@ -216,7 +216,7 @@ int cmd_doctor(struct ctl *ctl, int argc, char **argv)
 					       { NULL, 0, NULL, 0 } };
 	const char *asked = "the daemon";
 	struct gmem_connect_spec spec = { .name = "gmemctl" };
-	struct gmem_host_info info;
+	struct gmem_host_info info = { 0 };
 	json_object *tree;
 	int option, r;
 

@@ -2,6 +2,7 @@
 /*
  * One VM with one vCPU: memory slot 0 is the region from gmemd, the serial port is emulated here.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -141,6 +142,7 @@ static int vm_loop(struct vm *vm, const struct machine *machine)
 	uint64_t ticks = 0;
 	int status;
 
+	assert(vm->run);
 	for (;;) {
 		if (ioctl(vm->vcpu_fd, KVM_RUN, 0) < 0) {
 			if (errno == EINTR)
