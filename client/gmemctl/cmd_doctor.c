@@ -84,7 +84,7 @@ static int probe_host(struct ctl *ctl, struct gmem_host_info *info)
 	unsigned char *bytes = malloc(PROBE_MAX);
 	int fd = -1, status = 0, r;
 	size_t length;
-	pid_t pid;
+	pid_t pid = -1;
 
 	if (!bytes)
 		return ctl_complain(ctl, CTL_FAILED, "out of memory");
