@@ -54,16 +54,19 @@ static enum gm_exit failed(enum gm_exit status, const char *what, int error)
 
 static enum gm_exit find_sockets(struct gm_daemon *daemon)
 {
-	static struct gm_inherited inherited[GM_INHERITED_MAX];
+	struct gm_inherited_fds inherited;
 	char fault[GM_TENANTS_FAULT_MAX];
-	int n = gm_inherited_sockets(inherited, GM_INHERITED_MAX);
-	int error;
+	int error = gm_inherited_take(&inherited);
 
-	if (n < 0)
-		return failed(GM_EXIT_LISTEN, "cannot take over the inherited sockets", n);
-	error = gm_tenants_collect(&daemon->tenants, &daemon->opts, inherited, (size_t)n, fault);
+	if (error)
+		return failed(GM_EXIT_LISTEN, "cannot take over the inherited sockets", error);
+	error = gm_tenants_collect(&daemon->tenants, &daemon->opts, inherited.sockets,
+				   inherited.n_sockets, fault);
 	if (error)
 		gm_log(LOG_ERR, "%s", fault);
+	else
+		inherited.n_sockets = 0;
+	gm_inherited_done(&inherited);
 	if (error == -EADDRNOTAVAIL)
 		return GM_EXIT_LISTEN;
 	return error ? GM_EXIT_USAGE : GM_EXIT_OK;

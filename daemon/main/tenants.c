@@ -104,20 +104,44 @@ static int add_inherited(struct gm_tenants *tenants, const struct gm_inherited *
 	return door_add(tenants, name, /* path= */ NULL, inherited->fd, ret_fault);
 }
 
+static const struct gm_door *door_bound_to(const struct gm_tenants *tenants, const char *path)
+{
+	for (unsigned i = 0; i < tenants->n_doors; i++)
+		if (tenants->doors[i].fd >= 0 && gm_is_bound_to(tenants->doors[i].fd, path))
+			return &tenants->doors[i];
+	return NULL;
+}
+
+/* A keeper has made the socket before us: its clients wait there already. */
+static int add_from_option(struct gm_tenants *tenants, const char *name, const char *path,
+			   char *ret_fault)
+{
+	const struct gm_door *door = door_bound_to(tenants, path);
+
+	if (!door)
+		return door_add(tenants, name, path, /* fd= */ -1, ret_fault);
+	if (strcmp(door->party->name, name) == 0)
+		return 0;
+	snprintf(ret_fault, GM_TENANTS_FAULT_MAX,
+		 "%.200s: the inherited socket there is that of \"%s\", not of \"%s\"", path,
+		 door->party->name, name);
+	return -EINVAL;
+}
+
 static int add_from_options(struct gm_tenants *tenants, char *ret_fault)
 {
 	const struct gm_opts *opts = tenants->opts;
 
 	for (unsigned i = 0; i < opts->n_listens; i++) {
-		int error = door_add(tenants, opts->listens[i].name, opts->listens[i].path,
-				     /* fd= */ -1, ret_fault);
+		int error = add_from_option(tenants, opts->listens[i].name, opts->listens[i].path,
+					    ret_fault);
 
 		if (error)
 			return error;
 	}
-	if (!opts->admin_path)
-		return 0;
-	return door_add(tenants, GM_OPERATOR_NAME, opts->admin_path, /* fd= */ -1, ret_fault);
+	return opts->admin_path
+		       ? add_from_option(tenants, GM_OPERATOR_NAME, opts->admin_path, ret_fault)
+		       : 0;
 }
 
 /* A policy for somebody who is not there is most likely a misspelt name. */

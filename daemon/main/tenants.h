@@ -12,7 +12,7 @@
 #include "service_manager.h"
 
 #define GM_PARTIES_MAX 257 /* 256 tenants and the operator */
-#define GM_DOORS_MAX (GM_INHERITED_MAX + GM_OPTS_LISTENS_MAX + 1)
+#define GM_DOORS_MAX GM_INHERITED_MAX
 
 /* Longest sentence about what is wrong with the sockets or the policies. */
 #define GM_TENANTS_FAULT_MAX 700
@@ -53,7 +53,9 @@ struct gm_tenants {
 
 /*
  * Who comes to which socket, from the options and the inherited sockets, which are taken on
- * success. 0; -EADDRNOTAVAIL when there is no socket at all; -EINVAL. @ret_fault: one line.
+ * success. An inherited socket that is bound to the path of an option is that option's; its file
+ * is unlinked by whoever made it. 0; -EADDRNOTAVAIL when there is no socket at all; -EINVAL.
+ * @ret_fault: one line.
  */
 GM_WARN_UNUSED int gm_tenants_collect(struct gm_tenants *tenants, const struct gm_opts *opts,
 				      const struct gm_inherited *inherited, size_t n_inherited,

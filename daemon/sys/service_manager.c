@@ -30,32 +30,87 @@ static void names_free(char **names)
 	free(names);
 }
 
-static int take_names(struct gm_inherited *inherited, size_t max, int n, char **names)
+static int take_socket(struct gm_inherited_fds *inherited, const char *name, int fd)
 {
-	if ((size_t)n > max)
+	struct gm_inherited *entry = &inherited->sockets[inherited->n_sockets];
+
+	if (!name_is_valid(name))
+		return -EINVAL;
+	if (inherited->n_sockets == GM_INHERITED_MAX)
 		return -E2BIG;
-	for (int i = 0; i < n; i++) {
-		if (!name_is_valid(names[i]))
-			return -EINVAL;
-		inherited[i].fd = SD_LISTEN_FDS_START + i;
-		memcpy(inherited[i].name, names[i], strlen(names[i]) + 1);
-	}
-	return n;
+	entry->fd = fd;
+	memcpy(entry->name, name, strlen(name) + 1);
+	inherited->n_sockets++;
+	return 0;
 }
 
-int gm_inherited_sockets(struct gm_inherited *inherited, size_t max)
+static int sort_by_name(struct gm_inherited_fds *inherited, int n, char **names)
 {
+	int error = 0;
+
+	for (int i = 0; i < n && !error; i++) {
+		struct gm_stored stored = { .fd = SD_LISTEN_FDS_START + i };
+
+		if (gm_stored_parse(names[i], &stored.kind, &stored.record))
+			inherited->stored[inherited->n_stored++] = stored;
+		else
+			error = take_socket(inherited, names[i], stored.fd);
+	}
+	return error;
+}
+
+static int allocate(struct gm_inherited_fds *inherited, int n, char **names)
+{
+	enum gm_stored_kind kind;
+	uint32_t record;
+	size_t n_stored = 0;
+
+	for (int i = 0; i < n; i++)
+		n_stored += gm_stored_parse(names[i], &kind, &record);
+	/* Never 0 of anything: calloc may answer that with NULL. */
+	inherited->stored = calloc(n_stored + 1, sizeof(*inherited->stored));
+	inherited->sockets = calloc((size_t)n - n_stored + 1, sizeof(*inherited->sockets));
+	return inherited->stored && inherited->sockets ? 0 : -ENOMEM;
+}
+
+static void free_arrays(struct gm_inherited_fds *inherited)
+{
+	free(inherited->sockets);
+	free(inherited->stored);
+	*inherited = (struct gm_inherited_fds){ 0 };
+}
+
+int gm_inherited_take(struct gm_inherited_fds *ret_inherited)
+{
+	struct gm_inherited_fds inherited = { 0 };
 	char **names = NULL;
 	/* Sets close-on-exec on each. */
 	int n = sd_listen_fds_with_names(1, &names);
-	int r = n <= 0 ? n : take_names(inherited, max, n, names);
+	int error = n;
 
-	/* The caller cannot own what it has not been told of. */
-	if (r < 0)
+	if (n >= 0)
+		error = allocate(&inherited, n, names);
+	if (!error)
+		error = sort_by_name(&inherited, n, names);
+	names_free(names);
+	if (error) {
+		/* The caller cannot own what it has not been told of. */
 		for (int i = 0; i < n; i++)
 			gm_fd_close(SD_LISTEN_FDS_START + i);
-	names_free(names);
-	return r;
+		free_arrays(&inherited);
+		return error;
+	}
+	*ret_inherited = inherited;
+	return 0;
+}
+
+void gm_inherited_done(struct gm_inherited_fds *inherited)
+{
+	for (size_t i = 0; i < inherited->n_sockets; i++)
+		gm_fd_close(inherited->sockets[i].fd);
+	for (size_t i = 0; i < inherited->n_stored; i++)
+		gm_fd_close(inherited->stored[i].fd);
+	free_arrays(inherited);
 }
 
 /* Nothing depends on the outcome: without a service manager nobody listens. */

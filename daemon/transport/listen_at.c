@@ -113,3 +113,14 @@ int gm_check_listening(int fd)
 		return -EPROTOTYPE;
 	return listening ? 0 : -EINVAL;
 }
+
+bool gm_is_bound_to(int fd, const char *path)
+{
+	struct sockaddr_un wanted, bound = { 0 };
+	/* One byte is left: a path as long as sun_path has no end of its own. */
+	socklen_t length = sizeof(bound) - 1;
+
+	return address_of(path, &wanted) == 0 &&
+	       getsockname(fd, (struct sockaddr *)&bound, &length) == 0 &&
+	       bound.sun_family == AF_UNIX && strcmp(bound.sun_path, wanted.sun_path) == 0;
+}

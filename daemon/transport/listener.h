@@ -90,6 +90,9 @@ GM_WARN_UNUSED int gm_listen_at(const char *path, mode_t mode, int *ret_socket);
 /* 0 when @fd is a listening AF_UNIX SEQPACKET socket, else -errno. */
 GM_WARN_UNUSED int gm_check_listening(int fd);
 
+/* Was the AF_UNIX socket @fd bound to @path, in these very words? */
+bool gm_is_bound_to(int fd, const char *path);
+
 /*
  * Sends one packet with frame->n_fds borrowed fds: at once if the peer has room, else a copy of it
  * waits. An event is dropped when more than GM_CONN_EVENTS_MAX bytes wait; an answer never is

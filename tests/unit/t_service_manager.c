@@ -54,17 +54,23 @@ static int run_with(int n, const char *names, int (*fn)(void))
 			return __LINE__ % 200 + 1; \
 	} while (0)
 
+static struct gm_inherited_fds inherited;
+
 static int take_two(void)
 {
-	struct gm_inherited inherited[GM_INHERITED_MAX];
-
-	EXPECT(gm_inherited_sockets(inherited, GM_INHERITED_MAX) == 2);
-	EXPECT(inherited[0].fd == 3 && strcmp(inherited[0].name, "acme") == 0);
-	EXPECT(inherited[1].fd == 4 && strcmp(inherited[1].name, "gmemd@b.socket") == 0);
+	EXPECT(gm_inherited_take(&inherited) == 0);
+	EXPECT(inherited.n_sockets == 2 && inherited.n_stored == 0);
+	EXPECT(inherited.sockets[0].fd == 3 && strcmp(inherited.sockets[0].name, "acme") == 0);
+	EXPECT(inherited.sockets[1].fd == 4);
+	EXPECT(strcmp(inherited.sockets[1].name, "gmemd@b.socket") == 0);
 	EXPECT(fcntl(3, F_GETFD) == FD_CLOEXEC && fcntl(4, F_GETFD) == FD_CLOEXEC);
 	EXPECT(!getenv("LISTEN_FDS") && !getenv("LISTEN_PID") && !getenv("LISTEN_FDNAMES"));
+	gm_inherited_done(&inherited);
+	EXPECT(fcntl(3, F_GETFD) < 0 && fcntl(4, F_GETFD) < 0);
 	/* A second look finds nothing. */
-	EXPECT(gm_inherited_sockets(inherited, GM_INHERITED_MAX) == 0);
+	EXPECT(gm_inherited_take(&inherited) == 0);
+	EXPECT(inherited.n_sockets == 0 && inherited.n_stored == 0);
+	gm_inherited_done(&inherited);
 	return 0;
 }
 
@@ -74,11 +80,49 @@ static void sockets_come_with_their_names_and_only_once(void **state)
 	assert_int_equal(run_with(2, "acme:gmemd@b.socket", take_two), 0);
 }
 
+static int take_stored(void)
+{
+	const struct gm_stored *stored;
+
+	EXPECT(gm_inherited_take(&inherited) == 0);
+	EXPECT(inherited.n_sockets == 1 && inherited.n_stored == 5);
+	EXPECT(inherited.sockets[0].fd == 4);
+	stored = inherited.stored;
+	EXPECT(stored[0].fd == 3 && stored[0].kind == GM_STORED_REGION && stored[0].record == 31);
+	EXPECT(stored[1].fd == 5 && stored[1].kind == GM_STORED_STATE);
+	EXPECT(stored[2].fd == 6 && stored[2].kind == GM_STORED_OTHER);
+	EXPECT(stored[3].fd == 7 && stored[3].kind == GM_STORED_REGION && stored[3].record == 31);
+	EXPECT(stored[4].fd == 8 && stored[4].kind == GM_STORED_PIDFD && stored[4].record == 0);
+	EXPECT(fcntl(3, F_GETFD) == FD_CLOEXEC);
+	gm_inherited_done(&inherited);
+	return 0;
+}
+
+static void stored_fds_are_told_from_sockets_whatever_the_order(void **state)
+{
+	(void)state;
+	assert_int_equal(run_with(6, "+r1f:acme:+state:+later:+r1f:+p0", take_stored), 0);
+}
+
+static int take_colon(void)
+{
+	EXPECT(gm_inherited_take(&inherited) == 0);
+	EXPECT(inherited.n_sockets == 2);
+	EXPECT(strcmp(inherited.sockets[0].name, "a:b") == 0);
+	EXPECT(strcmp(inherited.sockets[1].name, "c") == 0);
+	gm_inherited_done(&inherited);
+	return 0;
+}
+
+static void a_colon_in_a_name_is_escaped(void **state)
+{
+	(void)state;
+	assert_int_equal(run_with(2, "a\\:b:c", take_colon), 0);
+}
+
 static int take_with_bad_name(void)
 {
-	struct gm_inherited inherited[GM_INHERITED_MAX];
-
-	EXPECT(gm_inherited_sockets(inherited, GM_INHERITED_MAX) == -EINVAL);
+	EXPECT(gm_inherited_take(&inherited) == -EINVAL);
 	EXPECT(fcntl(3, F_GETFD) < 0);
 	return 0;
 }
@@ -96,25 +140,23 @@ static void a_name_outside_the_character_set_is_refused(void **state)
 
 static int take_too_many(void)
 {
-	struct gm_inherited inherited[1];
-
-	EXPECT(gm_inherited_sockets(inherited, 1) == -E2BIG);
-	EXPECT(fcntl(3, F_GETFD) < 0 && fcntl(4, F_GETFD) < 0);
+	EXPECT(gm_inherited_take(&inherited) == -E2BIG);
+	EXPECT(fcntl(3, F_GETFD) < 0 && fcntl(3 + GM_INHERITED_MAX, F_GETFD) < 0);
 	return 0;
 }
 
-static void more_sockets_than_room_are_refused(void **state)
+static void more_sockets_than_there_are_doors_are_refused(void **state)
 {
 	(void)state;
-	assert_int_equal(run_with(2, "a:b", take_too_many), 0);
+	assert_int_equal(run_with(GM_INHERITED_MAX + 1, NULL, take_too_many), 0);
 }
 
 static int take_for_other(void)
 {
-	struct gm_inherited inherited[1];
-
 	setenv("LISTEN_PID", "1", 1);
-	EXPECT(gm_inherited_sockets(inherited, 1) == 0);
+	EXPECT(gm_inherited_take(&inherited) == 0);
+	EXPECT(inherited.n_sockets == 0);
+	gm_inherited_done(&inherited);
 	return 0;
 }
 
@@ -262,7 +304,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		gm_test(sockets_come_with_their_names_and_only_once),
 		gm_test(a_name_outside_the_character_set_is_refused),
-		gm_test(more_sockets_than_room_are_refused),
+		gm_test(stored_fds_are_told_from_sockets_whatever_the_order),
+		gm_test(a_colon_in_a_name_is_escaped),
+		gm_test(more_sockets_than_there_are_doors_are_refused),
 		gm_test(sockets_for_another_process_are_not_taken),
 		gm_test(the_manager_is_told_what_goes_on),
 		gm_test(a_status_text_cannot_say_anything_else),

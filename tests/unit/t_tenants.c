@@ -295,6 +295,41 @@ static void a_socket_that_another_daemon_listens_on_is_not_removed(void **state)
 	fixture_free(f);
 }
 
+static void an_inherited_socket_at_the_path_of_an_option_is_taken_and_not_removed(void **state)
+{
+	struct gm_inherited inherited = { .name = "acme" };
+	struct fixture *f = fixture_new();
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(gm_listen_at(f->socket_path, 0600, &inherited.fd), 0);
+	add_listen(f, "acme", f->socket_path);
+	assert_int_equal(gm_tenants_collect(&f->tenants, &f->opts, &inherited, 1, f->fault), 0);
+	assert_int_equal(f->tenants.n_doors, 1);
+	assert_int_equal(gm_tenants_open(&f->tenants, f->fault), 0);
+	assert_int_equal(f->tenants.doors[0].fd, inherited.fd);
+	gm_tenants_close(&f->tenants);
+	assert_int_equal(stat(f->socket_path, &st), 0);
+	unlink(f->socket_path);
+	fixture_free(f);
+}
+
+static void an_inherited_socket_at_the_path_of_another_tenant_is_refused(void **state)
+{
+	struct gm_inherited inherited = { .name = "acme" };
+	struct fixture *f = fixture_new();
+
+	(void)state;
+	assert_int_equal(gm_listen_at(f->socket_path, 0600, &inherited.fd), 0);
+	add_listen(f, "rival", f->socket_path);
+	assert_int_equal(gm_tenants_collect(&f->tenants, &f->opts, &inherited, 1, f->fault),
+			 -EINVAL);
+	assert_non_null(strstr(f->fault, "acme"));
+	assert_non_null(strstr(f->fault, "rival"));
+	unlink(f->socket_path);
+	fixture_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +344,8 @@ int main(void)
 		gm_test(a_policy_that_is_no_file_is_named_with_the_reason),
 		gm_test(sockets_have_their_modes_and_go_with_the_daemon),
 		gm_test(a_socket_that_another_daemon_listens_on_is_not_removed),
+		gm_test(an_inherited_socket_at_the_path_of_an_option_is_taken_and_not_removed),
+		gm_test(an_inherited_socket_at_the_path_of_another_tenant_is_refused),
 	};
 
 	return gm_test_run("tenants", tests, GM_ARRAY_SIZE(tests));
