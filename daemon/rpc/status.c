@@ -67,7 +67,8 @@ SAME_RULE(MEMORY_CGROUP);
 SAME_RULE(WORKER);
 SAME_RULE(CURSOR);
 SAME_RULE(QUARANTINE);
-_Static_assert(GM_RULE_N_ == 38, "a new rule is compared with its number here");
+SAME_RULE(SESSION_KEY);
+_Static_assert(GM_RULE_N_ == 39, "a new rule is compared with its number here");
 
 struct verdict_row {
 	int level;	  /* in the log */

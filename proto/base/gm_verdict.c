@@ -76,6 +76,8 @@ static const struct rule_words rules[] = {
 	[GM_RULE_CURSOR] = { "cursor", "this daemon did not give out the list cursor" },
 	[GM_RULE_QUARANTINE] = { "quarantine",
 				 "what was recorded does not check out: only destroy it" },
+	[GM_RULE_SESSION_KEY] = { "session-key",
+				  "the key is not 16 bytes, or its session is in use" },
 };
 static_assert(GM_ARRAY_SIZE(rules) == GM_RULE_N_, "every rule has words");
 
