@@ -49,6 +49,7 @@ void gm_book_init(struct gm_book *book)
 	gm_account_init(&book->admin, "admin", /* parent= */ NULL);
 	TAILQ_INIT(&book->tenants);
 	TAILQ_INIT(&book->admin_sessions);
+	gm_marks_init(&book->marks);
 }
 
 static void tenant_free(struct gm_tenant *tenant)
@@ -65,6 +66,7 @@ void gm_book_done(struct gm_book *book)
 {
 	struct gm_tenant *tenant;
 
+	gm_marks_done(&book->marks);
 	while ((tenant = TAILQ_FIRST(&book->tenants))) {
 		TAILQ_REMOVE(&book->tenants, tenant, link);
 		tenant_free(tenant);
@@ -104,6 +106,8 @@ int gm_book_add_tenant(struct gm_book *book, const char *name, const struct gm_p
 	if (!tenant)
 		return -ENOMEM;
 
+	gm_mark_init(&tenant->mark, GM_MARK_TENANT);
+	tenant->marks = &book->marks;
 	snprintf(tenant->name, sizeof(tenant->name), "%s", name);
 	tenant->index = book->next_tenant_index++;
 	gm_account_init(&tenant->account, object, &book->host);
@@ -111,6 +115,7 @@ int gm_book_add_tenant(struct gm_book *book, const char *name, const struct gm_p
 	TAILQ_INIT(&tenant->sessions);
 	gm_book_set_policy(tenant, policy);
 	TAILQ_INSERT_TAIL(&book->tenants, tenant, link);
+	gm_mark_dirty(&book->marks, &tenant->mark);
 
 	*ret_tenant = tenant;
 	return 0;
@@ -144,7 +149,9 @@ static void session_free(struct gm_session *session)
 {
 	gm_charge_done(&session->fds);
 	gm_charge_done(&session->charge);
-	free(session);
+	explicit_bzero(&session->key, sizeof(session->key));
+	if (!session->tenant || gm_mark_remove(session->tenant->marks, &session->mark))
+		free(session);
 }
 
 static void session_cleanup(struct gm_session **session)
@@ -180,6 +187,7 @@ int gm_book_open_session(struct gm_book *book, struct gm_tenant *tenant, struct 
 	if (r)
 		return r;
 
+	gm_mark_init(&session->mark, GM_MARK_SESSION);
 	session->id = id;
 	session->state = GM_SESSION_GREETING;
 	session->tenant = tenant;
@@ -206,6 +214,35 @@ void gm_book_close_session(struct gm_book *book, struct gm_session *session)
 	session_free(session);
 }
 
+/* Marks what has no record yet. */
+static void mark_new(struct gm_marks *marks, struct gm_mark *mark)
+{
+	if (mark->record == 0)
+		gm_mark_dirty(marks, mark);
+}
+
+void gm_book_start_recording(struct gm_book *book)
+{
+	struct gm_region *region = NULL;
+	struct gm_domain *domain = NULL;
+	struct gm_tenant *tenant;
+
+	book->marks.recording = true;
+	TAILQ_FOREACH(tenant, &book->tenants, link) {
+		struct gm_session *session;
+
+		mark_new(&book->marks, &tenant->mark);
+		TAILQ_FOREACH(session, &tenant->sessions, link)
+			if (session->state == GM_SESSION_OPEN)
+				mark_new(&book->marks, &session->mark);
+	}
+	while ((domain = gm_book_next_domain(book, domain)))
+		mark_new(&book->marks, &domain->mark);
+	while ((region = gm_book_next_region(book, region)))
+		if (region->mark.record == 0)
+			gm_mark_whole_map(&book->marks, region);
+}
+
 static const char *const session_state_names[GM_SESSION_STATE_N_] = {
 	[GM_SESSION_GREETING] = "greeting",
 	[GM_SESSION_OPEN] = "open",
@@ -224,4 +261,36 @@ void gm_session_set_state(struct gm_session *session, enum gm_session_state stat
 	/* A session only ever moves on: nothing leads back from a connection that is gone. */
 	assert(state > session->state && state < GM_SESSION_STATE_N_);
 	session->state = state;
+	if (session->tenant)
+		gm_mark_dirty(session->tenant->marks, &session->mark);
+}
+
+void gm_session_set_key(struct gm_session *session, const struct gm_session_key *key)
+{
+	assert(session->state == GM_SESSION_GREETING);
+	session->has_key = true;
+	session->key = *key;
+}
+
+/* In one time, however many bytes are right. */
+static bool keys_are_equal(const struct gm_session_key *a, const struct gm_session_key *b)
+{
+	unsigned char different = 0;
+
+	for (size_t i = 0; i < sizeof(a->bytes); i++)
+		different |= a->bytes[i] ^ b->bytes[i];
+	return different == 0;
+}
+
+struct gm_session *gm_book_find_session_by_key(struct gm_tenant *tenant,
+					       const struct gm_session_key *key)
+{
+	struct gm_session *session;
+	struct gm_session *found = NULL;
+
+	TAILQ_FOREACH(session, &tenant->sessions, link)
+		if (session->state == GM_SESSION_OPEN && session->has_key &&
+		    keys_are_equal(&session->key, key))
+			found = session;
+	return found;
 }

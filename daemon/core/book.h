@@ -76,7 +76,7 @@ void gm_book_close_session(struct gm_book *book, struct gm_session *session);
 /* The only place that changes a session's state. */
 void gm_session_set_state(struct gm_session *session, enum gm_session_state state);
 
-/* In GM_SESSION_GREETING only: it is recorded with the rest once the session is open. */
+/* In GM_SESSION_GREETING only (asserted): opening the session is what marks it. */
 void gm_session_set_key(struct gm_session *session, const struct gm_session_key *key);
 
 /* The open session of the tenant that has the key, or NULL. */

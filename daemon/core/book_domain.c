@@ -39,18 +39,19 @@ static void release_name(struct gm_domain *domain)
 	domain->by_name.tbl = NULL;
 }
 
-static void domain_free(struct gm_domain *domain)
+void gm_book_domain_free(struct gm_domain *domain)
 {
 	gm_charge_done(&domain->charge);
 	explicit_bzero(&domain->token, sizeof(domain->token));
 	free(domain->regions);
-	free(domain);
+	if (gm_mark_remove(domain->tenant->marks, &domain->mark))
+		free(domain);
 }
 
 static void domain_cleanup(struct gm_domain **domain)
 {
 	if (*domain)
-		domain_free(*domain);
+		gm_book_domain_free(*domain);
 }
 
 /* Everything that the request can get wrong, before anything is taken. */
@@ -78,10 +79,39 @@ static int check_spec(const struct gm_book *book, const struct gm_session *sessi
 	return gm_book_check_draining(book, refusal);
 }
 
+static void mark(struct gm_domain *domain)
+{
+	gm_mark_dirty(domain->tenant->marks, &domain->mark);
+}
+
 static void attach(struct gm_session *session, struct gm_domain *domain)
 {
 	domain->session = session;
 	TAILQ_INSERT_TAIL(&session->domains, domain, session_link);
+}
+
+int gm_book_enter_domain(struct gm_book *book, struct gm_domain *domain, struct gm_session *session)
+{
+	struct gm_tenant *tenant = domain->tenant;
+	int r;
+
+	if (*domain->name && find_by_name(tenant, domain->name))
+		return -EEXIST;
+	r = gm_hash_add(&book->domains, &domain->hash,
+			(struct gm_hash_key){ domain->id.v, tenant->index });
+	if (r)
+		return r;
+	r = take_name(domain);
+	if (r) {
+		gm_hash_remove(&book->domains, &domain->hash);
+		return r;
+	}
+
+	book->n_domains++;
+	TAILQ_INSERT_TAIL(&tenant->domains, domain, link);
+	if (session)
+		attach(session, domain);
+	return 0;
 }
 
 int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
@@ -106,31 +136,24 @@ int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
 	if (!domain)
 		return -ENOMEM;
 
+	gm_mark_init(&domain->mark, GM_MARK_DOMAIN);
+	domain->tenant = tenant;
 	r = gm_charge_take(&domain->charge, &tenant->account, GM_RES_DOMAINS, 1, refusal);
 	if (r)
 		return r;
 
 	domain->id = id;
-	domain->tenant = tenant;
 	domain->lifetime = spec->lifetime;
 	domain->token = *token;
 	domain->created_ms = now_ms;
 	snprintf(domain->name, sizeof(domain->name), "%s", spec->name);
 	snprintf(domain->kind, sizeof(domain->kind), "%s", spec->kind);
 
-	r = gm_hash_add(&book->domains, &domain->hash, (struct gm_hash_key){ id.v, tenant->index });
+	r = gm_book_enter_domain(book, domain, session);
 	if (r)
 		return r;
-	r = take_name(domain);
-	if (r) {
-		gm_hash_remove(&book->domains, &domain->hash);
-		return r;
-	}
-
 	domain->sequence = ++book->next_sequence;
-	book->n_domains++;
-	TAILQ_INSERT_TAIL(&tenant->domains, domain, link);
-	attach(session, domain);
+	mark(domain);
 
 	*ret_domain = gm_take_ptr(&domain);
 	return 0;
@@ -207,6 +230,7 @@ int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool ta
 		   struct gm_session **ret_loser, struct gm_refusal *refusal)
 {
 	struct gm_session *loser = domain->session;
+	int r;
 
 	assert(!domain->dying);
 
@@ -215,6 +239,9 @@ int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool ta
 		return gm_refuse(refusal, GM_DENIED, GM_RULE_PERMISSION, "admin");
 	assert(session->tenant == domain->tenant);
 
+	r = gm_book_check_domain_usable(domain, refusal);
+	if (r)
+		return r;
 	if (loser == session) {
 		*ret_loser = NULL;
 		return 0;
@@ -229,6 +256,7 @@ int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool ta
 		TAILQ_REMOVE(&loser->domains, domain, session_link);
 	}
 	attach(session, domain);
+	mark(domain);
 	*ret_loser = loser;
 	return 0;
 }
@@ -240,6 +268,7 @@ void gm_book_detach(struct gm_domain *domain, uint64_t now_ms)
 	TAILQ_REMOVE(&domain->session->domains, domain, session_link);
 	domain->session = NULL;
 	domain->orphaned_ms = now_ms;
+	mark(domain);
 }
 
 uint64_t gm_domain_ttl_left(const struct gm_domain *domain, uint64_t now_ms)
@@ -262,11 +291,30 @@ int gm_book_may_destroy_domain(const struct gm_domain *domain, struct gm_refusal
 			 gm_book_object("domain", domain->id.v).text);
 }
 
+void gm_book_quarantine_domain(struct gm_domain *domain)
+{
+	domain->quarantined = true;
+	mark(domain);
+}
+
+int gm_book_check_domain_usable(const struct gm_domain *domain, struct gm_refusal *refusal)
+{
+	if (!domain->quarantined)
+		return 0;
+	return gm_refuse(refusal, GM_WRONG_STATE, GM_RULE_QUARANTINE,
+			 gm_book_object("domain", domain->id.v).text);
+}
+
 void gm_book_end_domain(struct gm_domain *domain)
 {
+	if (domain->dying)
+		return;
 	gm_book_detach(domain, domain->orphaned_ms);
 	release_name(domain);
 	domain->dying = true;
+	mark(domain);
+	for (uint32_t i = 0; i < domain->n_regions; i++)
+		gm_mark_dirty(domain->tenant->marks, &domain->regions[i]->mark);
 }
 
 void gm_book_remove_domain(struct gm_book *book, struct gm_domain *domain)
@@ -280,7 +328,7 @@ void gm_book_remove_domain(struct gm_book *book, struct gm_domain *domain)
 	TAILQ_REMOVE(&domain->tenant->domains, domain, link);
 	gm_hash_remove(&book->domains, &domain->hash);
 	book->n_domains--;
-	domain_free(domain);
+	gm_book_domain_free(domain);
 }
 
 struct gm_domain *gm_book_next_domain(const struct gm_book *book, const struct gm_domain *previous)

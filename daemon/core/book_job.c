@@ -117,6 +117,16 @@ static int check_pages(const struct gm_region *region, enum gm_page_op op,
 	return 0;
 }
 
+/* That a job is under way is recorded: a restart then looks at what it has left behind. */
+static void count_op(struct gm_region *region, enum gm_page_op op, int by)
+{
+	bool before = region->n_jobs_of[op] > 0;
+
+	region->n_jobs_of[op] += (unsigned)by;
+	if (before != (region->n_jobs_of[op] > 0))
+		gm_mark_dirty(region->domain->tenant->marks, &region->mark);
+}
+
 int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct gm_region *region,
 		      enum gm_page_op op, struct gm_range *ranges, size_t n_ranges,
 		      struct gm_job_ticket *ret_ticket, struct gm_refusal *refusal)
@@ -130,6 +140,9 @@ int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct g
 	r = check_ranges(region, ranges, n_ranges, refusal);
 	if (r)
 		return r;
+	r = gm_book_check_usable(region, refusal);
+	if (r)
+		return r;
 	r = check_pages(region, op, ranges, n_ranges, refusal);
 	if (r)
 		return r;
@@ -140,6 +153,7 @@ int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct g
 	if (r)
 		return r;
 
+	count_op(region, op, +1);
 	region->n_jobs++;
 	region->domain->n_jobs++;
 	session->n_jobs++;
@@ -147,8 +161,7 @@ int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct g
 	return 0;
 }
 
-/* The sums follow what the map says, however it came to say so. */
-static void book_allocated(struct gm_region *region)
+void gm_book_allocated(struct gm_region *region)
 {
 	uint64_t absent = region->map.pages[GM_PAGE_ABSENT] * GM_PAGE_4K;
 	uint64_t before = region->allocated_bytes;
@@ -157,6 +170,16 @@ static void book_allocated(struct gm_region *region)
 	region->allocated_bytes = after;
 	region->domain->allocated_bytes += after - before;
 	region->domain->tenant->allocated_bytes += after - before;
+}
+
+int gm_book_set_pages(struct gm_region *region, uint64_t offset, uint64_t length,
+		      enum gm_page_state state, struct gm_refusal *refusal)
+{
+	int r = gm_page_map_set(&region->map, offset, length, state, refusal);
+
+	if (r == 0)
+		gm_mark_pages(region->domain->tenant->marks, region, offset, length, state);
+	return r;
 }
 
 /* Pages that all end up in one state. */
@@ -216,15 +239,15 @@ int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *do
 		r = find_stretch(region, ticket->op, at, end, &stretch, refusal);
 		if (r)
 			break;
-		r = gm_page_map_set(&region->map, stretch.offset, stretch.length, stretch.next,
-				    refusal);
+		r = gm_book_set_pages(region, stretch.offset, stretch.length, stretch.next,
+				      refusal);
 		if (r)
 			break;
 		at += stretch.length;
 	}
 	if (r > 0)
 		name_region(refusal, region);
-	book_allocated(region);
+	gm_book_allocated(region);
 	return r;
 }
 
@@ -237,6 +260,7 @@ void gm_book_end_job(struct gm_job_ticket *ticket)
 	assert(ticket->region->domain->n_jobs > 0);
 	assert(ticket->session->n_jobs > 0);
 
+	count_op(ticket->region, ticket->op, -1);
 	ticket->region->n_jobs--;
 	ticket->region->domain->n_jobs--;
 	ticket->session->n_jobs--;

@@ -58,7 +58,7 @@ struct gm_map_change {
 
 struct gm_marks {
 	bool recording;
-	struct gm_mark_list dirty;   /* an object that is dying has its record removed, too */
+	struct gm_mark_list dirty;   /* one that is ending loses its record, too */
 	struct gm_mark_list removed; /* with records only */
 	uint32_t n_changes;
 	struct gm_map_change changes[GM_MARKS_CHANGES_MAX];

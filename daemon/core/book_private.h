@@ -30,4 +30,42 @@ GM_WARN_UNUSED int gm_book_check_attached(const struct gm_domain *domain,
 					  const struct gm_session *session,
 					  struct gm_refusal *refusal);
 
+/* 0, or GM_WRONG_STATE when @domain is quarantined. */
+GM_WARN_UNUSED int gm_book_check_domain_usable(const struct gm_domain *domain,
+					       struct gm_refusal *refusal);
+
+/*
+ * Puts an object that is complete into the books: 0, -EEXIST or -ENOMEM. The name of the domain is
+ * free; the addresses of the region are, and there is room for it.
+ */
+GM_WARN_UNUSED int gm_book_enter_domain(struct gm_book *book, struct gm_domain *domain,
+					struct gm_session *session);
+GM_WARN_UNUSED int gm_book_enter_region(struct gm_book *book, struct gm_region *region);
+
+/* An object that is in the books no more, or not yet. */
+void gm_book_domain_free(struct gm_domain *domain);
+void gm_book_region_free(struct gm_region *region);
+
+/* What has to be right for @region to be entered into @domain, its charges apart. */
+GM_WARN_UNUSED int gm_book_check_place(struct gm_domain *domain, const struct gm_region_spec *spec,
+				       struct gm_refusal *refusal);
+
+/*
+ * Takes all charges of the region, each with @take, which is gm_charge_take() or the like of it.
+ * What was taken is the region's in any case.
+ */
+GM_WARN_UNUSED int gm_book_charge_region(struct gm_region *region,
+					 int (*take)(struct gm_charge *charge,
+						     struct gm_account *account,
+						     enum gm_resource resource, uint64_t amount,
+						     struct gm_refusal *refusal),
+					 struct gm_refusal *refusal);
+
+/* The sums follow what the map of the region says, however it came to say so. */
+void gm_book_allocated(struct gm_region *region);
+
+/* Sets pages and marks them. What gm_page_map_set() returns; the sums are still to follow. */
+GM_WARN_UNUSED int gm_book_set_pages(struct gm_region *region, uint64_t offset, uint64_t length,
+				     enum gm_page_state state, struct gm_refusal *refusal);
+
 #endif

@@ -14,20 +14,21 @@ static struct gm_region *region_of(struct gm_hash_node *node)
 	return node ? GM_CONTAINER_OF(node, struct gm_region, hash) : NULL;
 }
 
-static void region_free(struct gm_region *region)
+void gm_book_region_free(struct gm_region *region)
 {
 	gm_charge_done(&region->fds);
 	gm_charge_done(&region->count);
 	gm_charge_done(&region->huge);
 	gm_charge_done(&region->memory);
 	gm_page_map_done(&region->map);
-	free(region);
+	if (gm_mark_remove(region->domain->tenant->marks, &region->mark))
+		free(region);
 }
 
 static void region_cleanup(struct gm_region **region)
 {
 	if (*region)
-		region_free(*region);
+		gm_book_region_free(*region);
 }
 
 static int refuse_geometry(struct gm_refusal *refusal, enum gm_rule rule,
@@ -99,8 +100,9 @@ static uint32_t find_slot(const struct gm_domain *domain, uint64_t gpa)
 }
 
 static int check_addresses(const struct gm_domain *domain, const struct gm_region_spec *spec,
-			   uint32_t slot, struct gm_refusal *refusal)
+			   struct gm_refusal *refusal)
 {
+	uint32_t slot = find_slot(domain, spec->gpa);
 	const struct gm_region *other;
 
 	if (slot == domain->n_regions)
@@ -137,24 +139,28 @@ static int make_room(struct gm_domain *domain, struct gm_refusal *refusal)
 	return 0;
 }
 
-static int take_charges(struct gm_region *region, struct gm_account *account,
-			struct gm_refusal *refusal)
+int gm_book_charge_region(struct gm_region *region,
+			  int (*take)(struct gm_charge *charge, struct gm_account *account,
+				      enum gm_resource resource, uint64_t amount,
+				      struct gm_refusal *refusal),
+			  struct gm_refusal *refusal)
 {
+	struct gm_account *account = &region->domain->tenant->account;
 	int r;
 
-	r = gm_charge_take(&region->memory, account, GM_RES_MEMORY, region->size, refusal);
+	r = take(&region->memory, account, GM_RES_MEMORY, region->size, refusal);
 	if (r)
 		return r;
 	if (region->page_size == GM_PAGE_2M)
-		r = gm_charge_take(&region->huge, account, GM_RES_HUGE_2M, region->size, refusal);
+		r = take(&region->huge, account, GM_RES_HUGE_2M, region->size, refusal);
 	else if (region->page_size == GM_PAGE_1G)
-		r = gm_charge_take(&region->huge, account, GM_RES_HUGE_1G, region->size, refusal);
+		r = take(&region->huge, account, GM_RES_HUGE_1G, region->size, refusal);
 	if (r)
 		return r;
-	r = gm_charge_take(&region->count, account, GM_RES_REGIONS, 1, refusal);
+	r = take(&region->count, account, GM_RES_REGIONS, 1, refusal);
 	if (r)
 		return r;
-	return gm_charge_take(&region->fds, account, GM_RES_FDS, 1, refusal);
+	return take(&region->fds, account, GM_RES_FDS, 1, refusal);
 }
 
 /* All nodes: no binding is needed. Any other set holds for regions that may lie anywhere too. */
@@ -176,6 +182,7 @@ static int new_region(struct gm_domain *domain, const struct gm_region_spec *spe
 	if (!region)
 		return -ENOMEM;
 
+	gm_mark_init(&region->mark, GM_MARK_REGION);
 	region->id = id;
 	region->domain = domain;
 	region->gpa = spec->gpa;
@@ -185,7 +192,7 @@ static int new_region(struct gm_domain *domain, const struct gm_region_spec *spe
 	region->fd = -1;
 	snprintf(region->name, sizeof(region->name), "%s", spec->name);
 
-	r = take_charges(region, &domain->tenant->account, refusal);
+	r = gm_book_charge_region(region, gm_charge_take, refusal);
 	if (r)
 		return r;
 	r = gm_page_map_init(&region->map, region->size, GM_PAGE_ABSENT);
@@ -211,12 +218,40 @@ static void remove_at(struct gm_domain *domain, uint32_t slot)
 		(domain->n_regions - slot) * sizeof(*domain->regions));
 }
 
+int gm_book_check_place(struct gm_domain *domain, const struct gm_region_spec *spec,
+			struct gm_refusal *refusal)
+{
+	int r;
+
+	r = check_geometry(domain, spec, refusal);
+	if (r)
+		return r;
+	r = check_addresses(domain, spec, refusal);
+	if (r)
+		return r;
+	return make_room(domain, refusal);
+}
+
+int gm_book_enter_region(struct gm_book *book, struct gm_region *region)
+{
+	struct gm_domain *domain = region->domain;
+	int r;
+
+	r = gm_hash_add(&book->regions, &region->hash,
+			(struct gm_hash_key){ region->id.v, domain->tenant->index });
+	if (r)
+		return r;
+	book->n_regions++;
+	domain->reserved_bytes += region->size;
+	insert_at(domain, find_slot(domain, region->gpa), region);
+	return 0;
+}
+
 int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
 			  const struct gm_region_spec *spec, struct gm_region_id id,
 			  struct gm_region **ret_region, struct gm_refusal *refusal)
 {
 	_gm_cleanup_(region_cleanup) struct gm_region *region = NULL;
-	uint32_t slot;
 	int r;
 
 	assert(id.v != 0);
@@ -229,8 +264,10 @@ int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
 	r = check_policy(domain->tenant, spec, refusal);
 	if (r)
 		return r;
-	slot = find_slot(domain, spec->gpa);
-	r = check_addresses(domain, spec, slot, refusal);
+	r = check_addresses(domain, spec, refusal);
+	if (r)
+		return r;
+	r = gm_book_check_domain_usable(domain, refusal);
 	if (r)
 		return r;
 	r = gm_book_check_draining(book, refusal);
@@ -242,15 +279,11 @@ int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
 	r = new_region(domain, spec, id, &region, refusal);
 	if (r)
 		return r;
-	r = gm_hash_add(&book->regions, &region->hash,
-			(struct gm_hash_key){ id.v, domain->tenant->index });
+	r = gm_book_enter_region(book, region);
 	if (r)
 		return r;
-
 	region->sequence = ++book->next_sequence;
-	book->n_regions++;
-	domain->reserved_bytes += region->size;
-	insert_at(domain, slot, region);
+	gm_mark_dirty(&book->marks, &region->mark);
 
 	*ret_region = gm_take_ptr(&region);
 	return 0;
@@ -299,6 +332,26 @@ int gm_book_find_attached_region(struct gm_book *book, const struct gm_session *
 	return 0;
 }
 
+void gm_book_set_file(struct gm_region *region, const struct gm_file_id *file)
+{
+	region->file = *file;
+	gm_mark_dirty(region->domain->tenant->marks, &region->mark);
+}
+
+void gm_book_quarantine_region(struct gm_region *region)
+{
+	region->quarantined = true;
+	gm_mark_dirty(region->domain->tenant->marks, &region->mark);
+}
+
+int gm_book_check_usable(const struct gm_region *region, struct gm_refusal *refusal)
+{
+	if (region->quarantined)
+		return gm_refuse(refusal, GM_WRONG_STATE, GM_RULE_QUARANTINE,
+				 gm_book_object("region", region->id.v).text);
+	return gm_book_check_domain_usable(region->domain, refusal);
+}
+
 int gm_book_may_destroy_region(const struct gm_region *region, struct gm_refusal *refusal)
 {
 	if (region->n_jobs == 0)
@@ -321,7 +374,7 @@ void gm_book_remove_region(struct gm_book *book, struct gm_region *region)
 	domain->tenant->allocated_bytes -= region->allocated_bytes;
 	gm_hash_remove(&book->regions, &region->hash);
 	book->n_regions--;
-	region_free(region);
+	gm_book_region_free(region);
 }
 
 struct gm_region *gm_book_next_region(const struct gm_book *book, const struct gm_region *previous)

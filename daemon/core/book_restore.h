@@ -60,7 +60,11 @@ struct gm_region_restore {
 	uint64_t numa_nodes;
 	struct gm_file_id file;
 	bool quarantined;
-	unsigned ops_under_way; /* bit set of enum gm_page_op: jobs that nobody has seen end */
+	/*
+	 * Bit set of enum gm_page_op: jobs that nobody has seen end. Look at the memory and book
+	 * what is found with gm_book_restore_pages(); the next commit forgets them.
+	 */
+	unsigned ops_under_way;
 };
 
 /*

@@ -2,6 +2,7 @@
 #include "ledger.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 static const struct {
@@ -72,6 +73,22 @@ int gm_charge_take(struct gm_charge *charge, struct gm_account *account, enum gm
 			return gm_refuse_numbers(refusal, GM_OVER_LIMIT, gm_resource_rule(resource),
 						 at->name, at->limits[resource], at->used[resource],
 						 amount);
+	for (at = account; at; at = at->parent)
+		at->used[resource] += amount;
+	*charge = (struct gm_charge){ .account = account, .resource = resource, .amount = amount };
+	return 0;
+}
+
+int gm_charge_force(struct gm_charge *charge, struct gm_account *account, enum gm_resource resource,
+		    uint64_t amount)
+{
+	struct gm_account *at;
+	uint64_t sum;
+
+	assert(!charge->account && (unsigned)resource < GM_RESOURCE_N_);
+	for (at = account; at; at = at->parent)
+		if (gm_add_overflows(at->used[resource], amount, &sum))
+			return -EOVERFLOW;
 	for (at = account; at; at = at->parent)
 		at->used[resource] += amount;
 	*charge = (struct gm_charge){ .account = account, .resource = resource, .amount = amount };

@@ -155,7 +155,6 @@ struct gm_region {
 	struct gm_charge fds;	 /* GM_RES_FDS */
 	unsigned n_jobs;
 	unsigned n_jobs_of[GM_PAGE_OP_N_];
-	unsigned ops_under_way;	  /* bit set: of jobs that were cut short by a restart */
 	int fd;			  /* -1 until made; closed by whoever made it */
 	struct gm_file_id file;	  /* recorded, so that a restart knows the fd again */
 	bool quarantined;	  /* set by gm_book_quarantine_region */

@@ -122,6 +122,14 @@ void gm_page_map_done(struct gm_page_map *map)
 	*map = (struct gm_page_map){ 0 };
 }
 
+void gm_page_map_move(struct gm_page_map *map, struct gm_page_map *from)
+{
+	*map = *from;
+	if (from->gib == from->inline_gib)
+		map->gib = map->inline_gib;
+	*from = (struct gm_page_map){ 0 };
+}
+
 uint64_t gm_page_map_bytes(const struct gm_page_map *map)
 {
 	return map->heap_bytes;
@@ -443,4 +451,70 @@ uint64_t gm_page_map_count(const struct gm_page_map *map, uint64_t offset, uint6
 		page += span.end - span.first;
 	}
 	return n * GM_PAGE_4K;
+}
+
+/* ---- GiBs as bytes ---- */
+
+bool gm_page_map_gib_state(const struct gm_page_map *map, uint64_t gib,
+			   enum gm_page_state *ret_state)
+{
+	uintptr_t word;
+
+	assert(gib < map->n_gib);
+	word = map->gib[gib];
+	if (!word_is_uniform(word))
+		return false;
+	*ret_state = word_state(word);
+	return true;
+}
+
+size_t gm_page_map_export(const struct gm_page_map *map, uint64_t gib, void *buffer)
+{
+	assert(gib < map->n_gib && !word_is_uniform(map->gib[gib]));
+	return gm_page_node_export(word_node(map->gib[gib]), buffer);
+}
+
+/* The pages past the end of the region, which are not counted. */
+static unsigned surplus_of(const struct gm_page_map *map, uint64_t gib)
+{
+	return gib == map->n_gib - 1 ? surplus_pages(map) : 0;
+}
+
+int gm_page_map_import(struct gm_page_map *map, uint64_t gib, const void *bytes, size_t size)
+{
+	unsigned pages = gib_pages(map, gib);
+	unsigned surplus = surplus_of(map, gib);
+	struct gm_page_node *node;
+	enum gm_page_state last;
+	int r;
+
+	assert(gib < map->n_gib && word_is_uniform(map->gib[gib]));
+	r = gm_page_node_import(pages / GM_NODE_CHUNK_PAGES, bytes, size, &node);
+	if (r != 0)
+		return r;
+	last = gm_page_node_get(node, pages - 1);
+	if (gm_page_node_count(node, pages - surplus - 1, pages, last) != surplus + 1) {
+		gm_page_node_free(node);
+		return -EBADMSG;
+	}
+	map->pages[word_state(map->gib[gib])] -= pages - surplus;
+	for (unsigned state = 0; state < GM_PAGE_STATE_N_; state++)
+		map->pages[state] += node->pages[state];
+	map->pages[last] -= surplus;
+	map->heap_bytes += node->bytes;
+	map->gib[gib] = (uintptr_t)node;
+	fold(map, gib, last);
+	return 0;
+}
+
+int gm_page_map_replay(struct gm_page_map *map, uint64_t offset, uint64_t length,
+		       enum gm_page_state state)
+{
+	uint64_t budget_bytes = map->budget_bytes;
+	int r;
+
+	map->budget_bytes = UINT64_MAX;
+	r = gm_page_map_set(map, offset, length, state, /* refusal= */ NULL);
+	map->budget_bytes = budget_bytes;
+	return r;
 }

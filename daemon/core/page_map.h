@@ -51,6 +51,9 @@ struct gm_page_run {
 GM_WARN_UNUSED int gm_page_map_init(struct gm_page_map *map, uint64_t size,
 				    enum gm_page_state state);
 
+/* Takes over @from, which is empty then. @map: nothing in it. */
+void gm_page_map_move(struct gm_page_map *map, struct gm_page_map *from);
+
 /* Idempotent; safe on a zeroed struct. */
 void gm_page_map_done(struct gm_page_map *map);
 

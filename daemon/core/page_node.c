@@ -20,18 +20,9 @@ static unsigned bit(unsigned state)
 	return 1u << state;
 }
 
-static unsigned count_bits(unsigned set)
-{
-	unsigned n = 0;
-
-	for (; set != 0; set &= set - 1)
-		n++;
-	return n;
-}
-
 /* ---- memory ---- */
 
-static size_t block_size(unsigned block, unsigned n_blocks, unsigned last_units)
+size_t gm_page_node_block_size(unsigned block, unsigned n_blocks, unsigned last_units)
 {
 	size_t units = block + 1 == n_blocks ? last_units : BLOCK_UNITS;
 
@@ -48,11 +39,12 @@ uint32_t gm_page_node_bare_cost(unsigned n_chunks)
 	return gm_page_node_cost(bare_size(n_chunks));
 }
 
-static void weigh(struct gm_page_node *node)
+void gm_page_node_weigh(struct gm_page_node *node)
 {
 	node->bytes = gm_page_node_bare_cost(node->n_chunks);
 	for (unsigned i = 0; i < node->n_blocks; i++)
-		node->bytes += gm_page_node_cost(block_size(i, node->n_blocks, node->last_units));
+		node->bytes += gm_page_node_cost(
+			gm_page_node_block_size(i, node->n_blocks, node->last_units));
 }
 
 struct gm_page_node *gm_page_node_new(unsigned n_chunks, enum gm_page_state state)
@@ -65,7 +57,7 @@ struct gm_page_node *gm_page_node_new(unsigned n_chunks, enum gm_page_state stat
 	node->pages[state] = n_chunks * GM_NODE_CHUNK_PAGES;
 	for (unsigned i = 0; i < n_chunks; i++)
 		node->chunk[i] = (uint16_t)(UNIFORM | state);
-	weigh(node);
+	gm_page_node_weigh(node);
 	return node;
 }
 
@@ -79,7 +71,8 @@ static void prefetch_ends(const struct gm_page_node *node)
 		const unsigned char *block = node->blocks[i];
 
 		__builtin_prefetch(block - sizeof(size_t), 1);
-		__builtin_prefetch(block + block_size(i, node->n_blocks, node->last_units), 1);
+		__builtin_prefetch(
+			block + gm_page_node_block_size(i, node->n_blocks, node->last_units), 1);
 	}
 }
 
@@ -93,7 +86,7 @@ void gm_page_node_free(struct gm_page_node *node)
 	free(node);
 }
 
-static unsigned capacity(unsigned class, unsigned n_blocks, unsigned last_units)
+unsigned gm_page_node_capacity(unsigned class, unsigned n_blocks, unsigned last_units)
 {
 	unsigned units = n_blocks == 0 ? 0 : (n_blocks - 1) * BLOCK_UNITS + last_units;
 
@@ -129,12 +122,12 @@ static void trim(struct gm_page_node *node)
 	}
 	while (node->n_blocks > 1 &&
 	       node->n_cells + per_block / 2 <=
-		       capacity(node->class, node->n_blocks - 1u, BLOCK_UNITS)) {
+		       gm_page_node_capacity(node->class, node->n_blocks - 1u, BLOCK_UNITS)) {
 		free(node->blocks[--node->n_blocks]);
 		node->last_units = BLOCK_UNITS;
 	}
 	if (node->n_blocks != n_blocks)
-		weigh(node);
+		gm_page_node_weigh(node);
 }
 
 /* ---- looking ---- */
@@ -273,8 +266,8 @@ static void plan_layout(struct gm_page_stage *stage, unsigned n_cells)
 static bool is_new(const struct gm_page_stage *stage, const struct gm_page_node *node, unsigned i)
 {
 	return stage->class != node->class || i >= node->n_blocks ||
-	       block_size(i, stage->n_blocks, stage->last_units) !=
-		       block_size(i, node->n_blocks, node->last_units);
+	       gm_page_node_block_size(i, stage->n_blocks, stage->last_units) !=
+		       gm_page_node_block_size(i, node->n_blocks, node->last_units);
 }
 
 void gm_page_stage_plan(struct gm_page_stage *stage, const struct gm_page_node *node,
@@ -295,14 +288,14 @@ void gm_page_stage_plan(struct gm_page_stage *stage, const struct gm_page_node *
 		part.first = 0;
 		n_cells += plan_part(stage, node, &part, state);
 	}
-	stage->class = (uint8_t)gm_cell_class_for(count_bits(stage->states));
+	stage->class = (uint8_t)gm_cell_class_for(gm_count_bits(stage->states));
 	if (stage->class != node->class ||
-	    n_cells > capacity(node->class, node->n_blocks, node->last_units))
+	    n_cells > gm_page_node_capacity(node->class, node->n_blocks, node->last_units))
 		plan_layout(stage, n_cells);
 	for (unsigned i = 0; i < stage->n_blocks; i++)
 		if (is_new(stage, node, i))
 			stage->bytes += gm_page_node_cost(
-				block_size(i, stage->n_blocks, stage->last_units));
+				gm_page_node_block_size(i, stage->n_blocks, stage->last_units));
 }
 
 int gm_page_stage_take(struct gm_page_stage *stage, const struct gm_page_node *node)
@@ -310,7 +303,8 @@ int gm_page_stage_take(struct gm_page_stage *stage, const struct gm_page_node *n
 	for (unsigned i = 0; i < stage->n_blocks; i++) {
 		if (!is_new(stage, node, i))
 			continue;
-		stage->blocks[i] = malloc(block_size(i, stage->n_blocks, stage->last_units));
+		stage->blocks[i] =
+			malloc(gm_page_node_block_size(i, stage->n_blocks, stage->last_units));
 		if (!stage->blocks[i]) {
 			gm_page_stage_done(stage);
 			return -ENOMEM;
@@ -337,13 +331,13 @@ static void move_cells(struct gm_page_stage *stage, struct gm_page_node *node)
 	for (unsigned i = 0; i < node->n_blocks; i++)
 		if (stage->blocks[i])
 			memcpy(stage->blocks[i], node->blocks[i],
-			       block_size(i, node->n_blocks, node->last_units));
+			       gm_page_node_block_size(i, node->n_blocks, node->last_units));
 }
 
 static void add_ranks(struct gm_page_node *node, unsigned states)
 {
 	for (unsigned state = 0; state < GM_PAGE_STATE_N_; state++) {
-		unsigned rank = count_bits(node->states);
+		unsigned rank = gm_count_bits(node->states);
 
 		if (!(states & ~node->states & bit(state)))
 			continue;
@@ -366,7 +360,7 @@ void gm_page_stage_commit(struct gm_page_stage *stage, struct gm_page_node *node
 	node->last_units = stage->last_units;
 	node->class = stage->class;
 	add_ranks(node, stage->states);
-	weigh(node);
+	gm_page_node_weigh(node);
 	*stage = (struct gm_page_stage){ 0 };
 }
 
@@ -393,7 +387,7 @@ static unsigned make_cell(struct gm_page_node *node, unsigned chunk)
 	unsigned state = node->chunk[chunk] & ~UNIFORM;
 	unsigned cell = node->n_cells++;
 
-	assert(cell < capacity(node->class, node->n_blocks, node->last_units));
+	assert(cell < gm_page_node_capacity(node->class, node->n_blocks, node->last_units));
 	gm_cell_fill(node->class, cell_of(node, cell), node->rank_of[state]);
 	node->chunk[chunk] = (uint16_t)cell;
 	return cell;

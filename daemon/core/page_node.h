@@ -49,6 +49,15 @@ static inline uint32_t gm_page_node_cost(size_t size)
 	return (uint32_t)gm_align_down(size + sizeof(size_t) + 15, 16);
 }
 
+/* Bytes of block @block when there are @n_blocks. */
+size_t gm_page_node_block_size(unsigned block, unsigned n_blocks, unsigned last_units);
+
+/* How many cells of @class the blocks hold. */
+unsigned gm_page_node_capacity(unsigned class, unsigned n_blocks, unsigned last_units);
+
+/* Sets node::bytes by its blocks. */
+void gm_page_node_weigh(struct gm_page_node *node);
+
 /* What a node without cells costs. */
 uint32_t gm_page_node_bare_cost(unsigned n_chunks);
 
@@ -73,6 +82,16 @@ unsigned gm_page_node_find(const struct gm_page_node *node, unsigned first, unsi
 /* How many pages from @first up to @end are in @state. */
 unsigned gm_page_node_count(const struct gm_page_node *node, unsigned first, unsigned end,
 			    enum gm_page_state state);
+
+/*
+ * Writes the node as bytes and returns how many: a multiple of 8. What is read back is a node of
+ * the same states, the same cells and the same memory.
+ */
+size_t gm_page_node_export(const struct gm_page_node *node, void *buffer);
+
+/* 0, -ENOMEM, or -EBADMSG for bytes that are not of an export of a node of @n_chunks. */
+GM_WARN_UNUSED int gm_page_node_import(unsigned n_chunks, const void *bytes, size_t size,
+				       struct gm_page_node **ret_node);
 
 struct gm_page_stage {
 	uint8_t class;

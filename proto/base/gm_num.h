@@ -64,4 +64,14 @@ static inline uint64_t gm_max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* A loop: the builtin is a call into libgcc on processors that lack the instruction. */
+static inline unsigned gm_count_bits(uint64_t set)
+{
+	unsigned n = 0;
+
+	for (; set != 0; set &= set - 1)
+		n++;
+	return n;
+}
+
 #endif

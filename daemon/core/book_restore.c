@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "book_restore.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "book_private.h"
+#include "gm_cleanup.h"
+
+static int refuse(struct gm_refusal *refusal, enum gm_rule rule, const char *what, uint64_t id,
+		  const char *why)
+{
+	return gm_refuse_text(refusal, GM_INVALID, rule, gm_book_object(what, id).text, "%s", why);
+}
+
+static int refuse_charges(struct gm_refusal *refusal, const char *what, uint64_t id)
+{
+	return refuse(refusal, GM_RULE_OVERFLOW, what, id, "its charges pass 64 bits");
+}
+
+/* No more than that it can be printed: what a name may be is not decided again. */
+static bool text_is_sound(const char *text, size_t size)
+{
+	size_t length = strnlen(text, size);
+
+	if (length == size)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (text[i] < 0x20 || text[i] > 0x7e)
+			return false;
+	return true;
+}
+
+/* In the shape of gm_charge_take(). */
+static int force_charge(struct gm_charge *charge, struct gm_account *account,
+			enum gm_resource resource, uint64_t amount, struct gm_refusal *refusal)
+{
+	(void)refusal;
+	return gm_charge_force(charge, account, resource, amount);
+}
+
+/* ---- sessions ---- */
+
+static void session_cleanup(struct gm_session **session)
+{
+	if (!*session)
+		return;
+	gm_charge_done(&(*session)->fds);
+	gm_charge_done(&(*session)->charge);
+	free(*session);
+}
+
+static bool session_is_there(const struct gm_tenant *tenant, struct gm_session_id id)
+{
+	const struct gm_session *session;
+
+	TAILQ_FOREACH(session, &tenant->sessions, link)
+		if (session->id.v == id.v)
+			return true;
+	return false;
+}
+
+int gm_book_restore_session(struct gm_book *book, struct gm_tenant *tenant,
+			    const struct gm_session_restore *from, struct gm_session **ret_session,
+			    struct gm_refusal *refusal)
+{
+	_gm_cleanup_(session_cleanup) struct gm_session *session = NULL;
+	int r;
+
+	assert(tenant->marks == &book->marks);
+	if (from->id.v == 0 || !text_is_sound(from->client, sizeof(from->client)))
+		return refuse(refusal, GM_RULE_NAME, "session", from->id.v,
+			      "it has no id, or no name that can be printed");
+	if (session_is_there(tenant, from->id))
+		return -EEXIST;
+	session = calloc(1, sizeof(*session));
+	if (!session)
+		return -ENOMEM;
+
+	r = gm_charge_force(&session->charge, &tenant->account, GM_RES_SESSIONS, 1);
+	if (r == 0)
+		r = gm_charge_force(&session->fds, &tenant->account, GM_RES_FDS, GM_SESSION_FDS);
+	if (r)
+		return refuse_charges(refusal, "session", from->id.v);
+
+	gm_mark_init(&session->mark, GM_MARK_SESSION);
+	session->mark.record = from->record;
+	session->id = from->id;
+	session->state = GM_SESSION_OPEN;
+	session->tenant = tenant;
+	session->peer = from->peer;
+	session->has_key = from->has_key;
+	session->key = from->key;
+	memcpy(session->client, from->client, sizeof(session->client));
+	TAILQ_INIT(&session->domains);
+	TAILQ_INSERT_TAIL(&tenant->sessions, session, link);
+
+	*ret_session = gm_take_ptr(&session);
+	return 0;
+}
+
+/* ---- domains ---- */
+
+static void domain_cleanup(struct gm_domain **domain)
+{
+	if (*domain)
+		gm_book_domain_free(*domain);
+}
+
+static int check_domain(const struct gm_domain_restore *from, struct gm_refusal *refusal)
+{
+	if (from->id.v == 0 || from->sequence == 0)
+		return refuse(refusal, GM_RULE_NONE, "domain", from->id.v,
+			      "it has no id or no number");
+	if ((unsigned)from->lifetime >= GM_LIFETIME_N_)
+		return refuse(refusal, GM_RULE_FLAGS, "domain", from->id.v,
+			      "its lifetime is not known");
+	if (!text_is_sound(from->name, sizeof(from->name)) ||
+	    !text_is_sound(from->kind, sizeof(from->kind)) || !*from->kind)
+		return refuse(refusal, GM_RULE_NAME, "domain", from->id.v,
+			      "its name or kind is none that can be printed");
+	return 0;
+}
+
+int gm_book_restore_domain(struct gm_book *book, struct gm_tenant *tenant,
+			   struct gm_session *session, const struct gm_domain_restore *from,
+			   struct gm_domain **ret_domain, struct gm_refusal *refusal)
+{
+	_gm_cleanup_(domain_cleanup) struct gm_domain *domain = NULL;
+	int r;
+
+	assert(!session || session->tenant == tenant);
+	r = check_domain(from, refusal);
+	if (r)
+		return r;
+	domain = calloc(1, sizeof(*domain));
+	if (!domain)
+		return -ENOMEM;
+
+	gm_mark_init(&domain->mark, GM_MARK_DOMAIN);
+	domain->tenant = tenant;
+	if (gm_charge_force(&domain->charge, &tenant->account, GM_RES_DOMAINS, 1))
+		return refuse_charges(refusal, "domain", from->id.v);
+
+	domain->id = from->id;
+	domain->sequence = from->sequence;
+	domain->lifetime = from->lifetime;
+	domain->token = from->token;
+	domain->created_ms = from->created_ms;
+	domain->orphaned_ms = from->orphaned_ms;
+	domain->quarantined = from->quarantined;
+	memcpy(domain->name, from->name, sizeof(domain->name));
+	memcpy(domain->kind, from->kind, sizeof(domain->kind));
+	r = gm_book_enter_domain(book, domain, session);
+	if (r)
+		return r;
+	domain->mark.record = from->record;
+	book->next_sequence = gm_max_u64(book->next_sequence, from->sequence);
+
+	*ret_domain = gm_take_ptr(&domain);
+	return 0;
+}
+
+/* ---- regions ---- */
+
+static void region_cleanup(struct gm_region **region)
+{
+	if (*region)
+		gm_book_region_free(*region);
+}
+
+static int check_region(struct gm_domain *domain, const struct gm_region_restore *from,
+			struct gm_refusal *refusal)
+{
+	const struct gm_region_spec spec = {
+		.name = from->name,
+		.gpa = from->gpa,
+		.size = from->size,
+		.page_size = from->page_size,
+	};
+
+	if (from->id.v == 0 || from->sequence == 0)
+		return refuse(refusal, GM_RULE_NONE, "region", from->id.v,
+			      "it has no id or no number");
+	if (!text_is_sound(from->name, sizeof(from->name)))
+		return refuse(refusal, GM_RULE_NAME, "region", from->id.v,
+			      "its name cannot be printed");
+	if (from->page_size != GM_PAGE_4K && from->page_size != GM_PAGE_2M &&
+	    from->page_size != GM_PAGE_1G)
+		return refuse(refusal, GM_RULE_PAGE_SIZE, "region", from->id.v,
+			      "there are no pages of its page size");
+	return gm_book_check_place(domain, &spec, refusal);
+}
+
+static int new_region(struct gm_domain *domain, const struct gm_region_restore *from,
+		      struct gm_region **ret_region, struct gm_refusal *refusal)
+{
+	_gm_cleanup_(region_cleanup) struct gm_region *region = calloc(1, sizeof(*region));
+
+	if (!region)
+		return -ENOMEM;
+	gm_mark_init(&region->mark, GM_MARK_REGION);
+	region->id = from->id;
+	region->domain = domain;
+	region->sequence = from->sequence;
+	region->gpa = from->gpa;
+	region->size = from->size;
+	region->page_size = from->page_size;
+	region->numa_nodes = from->numa_nodes;
+	region->file = from->file;
+	region->quarantined = from->quarantined;
+	region->fd = -1;
+	memcpy(region->name, from->name, sizeof(region->name));
+	if (gm_book_charge_region(region, force_charge, NULL))
+		return refuse_charges(refusal, "region", from->id.v);
+
+	*ret_region = gm_take_ptr(&region);
+	return 0;
+}
+
+int gm_book_restore_region(struct gm_book *book, struct gm_domain *domain,
+			   const struct gm_region_restore *from, struct gm_page_map *map, int fd,
+			   struct gm_region **ret_region, struct gm_refusal *refusal)
+{
+	_gm_cleanup_(region_cleanup) struct gm_region *region = NULL;
+	int r;
+
+	assert(map->size == from->size && !domain->dying);
+	r = check_region(domain, from, refusal);
+	if (r)
+		return r;
+	r = new_region(domain, from, &region, refusal);
+	if (r)
+		return r;
+	r = gm_book_enter_region(book, region);
+	if (r)
+		return r;
+	region->mark.record = from->record;
+	region->fd = fd;
+	gm_page_map_move(&region->map, map);
+	gm_book_allocated(region);
+	book->next_sequence = gm_max_u64(book->next_sequence, from->sequence);
+	if (from->ops_under_way)
+		gm_mark_dirty(&book->marks, &region->mark);
+
+	*ret_region = gm_take_ptr(&region);
+	return 0;
+}
+
+int gm_book_restore_pages(struct gm_region *region, const struct gm_range *range,
+			  enum gm_page_state state, struct gm_refusal *refusal)
+{
+	int r;
+
+	assert(gm_is_aligned(range->offset | range->length, GM_PAGE_4K));
+	assert(range->offset <= region->size && range->length <= region->size - range->offset);
+	r = gm_book_set_pages(region, range->offset, range->length, state, refusal);
+	gm_book_allocated(region);
+	return r;
+}
