@@ -6,6 +6,7 @@ Every test of a DaemonCase must leave the books at zero and the daemon's fds as 
 """
 import contextlib
 import fcntl
+import gc
 import os
 import pickle
 import re
@@ -257,7 +258,18 @@ class DaemonCase(unittest.TestCase):
     def setUpClass(cls):
         cls.daemon = Daemon(cls.TENANTS, cls.ARGS)
         cls.daemon.__enter__()
+        cls.janitors = cls._hire_janitor()
         cls.fds_at_rest = cls.daemon.fds()
+
+    @classmethod
+    def _hire_janitor(cls):
+        """The process that closes big regions: it comes with the first of them, and stays."""
+        with gmem.Client(cls.daemon.socket(next(iter(cls.TENANTS)))) as client:
+            domain = client.domain_create()
+            client.region_create(domain, 16 * MIB).memory.close()
+            client.domain_destroy(domain)
+        wait_until(lambda: cls.daemon.workers() and cls.daemon.books_are_empty(), 2.0)
+        return cls.daemon.workers()
 
     @classmethod
     def tearDownClass(cls):
@@ -281,6 +293,10 @@ class DaemonCase(unittest.TestCase):
         connection = gmem.Connection(self.daemon.socket(tenant), timeout=PATIENCE)
         self.addCleanup(connection.close)
         return connection
+
+    def workers(self):
+        """The processes that have been forked for jobs of domains."""
+        return [pid for pid in self.daemon.workers() if pid not in self.janitors]
 
     def peer(self, function, *arguments):
         peer = Peer(function, *arguments)
@@ -307,7 +323,8 @@ class DaemonCase(unittest.TestCase):
 class Peer:
     """A client process. function(report, *arguments) runs in it; then it waits to be killed.
 
-    It has no fd of its parent but the three standard ones.
+    What the function returns lives on meanwhile. The process has no fd of its parent but the three
+    standard ones.
     """
 
     def __init__(self, function, *arguments):
@@ -325,9 +342,11 @@ class Peer:
         try:
             os.closerange(3, write_end)
             os.closerange(write_end + 1, 4096)
+            # Objects of the parent must not be collected: their fds' numbers mean others here.
+            gc.freeze()
             pipe = os.fdopen(write_end, "wb", buffering=0)
-            function(lambda thing: pipe.write(pickle.dumps(thing)), *arguments)
-            while True:
+            kept = [function(lambda thing: pipe.write(pickle.dumps(thing)), *arguments)]
+            while kept:
                 signal.pause()
         except BaseException:
             traceback.print_exc()

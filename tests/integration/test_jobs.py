@@ -32,6 +32,7 @@ def allocate_without_end(report, path):
     client.start_allocate(region, [(0, 4 * GIB)])
     client.wait_event(gmem.PROGRESS)
     report(region.id)
+    return client
 
 
 def shared(runs):
@@ -49,7 +50,7 @@ class Jobs(harness.DaemonCase):
     def check_balance(self):
         # Workers are allowed to stay a while for the next job of a domain, not without a domain.
         super().check_balance()
-        self.assertIsNotNone(harness.wait_until(lambda: not self.daemon.workers(), 2.0))
+        self.assertIsNotNone(harness.wait_until(lambda: not self.workers(), 2.0))
 
     def test_allocate_makes_the_pages_present_and_discard_gives_them_back(self):
         for kind in self.kinds():
@@ -203,7 +204,7 @@ class Jobs(harness.DaemonCase):
         _, region = self.domain_and_region(client, 4 * GIB)
         job = client.start_allocate(region, [(0, 4 * GIB)])
         client.wait_event(gmem.PROGRESS)
-        [worker] = self.daemon.workers()
+        [worker] = self.workers()
         os.kill(worker, signal.SIGKILL)
         with self.refused("WORKER_LOST") as caught:
             client.wait(job)
@@ -215,14 +216,14 @@ class Jobs(harness.DaemonCase):
         self.assertEqual(client.discard(region, [(0, 4 * GIB)]), 4 * GIB)
         self.assertEqual(present_bytes(region.memory), 0)
         self.assertEqual(client.allocate(region, [(0, MIB)]), MIB)
-        self.assertNotEqual(self.daemon.workers(), [worker])
+        self.assertNotEqual(self.workers(), [worker])
 
     def test_a_worker_that_stands_still_is_ended_when_its_job_is_cancelled(self):
         client = self.client()
         _, region = self.domain_and_region(client, 4 * GIB)
         job = client.start_allocate(region, [(0, 4 * GIB)])
         client.wait_event(gmem.PROGRESS)
-        [worker] = self.daemon.workers()
+        [worker] = self.workers()
         os.kill(worker, signal.SIGSTOP)
         client.cancel(job)
         start = time.monotonic()
@@ -236,7 +237,7 @@ class Jobs(harness.DaemonCase):
         client = self.client()
         _, region = self.domain_and_region(client, MIB)
         client.allocate(region, [(0, MIB)])
-        [worker] = self.daemon.workers()
+        [worker] = self.workers()
         with open(f"/proc/{worker}/status", encoding="ascii") as file:
             status = dict(re.findall(r"^(\w+):\s+(.*)$", file.read(), re.MULTILINE))
         kinds = [os.readlink(f"/proc/{worker}/fd/{fd}") for fd in os.listdir(f"/proc/{worker}/fd")]

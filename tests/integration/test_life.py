@@ -23,6 +23,7 @@ def make_domain(report, path, persistent, kind="memfd", pattern=b""):
         with mmap.mmap(region.memory.fileno(), SIZE) as memory:
             memory[:] = pattern
     report((domain.id, domain.token, region.id))
+    return client
 
 
 def make_domain_and_leave_the_socket_to_a_child(report, path):
@@ -34,6 +35,7 @@ def make_domain_and_leave_the_socket_to_a_child(report, path):
         signal.pause()
         os._exit(0)
     report(child)
+    return client
 
 
 class Life(harness.DaemonCase):
@@ -53,6 +55,7 @@ class Life(harness.DaemonCase):
         """A persistent domain whose VMM has been killed: (domain id, token, region id)."""
         peer = self.peer(make_domain, self.daemon.socket(tenant), True, *options.values())
         ids = peer.report()
+        self.assertTrue(self.daemon.admin.domain_get(ids[0]).attached)
         peer.kill()
         self.assertIsNotNone(harness.wait_until(
             lambda: not self.daemon.admin.domain_get(ids[0]).attached))
@@ -70,6 +73,7 @@ class Life(harness.DaemonCase):
     def test_a_bound_domain_ends_when_its_vmm_is_killed(self):
         peer = self.peer(make_domain, self.daemon.socket("acme"), False)
         domain, _, _ = peer.report()
+        time.sleep(0.05)
         self.assertEqual(self.daemon.admin.domain_get(domain).owner_pid, peer.pid)
         peer.kill()
         self.assert_gone_at_once()
@@ -78,6 +82,7 @@ class Life(harness.DaemonCase):
         peer = self.peer(make_domain_and_leave_the_socket_to_a_child, self.daemon.socket("acme"))
         child = peer.report()
         self.addCleanup(os.kill, child, signal.SIGKILL)
+        time.sleep(0.05)
         self.assertEqual(self.daemon.used("acme")["memory"], SIZE)
         peer.kill()
         self.assert_gone_at_once()
