@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@ static const struct ctl_command commands[] = {
 	  cmd_create },
 	{ "hold", "--size SIZE [OPTION...]", "make a domain and hold it until interrupted", true,
 	  cmd_hold },
+	{ "run", "--keep-domain NAME | --attach NAME ...", "run a VMM on memory that outlives it",
+	  true, cmd_run },
 	{ "destroy", "ID --token-file FILE", "end a domain of the socket's tenant", true,
 	  cmd_destroy },
 	{ "evict", "ID", "end anybody's domain (admin socket)", true, cmd_evict },
@@ -90,6 +93,20 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	return r;
 }
 
+/* Otherwise the next socket or guest's memory would be one of them, and be printed to. */
+static bool open_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) == 0);
+	if (fd < 0)
+		return false;
+	(void)close(fd);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	enum {
@@ -109,6 +126,8 @@ int main(int argc, char **argv)
 	struct ctl ctl = { .color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") };
 	int option, r;
 
+	if (!open_standard_fds())
+		return CTL_FAILED;
 	while ((option = getopt_long(argc, argv, "+h", longs, NULL)) != -1) {
 		switch (option) {
 		case ADDRESS:
