@@ -31,7 +31,8 @@ import gmem  # noqa: E402  (needs the path above)
 
 pb = gmem.pb
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-NO_LIMIT = 2**64 - 1
+# A region that takes long to allocate, on any host that can run this.
+BIG = min(4 * GIB, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // MIB * MIB)
 # A domain that has ended gives everything back within this; sanitizers make everything slower.
 AT_ONCE = 1.0 if SANITIZED else 0.1
 PATIENCE = 10.0
@@ -109,12 +110,14 @@ class NotifySocket:
 class Daemon:
     """A gmemd of its own, in a folder of its own. Leaving the `with` block stops and checks it."""
 
-    def __init__(self, tenants=None, args=(), env=None, listen=True, wrapper=(), exit_status=0):
+    def __init__(self, tenants=None, args=(), env=None, listen=True, wrapper=(), pass_fds=(),
+                 exit_status=0):
         self.tenants = {"acme": ""} if tenants is None else tenants
         self.args = list(args)
         self.env = env or {}
         self.listen = listen
         self.wrapper = list(wrapper)
+        self.pass_fds = pass_fds
         self.exit_status = exit_status
         self.process = None
         self.admin = None
@@ -144,7 +147,8 @@ class Daemon:
             command += ["--sandbox", "off" if SANITIZED else "enforce"]
         env = dict(os.environ, NOTIFY_SOCKET=self.path("notify"), **self.env)
         self.process = subprocess.Popen(command + self.args, stdin=subprocess.DEVNULL,
-                                        stdout=self.log_file, stderr=self.log_file, env=env)
+                                        stdout=self.log_file, stderr=self.log_file, env=env,
+                                        pass_fds=self.pass_fds)
         self.pid = self.process.pid
         if wait_until(lambda: self.notify.seen("READY=1") or self.process.poll() is not None) is None:
             raise AssertionError("gmemd is not ready")

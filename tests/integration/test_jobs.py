@@ -10,7 +10,7 @@ import struct
 import time
 
 import harness
-from harness import AT_ONCE, GIB, MIB, gmem
+from harness import AT_ONCE, BIG, MIB, gmem
 
 SYS_CACHESTAT = 451
 libc = ctypes.CDLL(None, use_errno=True)
@@ -28,8 +28,8 @@ def present_bytes(fd, offset=0, length=0):
 def allocate_without_end(report, path):
     client = gmem.Client(path)
     domain = client.domain_create()
-    region = client.region_create(domain, 4 * GIB)
-    client.start_allocate(region, [(0, 4 * GIB)])
+    region = client.region_create(domain, BIG)
+    client.start_allocate(region, [(0, BIG)])
     client.wait_event(gmem.PROGRESS)
     report(region.id)
     return client
@@ -146,29 +146,29 @@ class Jobs(harness.DaemonCase):
 
     def test_a_long_job_tells_how_far_it_is(self):
         client = self.client()
-        _, region = self.domain_and_region(client, 2 * GIB)
+        _, region = self.domain_and_region(client, BIG // 2)
         seen = []
-        self.assertEqual(client.allocate(region, [(0, 2 * GIB)], progress=lambda *n: seen.append(n)),
-                         2 * GIB)
+        self.assertEqual(client.allocate(region, [(0, BIG // 2)], progress=lambda *n: seen.append(n)),
+                         BIG // 2)
         self.assertTrue(seen)
         done = [d for d, _ in seen]
         self.assertEqual(done, sorted(done))
-        self.assertEqual({total for _, total in seen}, {2 * GIB})
-        self.assertLessEqual(done[-1], 2 * GIB)
+        self.assertEqual({total for _, total in seen}, {BIG // 2})
+        self.assertLessEqual(done[-1], BIG // 2)
         client.ping()
         self.assertEqual(list(client.events), [])
 
     def test_a_cancelled_job_says_so_and_the_map_tells_how_far_it_came(self):
         client = self.client()
-        _, region = self.domain_and_region(client, 4 * GIB)
-        job = client.start_allocate(region, [(0, 4 * GIB)])
+        _, region = self.domain_and_region(client, BIG)
+        job = client.start_allocate(region, [(0, BIG)])
         client.wait_event(gmem.PROGRESS)
         self.assertTrue(client.cancel(job))
         with self.refused("CANCELLED"):
             client.wait(job)
         done = shared(client.region_map(region))
         self.assertGreater(done, 0)
-        self.assertLess(done, 4 * GIB)
+        self.assertLess(done, BIG)
         self.assertEqual(present_bytes(region.memory), done)
         self.assertEqual(client.region_get(region).info.allocated_bytes, done)
         self.assertFalse(client.cancel(job))
@@ -181,12 +181,12 @@ class Jobs(harness.DaemonCase):
 
     def test_a_small_job_does_not_wait_for_a_big_one_of_another_domain(self):
         client = self.client()
-        _, big = self.domain_and_region(client, 2 * GIB)
+        _, big = self.domain_and_region(client, BIG // 2)
         _, small = self.domain_and_region(client, MIB)
-        first = client.start_allocate(big, [(0, 2 * GIB)])
+        first = client.start_allocate(big, [(0, BIG // 2)])
         second = client.start_allocate(small, [(0, MIB)])
         client.wait(second)
-        self.assertLess(shared(client.region_map(big)), 2 * GIB)
+        self.assertLess(shared(client.region_map(big)), BIG // 2)
         self.assertTrue(client.cancel(first))
         with self.refused("CANCELLED"):
             client.wait(first)
@@ -201,8 +201,8 @@ class Jobs(harness.DaemonCase):
 
     def test_a_worker_that_is_killed_is_told_and_replaced(self):
         client = self.client()
-        _, region = self.domain_and_region(client, 4 * GIB)
-        job = client.start_allocate(region, [(0, 4 * GIB)])
+        _, region = self.domain_and_region(client, BIG)
+        job = client.start_allocate(region, [(0, BIG)])
         client.wait_event(gmem.PROGRESS)
         [worker] = self.workers()
         os.kill(worker, signal.SIGKILL)
@@ -213,15 +213,15 @@ class Jobs(harness.DaemonCase):
         self.assertLessEqual(done, present_bytes(region.memory))
         self.assertGreater(done, 0)
 
-        self.assertEqual(client.discard(region, [(0, 4 * GIB)]), 4 * GIB)
+        self.assertEqual(client.discard(region, [(0, BIG)]), BIG)
         self.assertEqual(present_bytes(region.memory), 0)
         self.assertEqual(client.allocate(region, [(0, MIB)]), MIB)
         self.assertNotEqual(self.workers(), [worker])
 
     def test_a_worker_that_stands_still_is_ended_when_its_job_is_cancelled(self):
         client = self.client()
-        _, region = self.domain_and_region(client, 4 * GIB)
-        job = client.start_allocate(region, [(0, 4 * GIB)])
+        _, region = self.domain_and_region(client, BIG)
+        job = client.start_allocate(region, [(0, BIG)])
         client.wait_event(gmem.PROGRESS)
         [worker] = self.workers()
         os.kill(worker, signal.SIGSTOP)
