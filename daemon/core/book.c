@@ -160,9 +160,30 @@ static void session_cleanup(struct gm_session **session)
 		session_free(*session);
 }
 
-int gm_book_open_session(struct gm_book *book, struct gm_tenant *tenant, struct gm_session_id id,
-			 const struct gm_peer *peer, struct gm_session **ret_session,
-			 struct gm_refusal *refusal)
+static int charge_session(struct gm_session *session, struct gm_account *account,
+			  struct gm_refusal *refusal)
+{
+	int r;
+
+	r = gm_charge_take(&session->charge, account, GM_RES_SESSIONS, 1, refusal);
+	if (r)
+		return r;
+	return gm_charge_take(&session->fds, account, GM_RES_FDS, GM_SESSION_FDS, refusal);
+}
+
+static int charge_session_over(struct gm_session *session, struct gm_account *account)
+{
+	int r;
+
+	r = gm_charge_force(&session->charge, account, GM_RES_SESSIONS, 1);
+	if (r)
+		return r;
+	return gm_charge_force(&session->fds, account, GM_RES_FDS, GM_SESSION_FDS);
+}
+
+static int open_session(struct gm_book *book, struct gm_tenant *tenant, struct gm_session_id id,
+			const struct gm_peer *peer, bool over, struct gm_session **ret_session,
+			struct gm_refusal *refusal)
 {
 	_gm_cleanup_(session_cleanup) struct gm_session *session = NULL;
 	struct gm_account *account = tenant ? &tenant->account : &book->admin;
@@ -180,10 +201,8 @@ int gm_book_open_session(struct gm_book *book, struct gm_tenant *tenant, struct 
 	if (!session)
 		return -ENOMEM;
 
-	r = gm_charge_take(&session->charge, account, GM_RES_SESSIONS, 1, refusal);
-	if (r)
-		return r;
-	r = gm_charge_take(&session->fds, account, GM_RES_FDS, GM_SESSION_FDS, refusal);
+	r = over ? charge_session_over(session, account)
+		 : charge_session(session, account, refusal);
 	if (r)
 		return r;
 
@@ -200,6 +219,20 @@ int gm_book_open_session(struct gm_book *book, struct gm_tenant *tenant, struct 
 
 	*ret_session = gm_take_ptr(&session);
 	return 0;
+}
+
+int gm_book_open_session(struct gm_book *book, struct gm_tenant *tenant, struct gm_session_id id,
+			 const struct gm_peer *peer, struct gm_session **ret_session,
+			 struct gm_refusal *refusal)
+{
+	return open_session(book, tenant, id, peer, /* over= */ false, ret_session, refusal);
+}
+
+int gm_book_open_session_over(struct gm_book *book, struct gm_tenant *tenant,
+			      struct gm_session_id id, const struct gm_peer *peer,
+			      struct gm_session **ret_session, struct gm_refusal *refusal)
+{
+	return open_session(book, tenant, id, peer, /* over= */ true, ret_session, refusal);
 }
 
 void gm_book_close_session(struct gm_book *book, struct gm_session *session)

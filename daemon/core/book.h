@@ -69,6 +69,15 @@ GM_WARN_UNUSED int gm_book_open_session(struct gm_book *book, struct gm_tenant *
 					struct gm_refusal *refusal);
 
 /*
+ * The same, whatever the limits: for a peer that may be coming back for a session that is in the
+ * books already. One of the two is closed soon.
+ */
+GM_WARN_UNUSED int gm_book_open_session_over(struct gm_book *book, struct gm_tenant *tenant,
+					     struct gm_session_id id, const struct gm_peer *peer,
+					     struct gm_session **ret_session,
+					     struct gm_refusal *refusal);
+
+/*
  * The session must have no domains attached and no jobs (asserted): orphan or end them first.
  */
 void gm_book_close_session(struct gm_book *book, struct gm_session *session);

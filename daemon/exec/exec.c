@@ -6,12 +6,14 @@
 #include <linux/mempolicy.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "exec_job.h"
 #include "gm_cleanup.h"
+#include "gm_fd.h"
 
 /* More threads than this only contend for the zone locks of a node. */
 #define JOB_THREADS_MAX 16
@@ -62,6 +64,7 @@ int gm_exec_init(struct gm_exec *exec, struct gm_book *book)
 
 	*exec = (struct gm_exec){ .book = book, .kvm_fd = -1 };
 	TAILQ_INIT(&exec->jobs);
+	SLIST_INIT(&exec->leaving);
 	exec->job_threads = count_cpus();
 	exec->numa_nodes = find_numa_nodes();
 
@@ -78,7 +81,7 @@ int gm_exec_init(struct gm_exec *exec, struct gm_book *book)
 
 void gm_exec_done(struct gm_exec *exec)
 {
-	assert(TAILQ_EMPTY(&exec->jobs));
+	assert(TAILQ_EMPTY(&exec->jobs) && SLIST_EMPTY(&exec->leaving));
 	while (exec->n_backends > 0) {
 		struct gm_exec_backend *slot = &exec->backends[--exec->n_backends];
 
@@ -111,12 +114,12 @@ static void format_name(const struct gm_region *region, char *buffer, size_t siz
 		 region->name[0] != '\0' ? region->name : region_id);
 }
 
-int gm_exec_make_region(struct gm_exec *exec, struct gm_region *region, struct gm_refusal *refusal)
+static int make_fd(struct gm_exec *exec, struct gm_region *region, struct gm_refusal *refusal)
 {
 	const struct gm_exec_backend *slot = gm_exec_find(exec, region->domain->kind);
 	char name[3 * GM_NAME_SIZE];
 
-	/* The books hold no domain of a kind that was not there when it was created. */
+	/* A domain of a kind that is not there is quarantined, and takes no regions. */
 	assert(slot != NULL && region->fd < 0);
 	format_name(region, name, sizeof(name));
 	return slot->backend->create(slot->state,
@@ -125,6 +128,28 @@ int gm_exec_make_region(struct gm_exec *exec, struct gm_region *region, struct g
 							   .numa_nodes = region->numa_nodes,
 							   .name = name },
 				     &region->fd, refusal);
+}
+
+static int keep_fd(struct gm_exec *exec, struct gm_region *region, struct gm_refusal *refusal)
+{
+	struct gm_fd_identity identity;
+	int r;
+
+	r = gm_fd_identify(region->fd, &identity);
+	if (r < 0)
+		return r;
+	gm_book_set_file(region, &(struct gm_file_id){ identity.device, identity.inode });
+	return exec->keep_ops->keep(exec->keep_arg, region, refusal);
+}
+
+int gm_exec_make_region(struct gm_exec *exec, struct gm_region *region, struct gm_refusal *refusal)
+{
+	int r;
+
+	r = make_fd(exec, region, refusal);
+	if (r == 0 && exec->keep_ops != NULL)
+		r = keep_fd(exec, region, refusal);
+	return r;
 }
 
 /*
@@ -136,15 +161,73 @@ static bool takes_long_to_free(const struct gm_region *region)
 	return region->page_size == GM_PAGE_4K && region->size >= DISPOSE_MIN;
 }
 
+static void close_memory(struct gm_exec *exec, int fd, bool slow)
+{
+	if (fd >= 0 && exec->hub != NULL && slow)
+		gm_crew_hub_dispose(exec->hub, fd);
+	else
+		gm_fd_close(fd);
+}
+
+static void let_go(struct gm_exec *exec, uint32_t record)
+{
+	if (exec->keep_ops != NULL)
+		exec->keep_ops->let_go(exec->keep_arg, record);
+}
+
+/* A region that has left the books and whose record may still be there. */
+struct gm_exec_leaving {
+	uint32_t record;
+	int fd;
+	bool slow;
+	SLIST_ENTRY(gm_exec_leaving) link;
+};
+
+/*
+ * Without memory to remember it the region is let go of at once. Only if the daemon is killed
+ * before the next commit does anybody notice: the region comes back once more, in quarantine.
+ */
+static void leave(struct gm_exec *exec, uint32_t record, int fd, bool slow)
+{
+	struct gm_exec_leaving *leaving = malloc(sizeof(*leaving));
+
+	if (leaving == NULL) {
+		let_go(exec, record);
+		close_memory(exec, fd, slow);
+		return;
+	}
+	*leaving = (struct gm_exec_leaving){ .record = record, .fd = fd, .slow = slow };
+	SLIST_INSERT_HEAD(&exec->leaving, leaving, link);
+}
+
 void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region)
 {
 	int fd = gm_take_fd(&region->fd);
 
-	if (fd >= 0 && exec->hub != NULL && takes_long_to_free(region))
-		gm_crew_hub_dispose(exec->hub, fd);
+	if (exec->keep_ops != NULL && region->mark.record != 0)
+		leave(exec, region->mark.record, fd, takes_long_to_free(region));
 	else
-		gm_fd_close(fd);
+		close_memory(exec, fd, takes_long_to_free(region));
 	gm_book_remove_region(exec->book, region);
+}
+
+void gm_exec_settle(struct gm_exec *exec)
+{
+	struct gm_exec_leaving *leaving;
+
+	while ((leaving = SLIST_FIRST(&exec->leaving)) != NULL) {
+		SLIST_REMOVE_HEAD(&exec->leaving, link);
+		/* Whoever keeps it lets go first, so that the slow end of it is here. */
+		let_go(exec, leaving->record);
+		close_memory(exec, leaving->fd, leaving->slow);
+		free(leaving);
+	}
+}
+
+void gm_exec_stop_keeping(struct gm_exec *exec)
+{
+	assert(SLIST_EMPTY(&exec->leaving));
+	exec->keep_ops = NULL;
 }
 
 /* Region by region from the end, so that the array does not move under us. */

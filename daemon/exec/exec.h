@@ -8,6 +8,7 @@
 
 #include "backend.h"
 #include "book.h"
+#include "book_restore.h"
 #include "crew.h"
 
 #define GM_EXEC_BACKENDS_MAX 8
@@ -19,6 +20,18 @@ struct gm_exec_backend {
 };
 
 struct gm_exec_job;
+struct gm_exec_leaving;
+
+/*
+ * Fds of regions outlive the daemon: somebody holds copies of them for the next one. The order is:
+ * make, keep, record, tell; and for the end: record, let go, close.
+ */
+struct gm_exec_keep_ops {
+	/* The region's fd has been made and nobody has it yet. 0, a verdict or -errno. */
+	int (*keep)(void *arg, struct gm_region *region, struct gm_refusal *refusal);
+	/* What was kept for the region that had this record is nobody's any more. */
+	void (*let_go)(void *arg, uint32_t record);
+};
 
 struct gm_exec {
 	struct gm_book *book;
@@ -31,7 +44,10 @@ struct gm_exec {
 	uint64_t numa_nodes;  /* bits: nodes that memory may come from */
 	/* Of the host, total and available now, bytes; set by main, NULL: not told. 0 or -errno. */
 	int (*host_memory)(uint64_t *ret_total, uint64_t *ret_available);
-	TAILQ_HEAD(, gm_exec_job) jobs; /* under way; private */
+	const struct gm_exec_keep_ops *keep_ops; /* NULL: nothing is kept; set by main */
+	void *keep_arg;
+	TAILQ_HEAD(, gm_exec_job) jobs;	       /* under way; private */
+	SLIST_HEAD(, gm_exec_leaving) leaving; /* private */
 };
 
 /* Probes every backend and opens the devices: before privileges are dropped. */
@@ -45,8 +61,32 @@ const struct gm_exec_backend *gm_exec_find(const struct gm_exec *exec, const cha
 GM_WARN_UNUSED int gm_exec_make_region(struct gm_exec *exec, struct gm_region *region,
 				       struct gm_refusal *refusal);
 
-/* Closes the fd and takes the region out of the books. */
+/*
+ * Takes the region out of the books and closes the fd: now, or, where it is kept, with the next
+ * gm_exec_settle().
+ */
 void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region);
+
+/* What has left the books has been recorded: lets go of it. */
+void gm_exec_settle(struct gm_exec *exec);
+
+/* From here on nothing is kept and nothing is let go of: that is for the next daemon. */
+void gm_exec_stop_keeping(struct gm_exec *exec);
+
+/* ---- after a restart ---- */
+
+/*
+ * Is @fd (borrowed; -1: none) the memory of the region, of that very file, size and kind? NULL, or
+ * what is wrong with it.
+ */
+const char *gm_exec_doubt_fd(const struct gm_exec *exec, const char *kind,
+			     const struct gm_region_restore *from, int fd);
+
+/*
+ * Books which pages the jobs that were cut short had dealt with. A page that cannot be looked at
+ * stays as it is booked: asking for the job again does no harm.
+ */
+void gm_exec_look_again(const struct gm_exec *exec, struct gm_region *region, unsigned ops);
 
 /*
  * Ends a domain now. Its jobs are cancelled; the regions that jobs still hold, and their charges,

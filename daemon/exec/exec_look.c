@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * After a worker has died: which of the pages that it had not reported are there?
+ * After a worker has died, or the daemon with it: which of the pages that it had not reported are
+ * there?
  */
 #include "exec_job.h"
 
@@ -15,9 +16,12 @@
 #define FOUND_MAX (UINT64_C(256) * GM_MIB)
 
 struct look {
-	struct gm_exec_job *job;
+	struct gm_region *region;
+	struct gm_exec_job *job; /* NULL: it ended with an earlier daemon */
 	const struct gm_backend *backend;
-	enum gm_page_state next; /* what the job leaves behind */
+	enum gm_page_op op;
+	enum gm_page_state from; /* what the job takes */
+	enum gm_page_state next; /* and what it leaves behind */
 	unsigned looks_left;
 	uint64_t found_left; /* bytes */
 };
@@ -30,13 +34,25 @@ static bool may_look(const struct look *look)
 /* A page that the job has dealt with is present after ALLOCATE and gone after DISCARD. */
 static uint64_t dealt_with(const struct look *look, uint64_t length, uint64_t present)
 {
-	return look->job->ticket.op == GM_PAGE_OP_ALLOCATE ? present : length - present;
+	return look->op == GM_PAGE_OP_ALLOCATE ? present : length - present;
+}
+
+static void book(struct look *look, uint64_t offset, uint64_t length)
+{
+	struct gm_refusal refusal;
+
+	if (look->job != NULL)
+		gm_exec_book_part(look->job, offset, length);
+	else if (gm_book_restore_pages(look->region,
+				       &(struct gm_range){ .offset = offset, .length = length },
+				       look->next, &refusal) != 0)
+		look->looks_left = 0;
 }
 
 /* Halves a piece until each part is of one sort: at most nine levels, one more per page size. */
 static void look_at(struct look *look, uint64_t offset, uint64_t length)
 {
-	const struct gm_region *region = look->job->ticket.region;
+	const struct gm_region *region = look->region;
 	uint64_t present;
 	uint64_t dealt;
 	uint64_t half;
@@ -52,7 +68,7 @@ static void look_at(struct look *look, uint64_t offset, uint64_t length)
 	look->found_left -= gm_min_u64(present, look->found_left);
 	dealt = dealt_with(look, length, present);
 	if (dealt == length) {
-		gm_exec_book_part(look->job, offset, length);
+		book(look, offset, length);
 		return;
 	}
 	half = gm_align_down(length / 2, region->page_size);
@@ -65,7 +81,7 @@ static void look_at(struct look *look, uint64_t offset, uint64_t length)
 /* [offset, end) is one run that nobody has reported. */
 static void look_at_run(struct look *look, uint64_t offset, uint64_t end)
 {
-	uint64_t piece = gm_max_u64(PIECE, look->job->ticket.region->page_size);
+	uint64_t piece = gm_max_u64(PIECE, look->region->page_size);
 
 	while (offset < end && may_look(look)) {
 		uint64_t next = gm_min_u64(gm_align_down(offset, piece) + piece, end);
@@ -77,7 +93,7 @@ static void look_at_run(struct look *look, uint64_t offset, uint64_t end)
 
 static void look_at_range(struct look *look, const struct gm_range *range)
 {
-	const struct gm_page_map *map = &look->job->ticket.region->map;
+	const struct gm_page_map *map = &look->region->map;
 	uint64_t offset = range->offset;
 	uint64_t end = range->offset + range->length;
 
@@ -85,24 +101,46 @@ static void look_at_range(struct look *look, const struct gm_range *range)
 		struct gm_page_run run;
 
 		gm_page_map_run(map, offset, end, &run);
-		if (run.state != look->next)
+		if (run.state == look->from)
 			look_at_run(look, run.offset, run.offset + run.length);
 		offset = run.offset + run.length;
 	}
 }
 
-void gm_exec_look(struct gm_exec_job *job)
+static struct look look_new(const struct gm_exec *exec, struct gm_region *region,
+			    enum gm_page_op op)
 {
-	const struct gm_exec_backend *slot =
-		gm_exec_find(job->exec, job->ticket.region->domain->kind);
-	struct look look = {
-		.job = job,
-		.backend = slot->backend,
-		.next = job->ticket.op == GM_PAGE_OP_ALLOCATE ? GM_PAGE_SHARED : GM_PAGE_ABSENT,
+	bool allocate = op == GM_PAGE_OP_ALLOCATE;
+
+	return (struct look){
+		.region = region,
+		.backend = gm_exec_find(exec, region->domain->kind)->backend,
+		.op = op,
+		.from = allocate ? GM_PAGE_ABSENT : GM_PAGE_SHARED,
+		.next = allocate ? GM_PAGE_SHARED : GM_PAGE_ABSENT,
 		.looks_left = LOOKS_MAX,
 		.found_left = FOUND_MAX,
 	};
+}
 
+void gm_exec_look(struct gm_exec_job *job)
+{
+	struct look look = look_new(job->exec, job->ticket.region, job->ticket.op);
+
+	look.job = job;
 	for (size_t i = 0; i < job->n_ranges && may_look(&look); i++)
 		look_at_range(&look, &job->ranges[i]);
+}
+
+/* The ranges of the jobs are not on record: the whole region is looked at. */
+void gm_exec_look_again(const struct gm_exec *exec, struct gm_region *region, unsigned ops)
+{
+	for (enum gm_page_op op = 0; op < GM_PAGE_OP_N_; op++) {
+		struct look look;
+
+		if ((ops & 1U << op) == 0)
+			continue;
+		look = look_new(exec, region, op);
+		look_at_range(&look, &(struct gm_range){ .offset = 0, .length = region->size });
+	}
 }

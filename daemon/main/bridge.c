@@ -11,8 +11,14 @@ static void bridge_send(void *channel, const struct gm_frame *frame, const void 
 	gm_conn_send(channel, frame, body, fds);
 }
 
+static int bridge_pidfd(void *channel)
+{
+	return gm_conn_pidfd(channel);
+}
+
 static const struct gm_channel_ops channel_ops = {
 	.send = bridge_send,
+	.pidfd = bridge_pidfd,
 };
 
 static int bridge_open(void *arg, struct gm_conn *conn, const struct gm_conn_peer *from,

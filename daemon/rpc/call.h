@@ -47,6 +47,14 @@ struct gm_link {
 	uint64_t sequence; /* order of opening */
 	unsigned n_pending;
 	TAILQ_HEAD(, gm_pending) pending;
+	/*
+	 * Over the policy's limit of sessions, because some of the tenant's are waiting to be
+	 * resumed: HELLO must resume one.
+	 */
+	bool surplus;
+	bool held; /* the recorder keeps the peer's pidfd */
+	/* Answers of before this connection that the record may still have. */
+	unsigned n_kept;
 	uint64_t last_cursor;
 	struct gm_cursor cursors[GM_LINK_CURSORS];
 	TAILQ_ENTRY(gm_link) entry; /* gm_service::links */
@@ -78,6 +86,10 @@ struct gm_call {
 	uint8_t n_fds; /* borrowed: they ride with the answer */
 	int fds[GM_FDSET_MAX];
 	struct gm_refusal refusal;
+	/* Who else is to be told once it is done and recorded; NULL: nobody. */
+	struct gm_link *loser;
+	struct gm_domain_id lost;
+	Gmem__Farewell why;
 };
 
 /*
@@ -86,6 +98,32 @@ struct gm_call {
  */
 GM_WARN_UNUSED int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body,
 			       size_t n_fds, const char **ret_fault);
+
+/*
+ * Packs, records and sends the answer to a request that changes something. With the connection
+ * gone it is recorded only. 0 or -EMSGSIZE.
+ */
+GM_WARN_UNUSED int gm_link_answer(struct gm_link *link, const struct gm_frame *frame,
+				  const ProtobufCMessage *message, const int *fds);
+
+/*
+ * A request of before the daemon was started again: if its answer was kept, sends that once more.
+ * 1: done. 0: there is none, the request is to be carried out. -EPROTO: another request had this
+ * serial.
+ */
+GM_WARN_UNUSED int gm_link_replay(struct gm_link *link, const struct gm_frame *frame);
+
+/* Records what has been done, with the answer where that is to be found again. */
+void gm_link_record(struct gm_link *link, const struct gm_frame *frame, const uint8_t *body,
+		    size_t length);
+
+/* The session is about to have a domain. 0 or -errno. */
+GM_WARN_UNUSED int gm_link_hold(struct gm_link *link);
+/* The session is about to end. */
+void gm_link_let_go(struct gm_link *link);
+
+/* The link's own session, which nobody knows yet, ends; it carries @session on. */
+void gm_link_resume(struct gm_link *link, struct gm_session *session);
 
 /* Packs and sends. Silent when the connection is gone. 0 or -EMSGSIZE. */
 GM_WARN_UNUSED int gm_link_send(struct gm_link *link, const struct gm_frame *frame,
@@ -108,6 +146,12 @@ void gm_link_release(struct gm_link *link);
 
 struct gm_counters *gm_link_counters(struct gm_link *link);
 
+/* 0, or a verdict: the record is full. */
+GM_WARN_UNUSED int gm_service_room_for_domain(const struct gm_service *service,
+					      struct gm_refusal *refusal);
+GM_WARN_UNUSED int gm_service_room_for_region(const struct gm_service *service, uint64_t size,
+					      struct gm_refusal *refusal);
+
 uint64_t gm_service_now(const struct gm_service *service);
 
 /* A random id that is not 0. 0 or -errno. */
@@ -115,6 +159,10 @@ GM_WARN_UNUSED int gm_service_draw_id(const struct gm_service *service, uint64_t
 
 /* Zeroed memory that lives until the answer is packed; NULL when the arena is spent. */
 void *gm_call_alloc(struct gm_call *call, size_t size);
+
+/* Somebody else's domain has gone or moved: its owner is told when that is recorded. */
+void gm_call_takes_from(struct gm_call *call, struct gm_session *owner, struct gm_domain_id domain,
+			Gmem__Farewell why);
 
 /* Adds a borrowed fd with its name. @names: the answer's repeated field. 0 or -ENOMEM. */
 GM_WARN_UNUSED int gm_call_add_fd(struct gm_call *call, int fd, const char *name, size_t *n_names,

@@ -69,12 +69,23 @@ static int prepare_answer(struct gm_call *call, const ProtobufCMessageDescriptor
 
 static int answer(struct gm_call *call)
 {
-	return gm_link_send(call->link,
-			    &(struct gm_frame){ .type = call->frame->type,
-						.flags = GM_FRAME_ANSWER,
-						.serial = call->frame->serial,
-						.n_fds = call->n_fds },
-			    call->answer, call->fds);
+	const struct gm_frame frame = { .type = call->frame->type,
+					.flags = GM_FRAME_ANSWER,
+					.serial = call->frame->serial,
+					.n_fds = call->n_fds };
+
+	if (call->method->flags & GM_METHOD_MUTATES)
+		return gm_link_answer(call->link, &frame, call->answer, call->fds);
+	return gm_link_send(call->link, &frame, call->answer, call->fds);
+}
+
+void gm_call_takes_from(struct gm_call *call, struct gm_session *owner, struct gm_domain_id domain,
+			Gmem__Farewell why)
+{
+	/* A session that waits to be resumed has nobody who could be told. */
+	call->loser = owner->owner;
+	call->lost = domain;
+	call->why = why;
 }
 
 /* The request has been understood: 0, a verdict, or -errno. */
@@ -112,7 +123,24 @@ static int dispatch(struct gm_call *call, const void *body, const char **ret_fau
 	if (r != 0)
 		gm_link_refuse(call->link, call->frame->type, call->frame->serial, r,
 			       &call->refusal);
+	if (call->method->flags & GM_METHOD_MUTATES)
+		gm_service_settle(call->service);
+	if (call->loser != NULL)
+		gm_link_tell_gone(call->loser, call->lost, call->why);
 	return 0;
+}
+
+/* Answered before, by the daemon that was killed? 1, 0, or -EPROTO. */
+static int replay(struct gm_call *call, const char **ret_fault)
+{
+	int r;
+
+	if (call->link->n_kept == 0 || (call->method->flags & GM_METHOD_MUTATES) == 0)
+		return 0;
+	r = gm_link_replay(call->link, call->frame);
+	if (r < 0)
+		*ret_fault = "a serial that another request has had";
+	return r;
 }
 
 /* A token is nowhere to be found once its request has been answered. */
@@ -147,11 +175,13 @@ int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *
 	}
 	counters->requests++;
 	call.method = gm_method_find(frame->type);
-	r = dispatch(&call, body, ret_fault);
+	r = replay(&call, ret_fault);
+	if (r == 0)
+		r = dispatch(&call, body, ret_fault);
 	if (r == -EPROTO)
 		counters->violations++;
 	forget(link->service, call.method);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 void *gm_call_alloc(struct gm_call *call, size_t size)

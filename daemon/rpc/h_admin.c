@@ -135,7 +135,7 @@ int gm_handle_evict(struct gm_call *call)
 	reply->has_jobs_cancelled = 1;
 	reply->jobs_cancelled = gm_exec_end_domain(call->exec, domain);
 	if (owner != NULL)
-		gm_link_tell_gone(owner->owner, (struct gm_domain_id){ request->domain },
-				  GMEM__FAREWELL__FAREWELL_EVICTED);
+		gm_call_takes_from(call, owner, (struct gm_domain_id){ request->domain },
+				   GMEM__FAREWELL__FAREWELL_EVICTED);
 	return 0;
 }

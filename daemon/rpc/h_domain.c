@@ -116,6 +116,10 @@ int gm_handle_domain_create(struct gm_call *call)
 	if (r == 0)
 		r = add_devices(call, request->n_devices, &reply->n_fd_names, &reply->fd_names);
 	if (r == 0)
+		r = gm_service_room_for_domain(call->service, &call->refusal);
+	if (r == 0)
+		r = gm_link_hold(call->link);
+	if (r == 0)
 		r = create(call, &spec, &domain);
 	if (r != 0)
 		return r;
@@ -168,12 +172,14 @@ static int attach(struct gm_call *call, struct gm_domain *domain)
 	if (r == 0)
 		r = add_devices(call, request->n_devices, &reply->n_fd_names, &reply->fd_names);
 	if (r == 0)
+		r = gm_link_hold(call->link);
+	if (r == 0)
 		r = gm_book_attach(call->session, domain, request->take_over, &loser,
 				   &call->refusal);
 	if (r != 0)
 		return r;
 	if (loser != NULL) {
-		gm_link_tell_gone(loser->owner, domain->id, GMEM__FAREWELL__FAREWELL_TAKEN_OVER);
+		gm_call_takes_from(call, loser, domain->id, GMEM__FAREWELL__FAREWELL_TAKEN_OVER);
 		call->service->env.log_event(call->session, domain, "taken over");
 	}
 	gm_info_domain(call, domain, reply->info);
@@ -254,6 +260,6 @@ int gm_handle_domain_destroy(struct gm_call *call)
 	(void)gm_exec_end_domain(call->exec, domain);
 	/* Somebody with the token has taken it, if only to end it. */
 	if (owner != NULL && owner != call->session)
-		gm_link_tell_gone(owner->owner, id, GMEM__FAREWELL__FAREWELL_TAKEN_OVER);
+		gm_call_takes_from(call, owner, id, GMEM__FAREWELL__FAREWELL_TAKEN_OVER);
 	return 0;
 }

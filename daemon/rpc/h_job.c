@@ -3,6 +3,7 @@
  * ALLOCATE, DISCARD and CANCEL: requests that a worker carries out, and that are answered when it
  * is done.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -17,6 +18,7 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
 	Gmem__ProgressEvent event = GMEM__PROGRESS_EVENT__INIT;
 	uint64_t now_ms = gm_service_now(pending->link->service);
 
+	gm_service_settle(pending->link->service);
 	if (pending->told && now_ms - pending->progress_ms < PROGRESS_MS)
 		return;
 	pending->told = true;
@@ -32,21 +34,24 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
 		     &event.base);
 }
 
+/* Cannot fail: a few numbers always fit. */
 static void send_done(struct gm_pending *pending, uint64_t bytes)
 {
 	Gmem__AllocateReply allocated = GMEM__ALLOCATE_REPLY__INIT;
 	Gmem__DiscardReply discarded = GMEM__DISCARD_REPLY__INIT;
 	bool allocate = pending->type == GM_MSG_ALLOCATE;
+	int r;
 
 	allocated.has_bytes = 1;
 	allocated.bytes = bytes;
 	discarded.has_bytes = 1;
 	discarded.bytes = bytes;
-	gm_link_tell(pending->link,
-		     &(struct gm_frame){ .type = pending->type,
-					 .flags = GM_FRAME_ANSWER,
-					 .serial = pending->serial },
-		     allocate ? &allocated.base : &discarded.base);
+	r = gm_link_answer(pending->link,
+			   &(struct gm_frame){ .type = pending->type,
+					       .flags = GM_FRAME_ANSWER,
+					       .serial = pending->serial },
+			   allocate ? &allocated.base : &discarded.base, NULL);
+	assert(r == 0);
 }
 
 static void pending_free(struct gm_pending *pending)
@@ -65,14 +70,19 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 	struct gm_link *link = pending->link;
 	uint16_t type = pending->type;
 	uint32_t serial = pending->serial;
+	struct gm_service *service = link->service;
 
 	if (result == 0)
 		send_done(pending, bytes);
 	pending_free(pending);
+	/* The pages that were dealt with are told by the page map. */
+	if (result != 0)
+		gm_service_settle(service);
 	/* A job that its client has left behind was cancelled, not refused. */
 	if (result != 0 && link->ops != NULL)
 		gm_link_refuse(link, type, serial, result, refusal);
 	gm_link_release(link);
+	gm_service_settle(service);
 }
 
 static const struct gm_exec_job_ops job_ops = { .progress = on_progress, .end = on_end };

@@ -77,6 +77,14 @@ static int read_nodes(struct gm_call *call, const Gmem__RegionCreateRequest *req
 	return 0;
 }
 
+/* A domain of a kind that this daemon has not got comes from the record of another one. */
+static int check_kind(struct gm_call *call, const struct gm_domain *domain)
+{
+	if (gm_exec_find(call->exec, domain->kind) != NULL)
+		return 0;
+	return gm_refuse(&call->refusal, GM_WRONG_STATE, GM_RULE_QUARANTINE, "domain");
+}
+
 static int read_spec(struct gm_call *call, const struct gm_domain *domain, char *name,
 		     struct gm_region_spec *spec)
 {
@@ -132,7 +140,11 @@ int gm_handle_region_create(struct gm_call *call)
 				  (struct gm_domain_id){ request->domain }, &domain,
 				  &call->refusal);
 	if (r == 0)
+		r = check_kind(call, domain);
+	if (r == 0)
 		r = read_spec(call, domain, name, &spec);
+	if (r == 0)
+		r = gm_service_room_for_region(call->service, spec.size, &call->refusal);
 	if (r == 0)
 		r = create(call, domain, &spec, &region);
 	if (r != 0)
@@ -172,6 +184,8 @@ int gm_handle_region_get(struct gm_call *call)
 	if (reply->info == NULL)
 		return -ENOMEM;
 	r = gm_info_region(call, region, reply->info);
+	if (r == 0 && request->with_fd)
+		r = gm_book_check_usable(region, &call->refusal);
 	if (r == 0 && request->with_fd)
 		r = gm_call_add_fd(call, region->fd, "memory", &reply->n_fd_names,
 				   &reply->fd_names);

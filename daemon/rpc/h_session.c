@@ -33,6 +33,64 @@ static int take_client_name(struct gm_call *call, const Gmem__HelloRequest *requ
 	return 0;
 }
 
+static int read_key(struct gm_call *call, const ProtobufCBinaryData *bytes,
+		    struct gm_session_key *key)
+{
+	if (bytes->len != sizeof(key->bytes))
+		return gm_refuse_numbers(&call->refusal, GM_INVALID, GM_RULE_SESSION_KEY, "request",
+					 sizeof(key->bytes), 0, bytes->len);
+	memcpy(key->bytes, bytes->data, sizeof(key->bytes));
+	return 0;
+}
+
+/* The session is a new one, with the key or without. */
+static int begin(struct gm_call *call, const struct gm_session_key *key)
+{
+	const struct gm_recorder *recorder = &call->service->env.recorder;
+	const struct gm_account *account = &call->session->tenant->account;
+	int r;
+
+	if (call->link->surplus)
+		return gm_refuse_numbers(&call->refusal, GM_OVER_LIMIT, GM_RULE_SESSIONS_MAX,
+					 account->name, account->limits[GM_RES_SESSIONS],
+					 account->used[GM_RES_SESSIONS] - 1, 1);
+	if (key == NULL)
+		return 0;
+	r = recorder->ops->room_for_session(recorder->arg, &call->refusal);
+	if (r == 0)
+		gm_session_set_key(call->session, key);
+	return r;
+}
+
+static int resume(struct gm_call *call, const struct gm_session_key *key)
+{
+	struct gm_session *session = gm_book_find_session_by_key(call->session->tenant, key);
+
+	if (session == NULL)
+		return begin(call, key);
+	if (session->owner != NULL)
+		return gm_refuse(&call->refusal, GM_BUSY, GM_RULE_SESSION_KEY, "session");
+	gm_link_resume(call->link, session);
+	call->session = session;
+	return 0;
+}
+
+/* Which session is it? Only tenants' are recorded: an operator's has nothing to come back to. */
+static int settle_session(struct gm_call *call, const Gmem__HelloRequest *request)
+{
+	bool is_recorded = call->session->tenant != NULL && call->service->env.recorder.ops != NULL;
+	struct gm_session_key key;
+	int r = 0;
+
+	if (request->has_session_key)
+		r = read_key(call, &request->session_key, &key);
+	if (r != 0 || !is_recorded)
+		return r;
+	r = request->has_session_key ? resume(call, &key) : begin(call, NULL);
+	explicit_bzero(&key, sizeof(key));
+	return r;
+}
+
 int gm_handle_hello(struct gm_call *call)
 {
 	const Gmem__HelloRequest *request = call->request;
@@ -44,9 +102,14 @@ int gm_handle_hello(struct gm_call *call)
 	if (r != 0)
 		return r;
 	r = take_client_name(call, request);
+	if (r == 0)
+		r = settle_session(call, request);
 	if (r != 0)
 		return r;
-	gm_session_set_state(call->session, GM_SESSION_OPEN);
+	reply->has_resumed = 1;
+	reply->resumed = call->session->state == GM_SESSION_OPEN;
+	if (!reply->resumed)
+		gm_session_set_state(call->session, GM_SESSION_OPEN);
 
 	reply->has_version = 1;
 	reply->version = GM_PROTOCOL_VERSION;

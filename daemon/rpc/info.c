@@ -52,6 +52,8 @@ void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__
 	info->allocated_bytes = domain->allocated_bytes;
 	info->has_age_ms = 1;
 	info->age_ms = now_ms - domain->created_ms;
+	info->has_quarantined = domain->quarantined;
+	info->quarantined = domain->quarantined;
 	fill_name(gm_call_tenant_name(call, domain->tenant), &info->has_tenant, &info->tenant);
 }
 
@@ -93,6 +95,8 @@ int gm_info_region(struct gm_call *call, const struct gm_region *region, Gmem__R
 	info->page_map_bytes = gm_page_map_bytes(&region->map);
 	info->has_jobs = 1;
 	info->jobs = region->n_jobs;
+	info->has_quarantined = region->quarantined;
+	info->quarantined = region->quarantined;
 	fill_name(gm_call_tenant_name(call, region->domain->tenant), &info->has_tenant,
 		  &info->tenant);
 	return fill_nodes(call, region->numa_nodes, info);

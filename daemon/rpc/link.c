@@ -46,6 +46,26 @@ int gm_link_send(struct gm_link *link, const struct gm_frame *frame,
 	return 0;
 }
 
+int gm_link_answer(struct gm_link *link, const struct gm_frame *frame,
+		   const ProtobufCMessage *message, const int *fds)
+{
+	uint8_t *body = link->service->body;
+	struct gm_frame out = *frame;
+	size_t length;
+	int r;
+
+	r = gm_msg_pack(message, body, &length);
+	if (r < 0)
+		return r;
+	gm_link_record(link, frame, body, length);
+	if (link->ops == NULL)
+		return 0;
+	out.version = GM_PROTOCOL_VERSION;
+	out.body_length = (uint32_t)length;
+	link->ops->send(link->channel, &out, body, fds);
+	return 0;
+}
+
 void gm_link_tell(struct gm_link *link, const struct gm_frame *frame,
 		  const ProtobufCMessage *message)
 {
@@ -104,6 +124,7 @@ void gm_link_release(struct gm_link *link)
 	if (link->ops != NULL || link->n_pending > 0)
 		return;
 	TAILQ_REMOVE(&link->service->links, link, entry);
+	gm_link_let_go(link);
 	gm_book_close_session(link->service->book, link->session);
 	free(link);
 }

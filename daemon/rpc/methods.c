@@ -14,7 +14,7 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 	[GM_MSG_HELLO] = {
 		.name = "HELLO", .since = 1, .states = GM_METHOD_GREETING,
 		.tenant = true, .admin = true, .body_max = BODY_NAMES,
-		.flags = GM_METHOD_MUTATES, .fn = gm_handle_hello,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_SECRET, .fn = gm_handle_hello,
 	},
 	[GM_MSG_PING] = {
 		.name = "PING", .since = 1, .states = GM_METHOD_OPEN,

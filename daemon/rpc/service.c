@@ -70,6 +70,36 @@ static void send_unwelcome(struct gm_service *service, const struct gm_channel_o
 		     &status.message.base);
 }
 
+/* More sessions wait to be resumed than connections have come for them. */
+static bool waits_for_more(const struct gm_tenant *tenant)
+{
+	const struct gm_session *session;
+	size_t n_absent = 0, n_surplus = 0;
+
+	if (tenant == NULL)
+		return false;
+	TAILQ_FOREACH(session, &tenant->sessions, link) {
+		const struct gm_link *link = session->owner;
+
+		n_absent += link == NULL;
+		n_surplus += link != NULL && link->surplus;
+	}
+	return n_surplus < n_absent;
+}
+
+static int open_session(struct gm_link *link, struct gm_tenant *tenant, struct gm_session_id id,
+			const struct gm_peer *peer, struct gm_refusal *refusal)
+{
+	struct gm_book *book = link->service->book;
+	int r;
+
+	r = gm_book_open_session(book, tenant, id, peer, &link->session, refusal);
+	if (r != GM_OVER_LIMIT || !waits_for_more(tenant))
+		return r;
+	link->surplus = true;
+	return gm_book_open_session_over(book, tenant, id, peer, &link->session, refusal);
+}
+
 static int open_link(struct gm_service *service, struct gm_tenant *tenant,
 		     const struct gm_peer *peer, struct gm_link **ret_link,
 		     struct gm_refusal *refusal)
@@ -84,7 +114,8 @@ static int open_link(struct gm_service *service, struct gm_tenant *tenant,
 	link = calloc(1, sizeof(*link));
 	if (link == NULL)
 		return -ENOMEM;
-	r = gm_book_open_session(service->book, tenant, id, peer, &link->session, refusal);
+	link->service = service;
+	r = open_session(link, tenant, id, peer, refusal);
 	if (r != 0) {
 		free(link);
 		return r;
@@ -110,7 +141,6 @@ int gm_service_open(struct gm_service *service, struct gm_tenant *tenant,
 		send_unwelcome(service, ops, channel, r, &refusal);
 		return r;
 	}
-	link->service = service;
 	link->ops = ops;
 	link->channel = channel;
 	link->sequence = ++service->last_link;
@@ -132,12 +162,11 @@ int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const 
 	return r;
 }
 
-static void end_session_domains(struct gm_link *link)
+static void end_session_domains(struct gm_service *service, struct gm_session *session)
 {
-	struct gm_service *service = link->service;
 	struct gm_domain *domain;
 
-	while ((domain = TAILQ_FIRST(&link->session->domains)) != NULL) {
+	while ((domain = TAILQ_FIRST(&session->domains)) != NULL) {
 		if (domain->lifetime == GM_LIFETIME_BOUND)
 			(void)gm_exec_end_domain(service->exec, domain);
 		else
@@ -147,6 +176,7 @@ static void end_session_domains(struct gm_link *link)
 
 void gm_service_close(struct gm_link *link)
 {
+	struct gm_service *service = link->service;
 	struct gm_pending *pending;
 
 	link->ops = NULL;
@@ -154,8 +184,18 @@ void gm_service_close(struct gm_link *link)
 	gm_session_set_state(link->session, GM_SESSION_CLOSING);
 	TAILQ_FOREACH(pending, &link->pending, entry)
 		gm_exec_cancel_job(pending->job);
-	end_session_domains(link);
+	end_session_domains(service, link->session);
 	gm_link_release(link);
+	gm_service_settle(service);
+}
+
+void gm_service_end_session(struct gm_service *service, struct gm_session *session)
+{
+	assert(session->owner == NULL);
+	gm_session_set_state(session, GM_SESSION_CLOSING);
+	end_session_domains(service, session);
+	gm_book_close_session(service->book, session);
+	gm_service_settle(service);
 }
 
 void gm_service_drain(struct gm_service *service, uint32_t drain_ms)
@@ -195,6 +235,7 @@ void gm_service_expire(struct gm_service *service)
 		}
 		domain = next;
 	}
+	gm_service_settle(service);
 }
 
 void gm_service_end_all(struct gm_service *service)
@@ -204,4 +245,5 @@ void gm_service_end_all(struct gm_service *service)
 	/* A domain that has ended is not found again, even while its jobs let go. */
 	while ((domain = gm_book_next_domain(service->book, NULL)) != NULL)
 		(void)gm_exec_end_domain(service->exec, domain);
+	gm_service_settle(service);
 }

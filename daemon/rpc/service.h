@@ -12,6 +12,7 @@
 #include "gm_fdset.h"
 #include "gm_frame.h"
 #include "gm_loop.h"
+#include "recorder.h"
 
 struct gm_service;
 struct gm_link; /* a session as the service sees it */
@@ -25,6 +26,8 @@ struct gm_channel_ops {
 	 * by the requests it lets through), or is already closed: both silently.
 	 */
 	void (*send)(void *channel, const struct gm_frame *frame, const void *body, const int *fds);
+	/* The peer's process: a borrowed pidfd, or -1. May be NULL: there are none. */
+	int (*pidfd)(void *channel);
 };
 
 /* What the service asks of the world, so that it has no clock and draws no random numbers. */
@@ -38,6 +41,7 @@ struct gm_service_env {
 	void (*log_failure)(const struct gm_session *session, const char *verb, int error);
 	void (*log_event)(const struct gm_session *session, const struct gm_domain *domain,
 			  const char *what);
+	struct gm_recorder recorder;
 };
 
 GM_WARN_UNUSED int gm_service_new(struct gm_book *book, struct gm_exec *exec,
@@ -88,6 +92,23 @@ void gm_service_expire(struct gm_service *service);
 
 /* Ends every domain, orphaned ones too: at the daemon's end. */
 void gm_service_end_all(struct gm_service *service);
+
+/* ---- with a recorder ---- */
+
+/*
+ * A session that came from the record and that nobody has resumed ends: its process has gone, or
+ * nobody can resume it. What was bound to it ends, too.
+ */
+void gm_service_end_session(struct gm_service *service, struct gm_session *session);
+
+/* Records what has been changed in the books by others than the service: policies. */
+void gm_service_settle(struct gm_service *service);
+
+/*
+ * From here on nothing is recorded: what ends now is there again when the next daemon starts. For
+ * a daemon that stops, once its jobs have ended.
+ */
+void gm_service_stop_recording(struct gm_service *service);
 
 /* Packs the body of a HOST answer: what `gmemd --probe` writes. 0 or -errno. */
 GM_WARN_UNUSED int gm_service_pack_host(const struct gm_exec *exec, void *buffer,

@@ -267,6 +267,11 @@ int gm_conn_start(struct gm_conn_context *context, int socket)
 	return 0;
 }
 
+int gm_conn_pidfd(const struct gm_conn *conn)
+{
+	return conn->pidfd;
+}
+
 static void event_free_any(struct event *event)
 {
 	if (event)
