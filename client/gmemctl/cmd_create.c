@@ -118,23 +118,29 @@ static int save_token(struct ctl *ctl, const struct create_options *options, gme
 	return CTL_OK;
 }
 
-/* On any failure the domain is ended again: a persistent one would otherwise be left behind. */
+/*
+ * The token is saved before the work that takes long: who is interrupted there can still end the
+ * domain. On any failure the domain is ended again: a persistent one would be left behind.
+ */
 static int make(struct ctl *ctl, const struct create_options *options, gmem_domain **ret_domain)
 {
 	gmem_domain *domain;
 	gmem_region *region;
+	bool saved;
 	int r;
 
 	if (gmem_domain_create(ctl->client, &options->domain, &domain) < 0)
 		return ctl_fail(ctl, "create domain");
-	if (gmem_region_create(domain, &options->region, &region) < 0)
+	r = save_token(ctl, options, domain);
+	saved = r == CTL_OK && options->token_file;
+	if (r == CTL_OK && gmem_region_create(domain, &options->region, &region) < 0)
 		r = ctl_fail(ctl, "create region");
-	else
-		r = options->allocate ? allocate(ctl, region) : CTL_OK;
-	if (r == CTL_OK)
-		r = save_token(ctl, options, domain);
+	if (r == CTL_OK && options->allocate)
+		r = allocate(ctl, region);
 	if (r != CTL_OK) {
 		(void)gmem_domain_destroy(domain);
+		if (saved)
+			(void)unlink(options->token_file);
 		return r;
 	}
 	*ret_domain = domain;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <getopt.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gmemctl.h"
 
 static int destroy_help(void)
 {
 	puts("gmemctl destroy [ID] --token-file FILE\n\n"
-	     "Ends the domain whose id and token are in FILE. An ID, when given, must be the "
-	     "same.");
+	     "Ends the domain whose id and token are in FILE, and removes FILE.\n"
+	     "An ID, when given, must be the same.");
 	return CTL_OK;
 }
 
@@ -39,6 +40,8 @@ int cmd_destroy(struct ctl *ctl, int argc, char **argv)
 				 token_file);
 	else if (gmem_domain_destroy_id(ctl->client, id, token) < 0)
 		r = ctl_fail(ctl, "destroy");
+	else
+		(void)unlink(token_file);
 	explicit_bzero(token, sizeof(token));
 	return r;
 }

@@ -169,9 +169,14 @@ static int walk_sessions(gmem_client *client, json_object *rows)
 	return gmem_list_sessions(client, add_session, rows);
 }
 
+/* The first account is the host's, which is no tenant. */
 static int walk_tenants(gmem_client *client, json_object *rows)
 {
-	return gmem_list_accounts(client, add_tenant, rows);
+	int r = gmem_list_accounts(client, add_tenant, rows);
+
+	if (r >= 0)
+		(void)json_object_array_del_idx(rows, 0, 1);
+	return r;
 }
 
 static const struct listing {
@@ -214,6 +219,8 @@ int cmd_list(struct ctl *ctl, int argc, char **argv)
 	if (!listing || argc - optind > 1)
 		return ctl_complain(ctl, CTL_USAGE,
 				    "list takes one of domains, regions, sessions, tenants");
+	if (listing->walk == walk_tenants && !gmem_client_is_admin(ctl->client))
+		return ctl_complain(ctl, CTL_FAILED, "list tenants needs the admin socket");
 	rows = json_object_new_array();
 	if (listing->walk(ctl->client, rows) < 0)
 		r = ctl_fail(ctl, "list");

@@ -66,8 +66,8 @@ static void print_stats(json_object *tree)
 
 	printf("gmemd: up %s", ctl_time_text(ctl_number(tree, "uptime_ms"), a));
 	if (json_object_object_get_ex(tree, "rss_bytes", NULL))
-		printf(", resident %s, %s workers", ctl_size_text(ctl_number(tree, "rss_bytes"), b),
-		       ctl_text(tree, "workers"));
+		printf(", resident %s, workers: %s",
+		       ctl_size_text(ctl_number(tree, "rss_bytes"), b), ctl_text(tree, "workers"));
 	puts("");
 	(void)json_object_object_get_ex(tree, "accounts", &accounts);
 	for (size_t i = 0; i < json_object_array_length(accounts); i++)

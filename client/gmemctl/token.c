@@ -39,7 +39,7 @@ static int bytes_of(const char *text, size_t n, uint8_t *bytes)
 	return 0;
 }
 
-/* A whole new file or none: written beside the old one and renamed over it. */
+/* A whole new file or none. One that is there already may hold another domain's only token. */
 int token_save(const char *path, uint64_t id, const uint8_t token[GMEM_TOKEN_SIZE])
 {
 	char line[LINE_SIZE], draft[4096];
@@ -63,10 +63,9 @@ int token_save(const char *path, uint64_t id, const uint8_t token[GMEM_TOKEN_SIZ
 	r = written == (ssize_t)sizeof(line) ? 0 : -EIO;
 	if (close(fd) < 0 && r == 0)
 		r = -errno;
-	if (r == 0 && rename(draft, path) < 0)
+	if (r == 0 && link(draft, path) < 0)
 		r = -errno;
-	if (r < 0)
-		(void)unlink(draft);
+	(void)unlink(draft);
 	return r;
 }
 
