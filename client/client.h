@@ -11,6 +11,8 @@
 #ifndef GM_CLIENT_H
 #define GM_CLIENT_H
 
+#include <stdbool.h>
+
 #include "failure.h"
 #include "gm_token.h"
 #include "gmem.h"
@@ -95,13 +97,25 @@ struct gmem_client {
 	struct gmem_error error; /* what gmem_error shows: points into @failure */
 };
 
+/* How far a domain has come on its way into a new session. */
+enum gm_return {
+	GM_RETURN_NONE = 0,
+	GM_RETURN_WANTED,   /* to be attached */
+	GM_RETURN_ASKED,    /* the daemon was asked to */
+	GM_RETURN_ATTACHED, /* now its regions are compared */
+};
+
 struct gmem_domain {
 	struct gmem_client *client;
 	struct gmem_domain *next; /* gmem_client::domains */
 	struct gmem_region *regions;
 	uint64_t id;
 	struct gm_token token;
-	int kvm_fd; /* -1: not asked for */
+	bool persistent;
+	bool gone;	     /* not attached to this session any more; told, or about to be */
+	enum gmem_loss loss; /* to be told; 0: none */
+	enum gm_return step; /* in a new session */
+	int kvm_fd;	     /* -1: not asked for */
 	char kind[33];
 	char name[65];
 	uint64_t created_ms;
@@ -114,6 +128,7 @@ struct gmem_region {
 	uint64_t gpa;
 	uint64_t size;
 	uint64_t page_size;
+	bool unchecked; /* in a new session: its memory has not been compared */
 	int fd;
 	void *address;			   /* NULL: not mapped */
 	struct gm_builtin_memory *builtin; /* or NULL */
@@ -137,10 +152,15 @@ struct gmem_region *gm_client_find_region(const struct gmem_client *client, uint
 void gm_domain_add_region(struct gmem_domain *domain, struct gmem_region *region);
 void gm_domain_remove_region(struct gmem_domain *domain, struct gmem_region *region);
 
+/* Calls the program's event function, if it has one. */
+void gm_client_tell(struct gmem_client *client, int type, struct gmem_domain *domain,
+		    uint64_t value);
+
 /* Whether @name may stand for an object on the wire. */
 int gm_check_name(struct gmem_client *client, const char *name);
 
 /* CLOCK_MONOTONIC. */
+uint64_t gm_now_us(void);
 uint64_t gm_now_ms(void);
 
 #endif

@@ -46,7 +46,7 @@ int gmem_connect(const char *address, const struct gmem_connect_spec *spec,
 	if (strcmp(address, GM_ADDRESS_BUILTIN) == 0)
 		r = gm_builtin_open(client);
 	else
-		r = gm_remote_open(client, address, spec->name);
+		r = gm_remote_open(client, address, spec);
 	if (r < 0) {
 		say(spec, client->failure.text);
 		return r;
@@ -96,6 +96,13 @@ int gmem_dispatch(gmem_client *client)
 {
 	gm_client_clear(client);
 	return client->provider->dispatch(client);
+}
+
+void gm_client_tell(struct gmem_client *client, int type, struct gmem_domain *domain,
+		    uint64_t value)
+{
+	if (client->event)
+		client->event(client->event_arg, type, domain, value);
 }
 
 void gmem_client_on_event(gmem_client *client, gmem_event_fn fn, void *arg)

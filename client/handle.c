@@ -12,13 +12,18 @@
 #include "gm_verdict.h"
 #include "gm_version.h"
 
-uint64_t gm_now_ms(void)
+uint64_t gm_now_us(void)
 {
 	struct timespec now;
 
 	/* Cannot fail: the clock exists and the pointer is good. */
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t gm_now_ms(void)
+{
+	return gm_now_us() / 1000;
 }
 
 struct gmem_domain *gm_domain_new(struct gmem_client *client)

@@ -5,17 +5,10 @@
 #include "remote.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 
-#include "gm_check.h"
 #include "gm_cleanup.h"
-#include "gm_verdict.h"
 
 /* Packets that one gmem_dispatch handles, so that a flood does not starve the program's loop. */
 #define GM_DISPATCH_MAX 1024
@@ -38,118 +31,9 @@ static int fail_connect(struct gmem_client *client, const char *address, int err
 	return r;
 }
 
-static int open_socket(int *ret_fd)
-{
-	_gm_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	/* A program that closed its standard streams must not find us there. */
-	if (fd < 3) {
-		int copy = gm_fd_dup(fd);
-
-		if (copy < 0)
-			return copy;
-		*ret_fd = copy;
-		return 0;
-	}
-	*ret_fd = gm_take_fd(&fd);
-	return 0;
-}
-
-static int connect_to(struct gmem_client *client, const char *address)
-{
-	struct sockaddr_un name = { .sun_family = AF_UNIX };
-	struct timeval limit = {
-		.tv_sec = client->timeout_ms / 1000,
-		.tv_usec = (suseconds_t)(client->timeout_ms % 1000) * 1000,
-	};
-	int fd;
-	int r;
-
-	if (strlen(address) >= sizeof(name.sun_path))
-		return gm_fail(client, GMEM_INVALID, 0,
-			       "The address has %zu characters; a socket's path has at most %zu.",
-			       strlen(address), sizeof(name.sun_path) - 1);
-	memcpy(name.sun_path, address, strlen(address));
-	r = open_socket(&client->remote->fd);
-	if (r < 0)
-		return gm_fail_errno(client, r, "a socket");
-	fd = client->remote->fd;
-	/* Bounds the wait for a full backlog (unix_stream_connect). */
-	if (client->timeout_ms > 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
-		return gm_fail_errno(client, errno, "SO_SNDTIMEO");
-	do {
-		r = connect(fd, (const struct sockaddr *)&name, sizeof(name));
-	} while (r < 0 && errno == EINTR);
-	return r < 0 ? fail_connect(client, address, errno) : 0;
-}
-
-/* The program's name, as far as the protocol takes it. */
-static void default_name(char *name, size_t size)
-{
-	size_t n = 0;
-
-	for (const char *c = program_invocation_short_name; *c && n < size - 1; c++) {
-		name[n] = '_';
-		if (gm_client_name_is_valid(c, 1))
-			name[n] = *c;
-		n++;
-	}
-	if (n == 0)
-		name[n++] = '_';
-	name[n] = '\0';
-}
-
-static uint32_t bounded(protobuf_c_boolean has, uint32_t value, uint32_t most)
-{
-	return has && value > 0 && value < most ? value : most;
-}
-
-static int take_hello(struct gmem_client *client, const Gmem__HelloReply *hello)
-{
-	struct gm_remote *remote = client->remote;
-
-	if (hello->version != GM_PROTOCOL_VERSION)
-		return gm_remote_nonsense(client, "a version that was not offered");
-	client->admin = hello->admin;
-	gm_copy_printable(client->tenant, sizeof(client->tenant), hello->tenant.data,
-			  hello->tenant.len);
-	remote->ranges_max = bounded(hello->has_ranges_max, hello->ranges_max, GM_RANGES_MAX);
-	remote->requests_max =
-		bounded(hello->has_requests_max, hello->requests_max, GM_REQUESTS_MAX);
-	return 0;
-}
-
-static int greet(struct gmem_client *client, const char *name)
-{
-	Gmem__HelloRequest request = GMEM__HELLO_REQUEST__INIT;
-	_gm_reply_ struct gm_reply reply = { 0 };
-	char own[GM_CLIENT_NAME_MAX + 1];
-	int r;
-
-	if (!name) {
-		default_name(own, sizeof(own));
-		name = own;
-	}
-	if (!gm_client_name_is_valid(name, strlen(name)))
-		return gm_fail(client, GMEM_INVALID, GM_RULE_NAME,
-			       "A program's name has 1 to %d characters of A-Z, a-z, 0-9 and "
-			       ". _ : - / (name, asked %zu characters).",
-			       GM_CLIENT_NAME_MAX, strlen(name));
-	request.has_min_version = request.has_max_version = request.has_client = true;
-	request.min_version = request.max_version = GM_PROTOCOL_VERSION;
-	request.client = gm_wire_text(name);
-	r = gm_remote_call(client, GM_MSG_HELLO, &request.base, &reply);
-	if (r < 0)
-		return r;
-	return take_hello(client, (const Gmem__HelloReply *)reply.message);
-}
-
 static void free_remote(struct gm_remote *remote)
 {
-	gm_fd_close(remote->fd);
+	gm_link_done(&remote->link);
 	if (remote->spare) {
 		gm_arena_done(remote->spare);
 		free(remote->spare);
@@ -161,36 +45,51 @@ static void free_remote(struct gm_remote *remote)
 static void close_remote(struct gmem_client *client)
 {
 	struct gm_remote *remote = client->remote;
-	struct gm_pending *pending;
+	struct gm_failure failure;
 
-	remote->over = true;
-	while ((pending = remote->pending)) {
-		remote->pending = pending->next;
-		remote->n_pending--;
-		gm_failure_set(&pending->failure, GMEM_CANCELLED, "The client was disconnected.");
-		gm_pending_end(client, pending);
-	}
+	gm_failure_set(&failure, GMEM_CANCELLED, "The client was disconnected.");
+	gm_link_over(remote);
+	gm_remote_end_all(client, &failure);
 	free_remote(remote);
 	client->remote = NULL;
 }
 
-int gm_remote_open(struct gmem_client *client, const char *address, const char *name)
+/* Connects and is greeted: the only time that a blocking connect is made. */
+static int begin(struct gmem_client *client, const char *address)
+{
+	uint64_t deadline = gm_deadline(client);
+	int r;
+
+	r = gm_link_connect(&client->remote->link, client->timeout_ms);
+	if (r < 0)
+		return fail_connect(client, address, -r);
+	r = gm_return_begin(client);
+	while (r == 0 && client->remote->link.state == GM_LINK_GREETING) {
+		r = gm_remote_wait(client, deadline);
+		if (r == 0)
+			(void)gm_remote_turn(client);
+	}
+	if (r == 0 && client->remote->link.state != GM_LINK_UP)
+		r = -client->failure.status;
+	return r;
+}
+
+int gm_remote_open(struct gmem_client *client, const char *address,
+		   const struct gmem_connect_spec *spec)
 {
 	struct gm_remote *remote = calloc(1, sizeof(*remote));
 	int r;
 
 	if (!remote)
 		return gm_fail_errno(client, ENOMEM, "a client");
-	remote->fd = -1;
 	remote->requests_max = 1;
 	client->remote = remote;
 	client->provider = &gm_remote_provider;
-	if (gm_arena_init(&remote->scratch, GM_ANSWER_ARENA_SIZE) < 0)
+	r = gm_link_init(client, address, spec);
+	if (r == 0 && gm_arena_init(&remote->scratch, GM_ANSWER_ARENA_SIZE) < 0)
 		r = gm_fail_errno(client, ENOMEM, "a client");
-	else
-		r = connect_to(client, address);
 	if (r == 0)
-		r = greet(client, name);
+		r = begin(client, address);
 	if (r < 0)
 		close_remote(client);
 	return r;
@@ -198,7 +97,7 @@ int gm_remote_open(struct gmem_client *client, const char *address, const char *
 
 static int remote_fd(const struct gmem_client *client)
 {
-	return client->remote->fd;
+	return client->remote->link.epoll_fd;
 }
 
 static int dispatch(struct gmem_client *client)
@@ -207,7 +106,7 @@ static int dispatch(struct gmem_client *client)
 	int r = 0;
 
 	while (handled < GM_DISPATCH_MAX && r == 0) {
-		r = gm_remote_receive(client);
+		r = gm_remote_turn(client);
 		handled += r == 0;
 	}
 	if (r < 0 && r != -GMEM_AGAIN)

@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The provider that speaks to a daemon: one SEQPACKET connection, requests under way, answers.
+ * The provider that speaks to a daemon: one SEQPACKET connection at a time, requests under way,
+ * answers.
  *
  * Invariants:
- *   - Every request that was sent and not yet answered has one struct gm_pending in the list,
- *     whoever waits for it; an answer that matches none ends the connection.
+ *   - Every request that is not yet answered has one struct gm_pending in the list, whoever waits
+ *     for it, in the order in which they were made; an answer that matches none ends the client.
+ *   - A request is sent when there is a connection with room for it, and again, with the same
+ *     serial, on each connection until it is answered. Nothing but gm_remote_wait blocks.
  *   - Whatever arrives is handled at once: nothing is left that gmem_client_fd does not show.
  *   - What is taken from a packet is copied before the program is called back, because it may call
  *     the library again.
  *   - Memory for an answer is there before its request is sent: no answer is lost for want of it.
- *   - What is sent while a packet is handled (a CANCEL, the return of a late grant) does not wait.
  */
 #ifndef GM_REMOTE_H
 #define GM_REMOTE_H
 
 #include <string.h>
+#include <sys/un.h>
 
 #include "client.h"
 #include "gm_arena.h"
+#include "gm_check.h"
 #include "gm_fdset.h"
 #include "gm_frame.h"
 #include "gmem.pb-c.h"
@@ -28,14 +32,16 @@
  */
 #define GM_ANSWER_ARENA_SIZE ((size_t)2 * 1024 * 1024)
 
-/* Deadlines: one that never comes, and one for what must not wait. */
+/* A deadline that never comes. */
 #define GM_NO_DEADLINE UINT64_MAX
-#define GM_NOW 0
+
+#define GM_SESSION_KEY_SIZE 16
 
 enum gm_pending_kind {
 	GM_PENDING_CALL,   /* a function waits for it; it frees it */
 	GM_PENDING_JOB,	   /* the answer goes to the job's callbacks */
 	GM_PENDING_NOBODY, /* given up, or nobody cares: what it grants is given back */
+	GM_PENDING_LINK,   /* brings a connection up, and ends with it */
 };
 
 /* The answer of a call, with where it lives. Null-initialise, and end with gm_reply_done. */
@@ -51,23 +57,66 @@ struct gm_pending {
 	enum gm_pending_kind kind;
 	uint16_t type;
 	uint32_t serial;
+	uint32_t body_length;
+	uint8_t *body; /* as sent: it may have to be sent again */
+	bool sent;     /* on the present connection */
+	bool repeated; /* was sent on an earlier one */
+	bool doubted;  /* and in a session that is lost: nobody knows whether it was carried out */
 
 	bool ended;		   /* a call's: answered, or the connection has ended */
 	struct gm_failure failure; /* status 0: `reply` is good */
 	struct gm_reply reply;
 
 	uint64_t granted; /* id of what the answer granted, when nobody waits for it */
+	uint64_t subject; /* a link's: id of the domain or region that it asks for */
 
 	struct gmem_job_callbacks callbacks; /* a job's */
 	uint64_t done;			     /* bytes, as last reported */
 	bool cancelled;			     /* CANCEL was sent */
 };
 
+enum gm_link_state {
+	GM_LINK_DOWN,	   /* no connection: the next attempt is at next_us */
+	GM_LINK_GREETING,  /* HELLO is under way */
+	GM_LINK_RETURNING, /* in a new session: domains are attached and compared */
+	GM_LINK_UP,	   /* requests are sent and answered */
+	GM_LINK_OVER,	   /* for good */
+};
+
+/* The connection, or the attempts to have one. Times are CLOCK_MONOTONIC. */
+struct gm_link {
+	enum gm_link_state state;
+	int fd;		  /* -1: no connection */
+	int epoll_fd;	  /* what the program polls: it has fd and timer_fd in it */
+	int timer_fd;	  /* set while there is something to do, or to give up, at a time */
+	uint32_t watched; /* epoll events of fd */
+
+	struct sockaddr_un address;
+	char name[GM_CLIENT_NAME_MAX + 1];
+	uint8_t key[GM_SESSION_KEY_SIZE];
+	int patience_ms;       /* -1: never reconnects */
+	bool known;	       /* a daemon has greeted us once: from then on the link comes back */
+	bool resumed;	       /* the last HELLO was answered so */
+	bool refused;	       /* the daemon would not have us now: @why */
+	bool proven;	       /* the daemon has answered a request since the link came up */
+	uint32_t sessions;     /* new ones after the first */
+	struct gm_failure why; /* of the last loss or refusal */
+
+	uint64_t up_us;
+	uint64_t down_us; /* the beginning of this outage */
+	uint64_t away_us; /* length of all outages before this one */
+	uint64_t next_us;
+	uint64_t give_up_us;
+	uint64_t pause_us; /* before the attempt after the next */
+	uint64_t jitter;
+};
+
 struct gm_remote {
-	int fd;
-	bool over; /* the connection has ended; @fd stays open so that its number stays ours */
+	struct gm_link link;
 	uint32_t last_serial;
-	uint32_t n_pending;
+	uint32_t n_pending; /* without those of the link */
+	uint32_t n_link;
+	uint32_t n_unsent;
 	uint32_t requests_max;
 	uint32_t ranges_max;
 	struct gm_pending *pending;
@@ -93,41 +142,90 @@ static inline ProtobufCBinaryData gm_wire_text(const char *text)
 	return gm_wire_bytes(text, strlen(text));
 }
 
-int gm_remote_open(struct gmem_client *client, const char *address, const char *name);
+int gm_remote_open(struct gmem_client *client, const char *address,
+		   const struct gmem_connect_spec *spec);
+
+/* ---- remote_link.c */
+
+/* Epoll, timer, key and name; connects to nothing yet. Undone by gm_link_done, also after failing.
+ */
+GM_WARN_UNUSED int gm_link_init(struct gmem_client *client, const char *address,
+				const struct gmem_connect_spec *spec);
+void gm_link_done(struct gm_link *link);
+
+/* Connects, blocking for at most @timeout_ms, or not at all when it is 0. 0 or -errno. */
+GM_WARN_UNUSED int gm_link_connect(struct gm_link *link, int timeout_ms);
+
+/* Sends what may be sent. True when something was. Calls nobody back. */
+bool gm_link_flush(struct gm_remote *remote);
+
+/* The connection is of no use. Tries again, or ends the client. 0, or why the client ended. */
+int gm_link_lost(struct gmem_client *client, const struct gm_failure *why);
+int gm_link_lost_for(struct gmem_client *client, const char *why);
+
+/* The next attempt, if it is time for it. 0, -GMEM_AGAIN, or why the client ended. */
+int gm_link_retry(struct gmem_client *client);
+
+/* The patience is over, when it is. As gm_link_retry. */
+int gm_link_check_patience(struct gmem_client *client);
+
+/* The session is ready: all that is unanswered goes out. */
+void gm_link_up(struct gm_remote *remote);
+
+/* Nothing comes after this. The fd that the program polls is readable from now on. */
+void gm_link_over(struct gm_remote *remote);
+
+/* Milliseconds since some time, without those in which there was no connection. */
+uint64_t gm_link_clock_ms(const struct gm_link *link);
+
+/* Whether that clock stands still. */
+static inline bool gm_link_is_away(const struct gm_link *link)
+{
+	return link->known && link->state < GM_LINK_UP;
+}
+
+/* ---- remote_return.c */
+
+/* Greets the daemon on a new connection; the rest follows from its answers. */
+GM_WARN_UNUSED int gm_return_begin(struct gmem_client *client);
+
+/*
+ * Takes what a link's answer says. @message NULL: it was refused, with @pending's failure. NULL, or
+ * what is wrong. Calls nobody back.
+ */
+const char *gm_return_take(struct gmem_client *client, const struct gm_pending *pending,
+			   const ProtobufCMessage *message, const struct gm_fdset *fds);
+
+/* Does what follows from it. */
+void gm_return_step(struct gmem_client *client);
 
 /* ---- remote_io.c */
 
-/* Absolute CLOCK_MONOTONIC milliseconds, from the client's time limit. */
+/* When a call that begins now has taken too long, by gm_link_clock_ms. */
 uint64_t gm_deadline(const struct gmem_client *client);
 
-/*
- * Sends one packet; handles what arrives while the daemon is not reading. 0, -GMEM_TIMED_OUT with
- * nothing sent, or another failure.
- */
-GM_WARN_UNUSED int gm_remote_send(struct gmem_client *client, const struct gm_frame *frame,
-				  const void *body, uint64_t deadline);
-
-/*
- * Handles one packet if one is there. 0, -GMEM_AGAIN, or why the connection ended: whoever waits
- * for an answer finds that in its gm_pending too.
- */
-int gm_remote_receive(struct gmem_client *client);
-
-/* Waits until a packet is there. 0, -GMEM_TIMED_OUT, or a failure. */
+/* Waits until there is something to do. 0, -GMEM_TIMED_OUT, or a failure. */
 GM_WARN_UNUSED int gm_remote_wait(struct gmem_client *client, uint64_t deadline);
 
-/* Ends the connection: every request under way fails with @status, then the program is told. */
+/*
+ * Does one thing, if there is one to do, without blocking. 0, -GMEM_AGAIN, or why the client ended:
+ * whoever waits for an answer finds that in its gm_pending too.
+ */
+int gm_remote_turn(struct gmem_client *client);
+
+/* Ends the client: every request under way fails with @failure, then the program is told. */
+int gm_remote_end_with(struct gmem_client *client, const struct gm_failure *failure);
 int gm_remote_end(struct gmem_client *client, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* ---- remote_call.c */
 
 /*
- * Sends a request. On 0, *ret_pending is in the list: a call's must be finished or abandoned; the
- * others free themselves.
+ * Makes a request, and sends it as soon as that can be done. On 0, *ret_pending is in the list: a
+ * call's must be finished or abandoned; the others free themselves. Calls nobody back.
  */
 GM_WARN_UNUSED int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind,
-				  unsigned type, const ProtobufCMessage *request, uint64_t deadline,
+				  unsigned type, const ProtobufCMessage *request,
 				  struct gm_pending **ret_pending);
 
 /* Waits for the answer of a call, and frees @pending in any case. */
@@ -147,6 +245,15 @@ void gm_remote_answer(struct gmem_client *client, const struct gm_frame *frame, 
 
 /* The request under way with this serial, or NULL. */
 struct gm_pending *gm_remote_find(const struct gm_remote *remote, uint32_t serial);
+
+/* A connection is gone: its own requests go, the others are to be sent again. */
+void gm_remote_unsend(struct gm_remote *remote);
+
+/* Jobs that the program has cancelled end with the daemon that ran them. */
+void gm_remote_end_cancelled(struct gmem_client *client);
+
+/* Ends all requests under way, with @failure. */
+void gm_remote_end_all(struct gmem_client *client, const struct gm_failure *failure);
 
 /* Ends @pending, which is in no list any more, with what its failure says. */
 void gm_pending_end(struct gmem_client *client, struct gm_pending *pending);

@@ -52,6 +52,10 @@ void gm_reply_done(struct gm_reply *reply)
 static void free_pending(struct gm_pending *pending)
 {
 	gm_reply_done(&pending->reply);
+	/* Requests bring tokens. */
+	if (pending->body)
+		explicit_bzero(pending->body, pending->body_length);
+	free(pending->body);
 	free(pending);
 }
 
@@ -72,11 +76,20 @@ struct gm_pending *gm_remote_find(const struct gm_remote *remote, uint32_t seria
 	return pending;
 }
 
+static uint32_t *counter_of(struct gm_remote *remote, const struct gm_pending *pending)
+{
+	return pending->kind == GM_PENDING_LINK ? &remote->n_link : &remote->n_pending;
+}
+
 static void remember(struct gm_remote *remote, struct gm_pending *pending)
 {
-	pending->next = remote->pending;
-	remote->pending = pending;
-	remote->n_pending++;
+	struct gm_pending **slot = &remote->pending;
+
+	while (*slot)
+		slot = &(*slot)->next;
+	*slot = pending;
+	++*counter_of(remote, pending);
+	remote->n_unsent++;
 }
 
 static void forget(struct gm_remote *remote, struct gm_pending *pending)
@@ -86,7 +99,57 @@ static void forget(struct gm_remote *remote, struct gm_pending *pending)
 	while (*slot != pending)
 		slot = &(*slot)->next;
 	*slot = pending->next;
-	remote->n_pending--;
+	pending->next = NULL;
+	--*counter_of(remote, pending);
+	remote->n_unsent -= !pending->sent;
+}
+
+void gm_remote_unsend(struct gm_remote *remote)
+{
+	struct gm_pending *next;
+
+	for (struct gm_pending *pending = remote->pending; pending; pending = next) {
+		next = pending->next;
+		if (pending->kind == GM_PENDING_LINK) {
+			forget(remote, pending);
+			free_pending(pending);
+		} else if (pending->sent) {
+			pending->sent = false;
+			pending->repeated = true;
+			remote->n_unsent++;
+		}
+	}
+}
+
+void gm_remote_end_cancelled(struct gmem_client *client)
+{
+	struct gm_remote *remote = client->remote;
+	struct gm_pending *pending = remote->pending;
+
+	while (pending) {
+		if (pending->kind != GM_PENDING_JOB || !pending->cancelled) {
+			pending = pending->next;
+			continue;
+		}
+		forget(remote, pending);
+		gm_failure_set(&pending->failure, GMEM_CANCELLED,
+			       "The job was cancelled, and the daemon that ran it has gone.");
+		gm_pending_end(client, pending);
+		/* The callback may have changed anything. */
+		pending = remote->pending;
+	}
+}
+
+void gm_remote_end_all(struct gmem_client *client, const struct gm_failure *failure)
+{
+	struct gm_remote *remote = client->remote;
+	struct gm_pending *pending;
+
+	while ((pending = remote->pending)) {
+		forget(remote, pending);
+		pending->failure = *failure;
+		gm_pending_end(client, pending);
+	}
 }
 
 static uint32_t next_serial(struct gm_remote *remote)
@@ -131,63 +194,45 @@ static int check_room(struct gmem_client *client, enum gm_pending_kind kind)
 			       remote->n_pending, 1);
 }
 
-static int post_packed(struct gmem_client *client, struct gm_pending *pending,
-		       const ProtobufCMessage *request, uint64_t deadline)
+static int pack(struct gmem_client *client, struct gm_pending *pending,
+		const ProtobufCMessage *request)
 {
 	size_t length = protobuf_c_message_get_packed_size(request);
-	struct gm_frame frame = {
-		.version = GM_PROTOCOL_VERSION,
-		.type = pending->type,
-		.serial = pending->serial,
-	};
-	uint8_t *body;
-	int r;
 
 	if (length > GM_BODY_MAX)
 		return gm_fail(client, GMEM_INVALID, 0,
 			       "The request has %zu bytes; the protocol carries at most %d.",
 			       length, GM_BODY_MAX);
-	frame.body_length = (uint32_t)length;
-	body = malloc(length + 1);
-	if (!body)
+	pending->body = malloc(length + 1);
+	if (!pending->body)
 		return gm_fail_errno(client, ENOMEM, "a request");
-	(void)protobuf_c_message_pack(request, body);
-	r = gm_remote_send(client, &frame, body, deadline);
-	/* Requests bring tokens. */
-	explicit_bzero(body, length);
-	free(body);
-	return r;
+	pending->body_length = (uint32_t)length;
+	(void)protobuf_c_message_pack(request, pending->body);
+	return 0;
 }
 
 int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind, unsigned type,
-		   const ProtobufCMessage *request, uint64_t deadline,
-		   struct gm_pending **ret_pending)
+		   const ProtobufCMessage *request, struct gm_pending **ret_pending)
 {
 	_gm_cleanup_(free_pending_slot) struct gm_pending *pending = NULL;
 	struct gm_remote *remote = client->remote;
-	int r;
+	int r = 0;
 
-	r = check_room(client, kind);
+	if (remote->link.state == GM_LINK_OVER)
+		return gm_fail(client, GMEM_DISCONNECTED, 0,
+			       "The connection to the daemon has ended.");
+	if (kind != GM_PENDING_LINK)
+		r = check_room(client, kind);
 	if (r < 0)
 		return r;
 	pending = new_pending(client, kind, type);
 	if (!pending)
 		return gm_fail_errno(client, ENOMEM, "a request");
-	/*
-	 * A call is known before it is sent: a daemon that is full refuses the greeting unseen, and
-	 * that is found when sending it fails. The others are freed when they end, and so must not
-	 * end in here.
-	 */
-	if (kind == GM_PENDING_CALL)
-		remember(remote, pending);
-	r = post_packed(client, pending, request, deadline);
-	if (r < 0 && !pending->ended) {
-		if (kind == GM_PENDING_CALL)
-			forget(remote, pending);
+	r = pack(client, pending, request);
+	if (r < 0)
 		return r;
-	}
-	if (kind != GM_PENDING_CALL)
-		remember(remote, pending);
+	remember(remote, pending);
+	(void)gm_link_flush(remote);
 	*ret_pending = gm_take_ptr(&pending);
 	return 0;
 }
@@ -206,6 +251,12 @@ void gm_remote_abandon(struct gmem_client *client, struct gm_pending *pending)
 {
 	if (!pending)
 		return;
+	if (!pending->ended && !pending->sent && !pending->repeated) {
+		/* No daemon has ever seen it. */
+		forget(client->remote, pending);
+		free_pending(pending);
+		return;
+	}
 	pending->kind = GM_PENDING_NOBODY;
 	if (!pending->ended) {
 		gm_reply_done(&pending->reply);
@@ -221,11 +272,11 @@ static int wait_for_answer(struct gmem_client *client, struct gm_pending *pendin
 {
 	int r = 0;
 
-	/* How the connection ended is in @pending too: only its own failure counts here. */
+	/* How the client ended is in @pending too: only its own failure counts here. */
 	while (!pending->ended && r == 0) {
 		r = gm_remote_wait(client, deadline);
 		if (r == 0)
-			(void)gm_remote_receive(client);
+			(void)gm_remote_turn(client);
 	}
 	return r;
 }
@@ -257,7 +308,7 @@ int gm_remote_call(struct gmem_client *client, unsigned type, const ProtobufCMes
 	struct gm_pending *pending;
 	int r;
 
-	r = gm_remote_post(client, GM_PENDING_CALL, type, request, deadline, &pending);
+	r = gm_remote_post(client, GM_PENDING_CALL, type, request, &pending);
 	if (r < 0)
 		return r;
 	return gm_remote_finish(client, pending, deadline, reply);
@@ -286,10 +337,10 @@ static void give_back(struct gmem_client *client, const struct gm_pending *pendi
 	domain.domain = region.region = pending->granted;
 	if (pending->type == GM_MSG_DOMAIN_CREATE)
 		r = gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_DOMAIN_DESTROY, &domain.base,
-				   GM_NOW, &nobody);
+				   &nobody);
 	else
 		r = gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_REGION_DESTROY, &region.base,
-				   GM_NOW, &nobody);
+				   &nobody);
 	/* It stays charged to us, then. */
 	(void)r;
 }
@@ -307,6 +358,8 @@ void gm_pending_end(struct gmem_client *client, struct gm_pending *pending)
 		if (pending->granted)
 			give_back(client, pending);
 		break;
+	case GM_PENDING_LINK:
+		break;
 	}
 	free_pending(pending);
 }
@@ -318,15 +371,28 @@ static bool may_bring_fds(unsigned type)
 	       type == GM_MSG_REGION_CREATE || type == GM_MSG_REGION_GET;
 }
 
-/* Takes what @pending needs from @message. NULL, or what is wrong. */
-static const char *take_message(struct gm_pending *pending, bool refused,
-				const ProtobufCMessage *message)
+/*
+ * What was to be destroyed is not there, and may have been destroyed by the request itself, in the
+ * session before.
+ */
+static bool is_done_already(const struct gm_pending *pending)
 {
-	if (refused) {
-		if (gm_failure_from_wire(&pending->failure, (const Gmem__Status *)message) == 0)
-			return NULL;
+	return pending->doubted && pending->failure.status == GMEM_NO_SUCH_OBJECT &&
+	       (pending->type == GM_MSG_DOMAIN_DESTROY || pending->type == GM_MSG_REGION_DESTROY);
+}
+
+static const char *take_refusal(struct gm_pending *pending, const Gmem__Status *status)
+{
+	if (gm_failure_from_wire(&pending->failure, status) < 0)
 		return "a refusal without a code";
-	}
+	if (is_done_already(pending))
+		pending->failure.status = 0;
+	return NULL;
+}
+
+/* Takes what @pending needs from @message. */
+static void take_message(struct gm_pending *pending, const ProtobufCMessage *message)
+{
 	switch (pending->kind) {
 	case GM_PENDING_CALL:
 		pending->reply.message = message;
@@ -340,12 +406,14 @@ static const char *take_message(struct gm_pending *pending, bool refused,
 	case GM_PENDING_NOBODY:
 		pending->granted = granted(pending->type, message);
 		break;
+	case GM_PENDING_LINK:
+		break;
 	}
-	return NULL;
 }
 
 static const char *unpack(struct gmem_client *client, struct gm_pending *pending,
-			  const struct gm_frame *frame, const void *body)
+			  const struct gm_frame *frame, const void *body,
+			  const struct gm_fdset *fds)
 {
 	bool refused = frame->flags & GM_FRAME_REFUSED;
 	struct gm_arena *scratch = &client->remote->scratch;
@@ -353,13 +421,19 @@ static const char *unpack(struct gmem_client *client, struct gm_pending *pending
 	const ProtobufCMessageDescriptor *descriptor;
 	ProtobufCMessage *message;
 	enum gm_msg_fault fault;
-	const char *what;
+	const char *what = NULL;
 
 	descriptor = refused ? &gmem__status__descriptor : gm_msg_format(frame->type)->answer;
 	fault = gm_msg_unpack_answer(descriptor, body, frame->body_length,
 				     is_call ? pending->reply.arena : scratch, &message);
-	what = fault == GM_MSG_GOOD ? take_message(pending, refused, message)
-				    : gm_msg_fault_text(fault);
+	if (fault != GM_MSG_GOOD)
+		what = gm_msg_fault_text(fault);
+	else if (refused)
+		what = take_refusal(pending, (const Gmem__Status *)message);
+	else
+		take_message(pending, message);
+	if (!what && pending->kind == GM_PENDING_LINK)
+		what = gm_return_take(client, pending, refused ? NULL : message, fds);
 	gm_arena_clear(scratch, true);
 	return what;
 }
@@ -369,9 +443,29 @@ static struct gm_pending *match(const struct gm_remote *remote, const struct gm_
 	struct gm_pending *pending = gm_remote_find(remote, frame->serial);
 
 	/* A daemon that is full refuses the greeting before it has read it. */
-	if (frame->serial == 0 && frame->flags & GM_FRAME_REFUSED)
-		pending = remote->pending;
-	return pending && pending->type == frame->type ? pending : NULL;
+	if (frame->serial == 0 && frame->flags & GM_FRAME_REFUSED && frame->type == GM_MSG_HELLO)
+		for (pending = remote->pending; pending && pending->type != GM_MSG_HELLO;)
+			pending = pending->next;
+	/* What was not sent on this connection cannot be answered on it. */
+	if (!pending || pending->type != frame->type || (frame->serial && !pending->sent))
+		return NULL;
+	return pending;
+}
+
+/* The connection is not up yet: this is between it and us. */
+static void link_answer(struct gmem_client *client, struct gm_pending *pending,
+			const struct gm_frame *frame, const void *body, const struct gm_fdset *fds)
+{
+	const char *fault;
+
+	forget(client->remote, pending);
+	fault = unpack(client, pending, frame, body, fds);
+	free_pending(pending);
+	explicit_bzero(client->remote->packet, GM_FRAME_HEADER_SIZE + frame->body_length);
+	if (fault)
+		(void)gm_remote_nonsense(client, fault);
+	else
+		gm_return_step(client);
 }
 
 void gm_remote_answer(struct gmem_client *client, const struct gm_frame *frame, const void *body,
@@ -381,7 +475,7 @@ void gm_remote_answer(struct gmem_client *client, const struct gm_frame *frame, 
 	struct gm_pending *pending = match(remote, frame);
 	const char *fault;
 
-	if (!pending || (frame->serial == 0 && frame->type != GM_MSG_HELLO)) {
+	if (!pending) {
 		gm_remote_end(client, GMEM_PROTOCOL,
 			      "The daemon answered request %u of type %u, which was not asked.",
 			      frame->serial, frame->type);
@@ -391,13 +485,18 @@ void gm_remote_answer(struct gmem_client *client, const struct gm_frame *frame, 
 		(void)gm_remote_nonsense(client, "file descriptors where none belong");
 		return;
 	}
-	fault = unpack(client, pending, frame, body);
+	if (pending->kind == GM_PENDING_LINK) {
+		link_answer(client, pending, frame, body, fds);
+		return;
+	}
+	fault = unpack(client, pending, frame, body, fds);
 	explicit_bzero(remote->packet, GM_FRAME_HEADER_SIZE + frame->body_length);
 	if (fault) {
 		(void)gm_remote_nonsense(client, fault);
 		return;
 	}
 	gm_fdset_move(&pending->reply.fds, fds);
+	remote->link.proven = true;
 	forget(remote, pending);
 	gm_pending_end(client, pending);
 }

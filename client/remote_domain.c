@@ -70,6 +70,7 @@ int gm_remote_domain_create(struct gmem_client *client, const struct gmem_domain
 	if (fault)
 		return gm_remote_nonsense(client, fault);
 	domain->id = answer->domain;
+	domain->persistent = spec->flags & GMEM_DOMAIN_PERSISTENT;
 	memcpy(domain->token.bytes, answer->token.data, GMEM_TOKEN_SIZE);
 	return 0;
 }
@@ -111,9 +112,8 @@ static int fetch_regions(struct gmem_client *client, struct gmem_domain *domain,
 	return gm_remote_regions_fetch(client, domain, list.ids, list.n_ids, deadline);
 }
 
-int gm_remote_domain_attach(struct gmem_client *client, uint64_t id,
-			    const uint8_t token[GMEM_TOKEN_SIZE], uint32_t flags, uint32_t devices,
-			    struct gmem_domain *domain)
+static int attach(struct gmem_client *client, uint64_t id, const uint8_t token[GMEM_TOKEN_SIZE],
+		  uint32_t flags, uint32_t devices, struct gmem_domain *domain)
 {
 	Gmem__DomainAttachRequest request = GMEM__DOMAIN_ATTACH_REQUEST__INIT;
 	_gm_reply_ struct gm_reply reply = { 0 };
@@ -138,8 +138,37 @@ int gm_remote_domain_attach(struct gmem_client *client, uint64_t id,
 	if (fault)
 		return gm_remote_nonsense(client, fault);
 	domain->id = id;
+	domain->persistent = answer->info->lifetime == GMEM__LIFETIME__LIFETIME_PERSISTENT;
 	memcpy(domain->token.bytes, token, GMEM_TOKEN_SIZE);
 	return fetch_regions(client, domain, answer);
+}
+
+/* Empties a handle that was half filled. */
+static void start_again(struct gmem_domain *domain)
+{
+	struct gmem_region *region;
+
+	while ((region = domain->regions)) {
+		domain->regions = region->next;
+		gm_region_free(region);
+	}
+	gm_fd_close(gm_take_fd(&domain->kvm_fd));
+}
+
+int gm_remote_domain_attach(struct gmem_client *client, uint64_t id,
+			    const uint8_t token[GMEM_TOKEN_SIZE], uint32_t flags, uint32_t devices,
+			    struct gmem_domain *domain)
+{
+	uint32_t sessions;
+	int r;
+
+	/* The domain is no handle's yet: a new session does not attach it by itself. */
+	do {
+		start_again(domain);
+		sessions = client->remote->link.sessions;
+		r = attach(client, id, token, flags, devices, domain);
+	} while (r < 0 && sessions != client->remote->link.sessions);
+	return r;
 }
 
 static int destroy(struct gmem_client *client, uint64_t id, const uint8_t *token)

@@ -9,8 +9,10 @@ static void domain_gone(struct gmem_client *client, uint64_t id, int why)
 	struct gmem_domain *domain = gm_client_find_domain(client, id);
 
 	/* Without a handle the program has given it up itself, at the same moment. */
-	if (domain && client->event)
-		client->event(client->event_arg, type, domain, 0);
+	if (!domain)
+		return;
+	domain->gone = true;
+	gm_client_tell(client, type, domain, 0);
 }
 
 static void deliver_progress(struct gmem_client *client, const Gmem__ProgressEvent *message)
@@ -20,6 +22,7 @@ static void deliver_progress(struct gmem_client *client, const Gmem__ProgressEve
 	uint64_t total = message->total;
 
 	gm_arena_clear(&client->remote->scratch, false);
+	client->remote->link.proven = true;
 	gm_remote_job_progress(client, serial, done, total);
 }
 
@@ -37,8 +40,7 @@ static void deliver_shutdown(struct gmem_client *client, const Gmem__ShutdownEve
 	uint64_t drain_ms = message->drain_ms;
 
 	gm_arena_clear(&client->remote->scratch, false);
-	if (client->event)
-		client->event(client->event_arg, GMEM_EVENT_SHUTDOWN, NULL, drain_ms);
+	gm_client_tell(client, GMEM_EVENT_SHUTDOWN, NULL, drain_ms);
 }
 
 void gm_remote_event(struct gmem_client *client, const struct gm_frame *frame, const void *body)

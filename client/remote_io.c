@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "gm_cleanup.h"
@@ -15,34 +16,36 @@ uint64_t gm_deadline(const struct gmem_client *client)
 {
 	if (client->timeout_ms < 0)
 		return GM_NO_DEADLINE;
-	return gm_now_ms() + (uint64_t)client->timeout_ms;
+	return gm_link_clock_ms(&client->remote->link) + (uint64_t)client->timeout_ms;
 }
 
-/* Milliseconds for poll(2). */
-static int time_left(uint64_t deadline)
+/* Milliseconds for poll(2). While the link is away, its timer bounds the wait. */
+static int time_left(const struct gm_link *link, uint64_t deadline)
 {
-	uint64_t now;
+	uint64_t now = gm_link_clock_ms(link);
 
-	if (deadline == GM_NO_DEADLINE)
+	if (deadline == GM_NO_DEADLINE || gm_link_is_away(link))
 		return -1;
-	now = gm_now_ms();
 	if (now >= deadline)
 		return 0;
 	return deadline - now < INT32_MAX ? (int)(deadline - now) : INT32_MAX;
 }
 
-/* Hang-ups count as readable, because receiving tells more. */
-static int wait_for(struct gmem_client *client, short events, uint64_t deadline, bool *ret_readable)
+int gm_remote_wait(struct gmem_client *client, uint64_t deadline)
 {
-	struct pollfd poll_fd = { .fd = client->remote->fd, .events = events };
+	const struct gm_link *link = &client->remote->link;
+	struct pollfd poll_fd = { .fd = link->epoll_fd, .events = POLLIN };
 
+	/* The detour over epoll costs time, and only the others need its timer. */
+	if (link->state == GM_LINK_UP) {
+		poll_fd.fd = link->fd;
+		poll_fd.events |= link->watched & EPOLLOUT ? POLLOUT : 0;
+	}
 	for (;;) {
-		int n = poll(&poll_fd, 1, time_left(deadline));
+		int n = poll(&poll_fd, 1, time_left(link, deadline));
 
-		if (n > 0) {
-			*ret_readable = (poll_fd.revents & ~POLLOUT) != 0;
+		if (n > 0)
 			return 0;
-		}
 		if (n == 0)
 			return gm_fail(client, GMEM_TIMED_OUT, 0,
 				       "The daemon did not answer within %d ms.",
@@ -52,96 +55,35 @@ static int wait_for(struct gmem_client *client, short events, uint64_t deadline,
 	}
 }
 
-int gm_remote_wait(struct gmem_client *client, uint64_t deadline)
-{
-	bool readable;
-
-	return wait_for(client, POLLIN, deadline, &readable);
-}
-
 static int fail_ended(struct gmem_client *client)
 {
 	return gm_fail(client, GMEM_DISCONNECTED, 0, "The connection to the daemon has ended.");
 }
 
-int gm_remote_end(struct gmem_client *client, int status, const char *format, ...)
+int gm_remote_end_with(struct gmem_client *client, const struct gm_failure *failure)
 {
 	struct gm_remote *remote = client->remote;
-	struct gm_pending *pending;
+	struct gm_failure why = *failure;
+
+	if (remote->link.state == GM_LINK_OVER)
+		return fail_ended(client);
+	gm_link_over(remote);
+	gm_remote_end_all(client, &why);
+	gm_client_tell(client, GMEM_EVENT_DISCONNECTED, NULL, 0);
+	return gm_client_fail(client, &why);
+}
+
+int gm_remote_end(struct gmem_client *client, int status, const char *format, ...)
+{
 	struct gm_failure failure;
-	char text[256];
+	char text[GM_FAILURE_TEXT_SIZE];
 	va_list args;
 
-	if (remote->over)
-		return fail_ended(client);
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	gm_failure_set(&failure, status, "%s", text);
-
-	remote->over = true;
-	(void)shutdown(remote->fd, SHUT_RDWR);
-	while ((pending = remote->pending)) {
-		remote->pending = pending->next;
-		remote->n_pending--;
-		pending->failure = failure;
-		gm_pending_end(client, pending);
-	}
-	if (client->event)
-		client->event(client->event_arg, GMEM_EVENT_DISCONNECTED, NULL, 0);
-	return gm_client_fail(client, &failure);
-}
-
-/* Handles all that has arrived. 0, or why the connection ended. */
-static int receive_all(struct gmem_client *client)
-{
-	int r;
-
-	do {
-		r = gm_remote_receive(client);
-	} while (r == 0);
-	return r == -GMEM_AGAIN ? 0 : r;
-}
-
-int gm_remote_send(struct gmem_client *client, const struct gm_frame *frame, const void *body,
-		   uint64_t deadline)
-{
-	struct gm_remote *remote = client->remote;
-	uint8_t header[GM_FRAME_HEADER_SIZE];
-	bool readable = false;
-	int r;
-
-	gm_frame_encode(frame, header);
-	for (;;) {
-		if (remote->over)
-			return fail_ended(client);
-		r = gm_scm_send(remote->fd, header, sizeof(header), body, frame->body_length, NULL,
-				0, MSG_DONTWAIT);
-		if (r == 0)
-			return 0;
-		if (r == -EPIPE || r == -ECONNRESET) {
-			/* It may have said why, and answered others, before it went. */
-			r = receive_all(client);
-			if (r < 0)
-				return r;
-			return gm_remote_end(client, GMEM_DISCONNECTED,
-					     "The daemon closed the connection.");
-		}
-		if (r != -EAGAIN && r != -EINTR)
-			return gm_fail_errno(client, r, "sending to the daemon");
-		/*
-		 * A daemon whose answers are not read stops reading requests: waiting for room
-		 * alone would be waiting for ever.
-		 */
-		r = wait_for(client, POLLIN | POLLOUT, deadline, &readable);
-		if (r < 0)
-			return r;
-		if (readable) {
-			r = receive_all(client);
-			if (r < 0)
-				return r;
-		}
-	}
+	return gm_remote_end_with(client, &failure);
 }
 
 static int receive_packet(struct gmem_client *client, size_t *ret_length, struct gm_fdset *fds,
@@ -156,8 +98,8 @@ static int receive_packet(struct gmem_client *client, size_t *ret_length, struct
 	 * __skb_try_recv_datagram): look again.
 	 */
 	for (int attempt = 0; attempt < 2; attempt++) {
-		r = gm_scm_receive(remote->fd, remote->packet, sizeof(remote->packet), MSG_DONTWAIT,
-				   true, ret_length, fds, ret_fault);
+		r = gm_scm_receive(remote->link.fd, remote->packet, sizeof(remote->packet),
+				   MSG_DONTWAIT, true, ret_length, fds, ret_fault);
 		if (r != -ECONNRESET)
 			break;
 	}
@@ -191,28 +133,51 @@ static void handle_packet(struct gmem_client *client, size_t length, struct gm_f
 			      "The daemon sent a packet that is neither answer nor event.");
 }
 
-int gm_remote_receive(struct gmem_client *client)
+static int lost_by_errno(struct gmem_client *client, int error)
+{
+	struct gm_failure why;
+
+	gm_failure_set(&why, GMEM_DISCONNECTED, "Receiving failed: %s.", strerrordesc_np(error));
+	return gm_link_lost(client, &why);
+}
+
+/* Handles one packet if one is there. As gm_remote_turn. */
+static int receive(struct gmem_client *client)
 {
 	_gm_cleanup_(gm_fdset_done) struct gm_fdset fds = GM_FDSET_NULL;
-	struct gm_remote *remote = client->remote;
 	enum gm_scm_fault fault;
 	size_t length;
 	int r;
 
-	if (remote->over)
-		return fail_ended(client);
 	r = receive_packet(client, &length, &fds, &fault);
 	if (r == -EAGAIN || r == -EINTR)
 		return -GMEM_AGAIN;
 	if (r < 0 && r != -ECONNRESET)
-		return gm_remote_end(client, GMEM_DISCONNECTED, "Receiving failed: errno %d.", -r);
+		return lost_by_errno(client, -r);
 	if (r < 0 || fault == GM_SCM_CLOSED)
-		return gm_remote_end(client, GMEM_DISCONNECTED,
-				     "The daemon closed the connection.");
+		return gm_link_lost_for(client, "The daemon closed the connection.");
 	if (fault != GM_SCM_GOOD)
 		return gm_remote_end(client, GMEM_PROTOCOL, "The daemon sent a bad packet: %s.",
 				     gm_scm_fault_text(fault));
 	handle_packet(client, length, &fds);
-	return remote->over ? -(client->failure.status ? client->failure.status : GMEM_DISCONNECTED)
-			    : 0;
+	if (client->remote->link.state != GM_LINK_OVER)
+		return 0;
+	return -(client->failure.status ? client->failure.status : GMEM_DISCONNECTED);
+}
+
+int gm_remote_turn(struct gmem_client *client)
+{
+	struct gm_remote *remote = client->remote;
+	bool sent;
+	int r;
+
+	if (remote->link.state == GM_LINK_OVER)
+		return fail_ended(client);
+	if (remote->link.state == GM_LINK_DOWN)
+		return gm_link_retry(client);
+	sent = gm_link_flush(remote);
+	r = receive(client);
+	if (r == -GMEM_AGAIN)
+		r = gm_link_check_patience(client);
+	return r == -GMEM_AGAIN && sent ? 0 : r;
 }

@@ -11,7 +11,6 @@ static int post_ranges(struct gmem_client *client, enum gm_job_kind kind, uint64
 {
 	Gmem__AllocateRequest allocate = GMEM__ALLOCATE_REQUEST__INIT;
 	Gmem__DiscardRequest discard = GMEM__DISCARD_REQUEST__INIT;
-	uint64_t deadline = gm_deadline(client);
 
 	allocate.has_region = discard.has_region = true;
 	allocate.region = discard.region = region;
@@ -19,9 +18,8 @@ static int post_ranges(struct gmem_client *client, enum gm_job_kind kind, uint64
 	allocate.n_ranges = discard.n_ranges = n_ranges;
 	if (kind == GM_JOB_ALLOCATE)
 		return gm_remote_post(client, GM_PENDING_JOB, GM_MSG_ALLOCATE, &allocate.base,
-				      deadline, ret_pending);
-	return gm_remote_post(client, GM_PENDING_JOB, GM_MSG_DISCARD, &discard.base, deadline,
-			      ret_pending);
+				      ret_pending);
+	return gm_remote_post(client, GM_PENDING_JOB, GM_MSG_DISCARD, &discard.base, ret_pending);
 }
 
 int gm_remote_job_start(struct gmem_region *region, enum gm_job_kind kind,
@@ -83,13 +81,10 @@ void gm_remote_job_progress(struct gmem_client *client, uint32_t serial, uint64_
 		return;
 	request.has_serial = true;
 	request.serial = serial;
-	/* Where there is no room to send, the next progress asks again. */
-	if (gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_CANCEL, &request.base, GM_NOW,
-			   &nobody) < 0)
+	/* Where there is no room for a request, the next progress asks again. */
+	if (gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_CANCEL, &request.base, &nobody) < 0)
 		return;
-	job = gm_remote_find(client->remote, serial);
-	if (job)
-		job->cancelled = true;
+	job->cancelled = true;
 }
 
 /* A job that a function waits for. */
@@ -137,7 +132,7 @@ int gm_remote_job_run(struct gmem_region *region, enum gm_job_kind kind,
 	while (!job.ended) {
 		/* poll failing for want of memory: the job goes on, and so does the wait. */
 		if (gm_remote_wait(client, GM_NO_DEADLINE) == 0)
-			(void)gm_remote_receive(client);
+			(void)gm_remote_turn(client);
 	}
 	if (job.failure.status)
 		return gm_client_fail(client, &job.failure);

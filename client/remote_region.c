@@ -103,15 +103,14 @@ int gm_remote_region_destroy(struct gmem_client *client, uint64_t id)
 	return gm_remote_call(client, GM_MSG_REGION_DESTROY, &request.base, &reply);
 }
 
-static int post_fetch(struct gmem_client *client, uint64_t id, uint64_t deadline,
-		      struct gm_pending **ret_pending)
+static int post_fetch(struct gmem_client *client, uint64_t id, struct gm_pending **ret_pending)
 {
 	Gmem__RegionGetRequest request = GMEM__REGION_GET_REQUEST__INIT;
 
 	request.has_region = request.has_with_fd = true;
 	request.region = id;
 	request.with_fd = true;
-	return gm_remote_post(client, GM_PENDING_CALL, GM_MSG_REGION_GET, &request.base, deadline,
+	return gm_remote_post(client, GM_PENDING_CALL, GM_MSG_REGION_GET, &request.base,
 			      ret_pending);
 }
 
@@ -156,7 +155,7 @@ static int fetch_some(struct gmem_client *client, struct gmem_domain *domain, co
 	int r = 0;
 
 	while (r == 0 && n_posted < n_ids) {
-		r = post_fetch(client, ids[n_posted], deadline, &pending[n_posted]);
+		r = post_fetch(client, ids[n_posted], &pending[n_posted]);
 		n_posted += r == 0;
 	}
 	/* No room for another request is no failure while answers are to come. */

@@ -188,7 +188,7 @@ static void note_event(void *arg, int type, gmem_domain *domain, uint64_t value)
 	(void)domain;
 	if (type == GMEM_EVENT_SHUTDOWN)
 		fprintf(stderr, "gmemctl: gmemd stops in %llu ms\n", (unsigned long long)value);
-	else
+	else if (type != GMEM_EVENT_RECONNECTED)
 		*over = true;
 }
 

@@ -23,9 +23,13 @@
  * everything but gmem_disconnect. A callback may destroy a handle; a call that was at work on it
  * then fails.
  *
- * A failed call leaves the client usable, with two exceptions: after GMEM_DISCONNECTED and
- * GMEM_PROTOCOL the connection has ended, and every later call is GMEM_DISCONNECTED. Mapped memory
- * stays mapped until gmem_disconnect.
+ * When the daemon goes away, the client connects again, repeats what was not answered, and goes on:
+ * a call under way takes longer, and returns what it would have returned. Mapped memory is not
+ * touched by it.
+ *
+ * A failed call leaves the client usable, with two exceptions: after GMEM_DISCONNECTED (the daemon
+ * did not come back in time) and GMEM_PROTOCOL the client has ended, and every later call is
+ * GMEM_DISCONNECTED. Mapped memory stays mapped until gmem_disconnect.
  *
  * Ownership: fds that the library shows (gmem_region_fd, gmem_domain_device_fd, gmem_client_fd) are
  * the library's; dup them to keep them. All are close-on-exec. Specs carry their own defaults:
@@ -68,7 +72,7 @@ enum gmem_status {
 	GMEM_WORKER_LOST = 11,
 	GMEM_SHUTTING_DOWN = 12,
 	GMEM_FAILED = 13,
-	GMEM_DISCONNECTED = 64, /* no daemon at the address, or the connection ended */
+	GMEM_DISCONNECTED = 64, /* no daemon at the address, or it did not come back in time */
 	GMEM_PROTOCOL = 65,	/* the peer does not speak this protocol */
 	GMEM_SYSTEM = 66,	/* a system call of this process failed: sys_errno */
 	GMEM_AGAIN = 67,	/* nothing to dispatch */
@@ -98,7 +102,16 @@ const char *gmem_status_name(int status);
 
 struct gmem_connect_spec {
 	const char *name;	/* of the program, for the daemon's log; default: the process's name */
-	int timeout_ms;		/* for each blocking call but jobs; 0: 10 seconds; -1: none */
+	/*
+	 * For each blocking call but jobs; 0: 10 seconds; -1: none. Time without a connection
+	 * does not count.
+	 */
+	int timeout_ms;
+	/*
+	 * How long to try to come back when the daemon has gone away; 0: 10 seconds; -1: never.
+	 * See gmem_dispatch and GMEM_EVENT_RECONNECTED.
+	 */
+	int reconnect_ms;
 	char *ret_error;	/* if not NULL: gets a sentence when gmem_connect fails */
 	size_t ret_error_size;
 };
@@ -122,10 +135,12 @@ int gmem_client_is_admin(const gmem_client *client);
 int gmem_ping(gmem_client *client);
 
 /*
- * For event loops: an fd that is readable when gmem_dispatch has something to do. gmem_dispatch
- * never blocks; it handles all that has arrived, calling callbacks from within, and returns 0, or
- * -GMEM_AGAIN if there was nothing. When the connection has ended it returns -GMEM_DISCONNECTED
- * (the first time perhaps -GMEM_PROTOCOL), and the fd stays readable: take it out of the loop.
+ * For event loops: an fd that is readable when gmem_dispatch has something to do. It is an epoll
+ * fd: poll it, and do nothing else with it. It stays the same while the client reconnects.
+ * gmem_dispatch never blocks; it handles all that has arrived, calling callbacks from within, takes
+ * the next step of a reconnection, and returns 0, or -GMEM_AGAIN if there was nothing. When the
+ * client has ended it returns -GMEM_DISCONNECTED (the first time perhaps -GMEM_PROTOCOL), and the fd
+ * stays readable: take it out of the loop.
  */
 int gmem_client_fd(const gmem_client *client);
 int gmem_dispatch(gmem_client *client);
@@ -134,7 +149,21 @@ enum gmem_event_type {
 	GMEM_EVENT_DOMAIN_EVICTED = 1,	  /* ended by an operator, or by token: stop the guest */
 	GMEM_EVENT_DOMAIN_TAKEN_OVER = 2, /* by another process with the token */
 	GMEM_EVENT_SHUTDOWN = 3,	  /* the daemon stops in value milliseconds */
-	GMEM_EVENT_DISCONNECTED = 4
+	GMEM_EVENT_DISCONNECTED = 4,	  /* the last one: the daemon did not come back in time */
+	/*
+	 * There is a connection again. Value 1: to the same session, nothing has changed. Value 0:
+	 * to a new session; persistent domains have been attached again, and DOMAIN_LOST follows
+	 * for each domain that could not be kept.
+	 */
+	GMEM_EVENT_RECONNECTED = 5,
+	GMEM_EVENT_DOMAIN_LOST = 6 /* value: enum gmem_loss. Its mappings stay: stop the guest */
+};
+
+/* Why a domain could not be kept. */
+enum gmem_loss {
+	GMEM_LOSS_ENDED = 1, /* the daemon has it no more: it was bound, or its time was over */
+	GMEM_LOSS_TAKEN = 2, /* another process has attached to it meanwhile */
+	GMEM_LOSS_MEMORY = 3 /* a region is gone, or is no longer the memory that is mapped here */
 };
 
 /* @domain is NULL for events that are not about one. Called from gmem_dispatch or a blocking call. */

@@ -131,6 +131,18 @@ void server_hang_up(struct server *server)
 	server->fd = -1;
 }
 
+void server_accept(struct server *server)
+{
+	server_hang_up(server);
+	server->fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+}
+
+void server_return(struct server *server, bool resumed)
+{
+	server_accept(server);
+	server_greet(server, resumed);
+}
+
 void server_wait_flag(struct server *server, int value)
 {
 	const struct timespec nap = { .tv_nsec = 1000000 };
@@ -140,11 +152,35 @@ void server_wait_flag(struct server *server, int value)
 	server_check(server, atomic_load(&server->flag) == value, "the flag was not set in time");
 }
 
-static void greet(struct server *server)
+/* The same key each time, where there is one. */
+static void check_key(struct server *server)
+{
+	const Gmem__HelloRequest *request = server->request;
+	bool has_key = request->session_key.len == sizeof(server->key);
+
+	if (server->reconnect_ms)
+		server_check(server, has_key == (server->reconnect_ms > 0), "a key, or none");
+	if (!has_key)
+		return;
+	if (server->has_key)
+		server_check(server,
+			     memcmp(server->key, request->session_key.data, sizeof(server->key)) ==
+				     0,
+			     "another key");
+	memcpy(server->key, request->session_key.data, sizeof(server->key));
+	server->has_key = true;
+}
+
+void server_greet(struct server *server, bool resumed)
 {
 	Gmem__HelloReply hello = GMEM__HELLO_REPLY__INIT;
 
 	server_expect(server, GM_MSG_HELLO);
+	if (server->frame.type != GM_MSG_HELLO)
+		return;
+	check_key(server);
+	hello.has_resumed = true;
+	hello.resumed = resumed;
 	hello.has_version = hello.has_tenant = hello.has_admin = true;
 	hello.version = GM_PROTOCOL_VERSION;
 	hello.tenant = bytes_of(server->admin ? "" : "acme");
@@ -158,11 +194,11 @@ static void *serve(void *arg)
 {
 	struct server *server = arg;
 
-	server->fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	server_accept(server);
 	if (server->fd < 0)
 		return NULL;
 	if (!server->silent)
-		greet(server);
+		server_greet(server, false);
 	if (server->script)
 		server->script(server);
 	while (server->fd >= 0 && receive(server))
@@ -207,6 +243,7 @@ gmem_client *server_client_with(struct server *server, server_script script, int
 	const struct gmem_connect_spec spec = {
 		.name = "test",
 		.timeout_ms = timeout_ms,
+		.reconnect_ms = server->reconnect_ms ? server->reconnect_ms : -1,
 		.ret_error = why,
 		.ret_error_size = sizeof(why),
 	};

@@ -33,6 +33,9 @@ struct server {
 	bool admin;
 	bool tolerant;	       /* a client that gives up early is no fault */
 	uint32_t requests_max; /* told in the greeting; 0: not told */
+	int reconnect_ms;      /* of the client; 0: it does not reconnect */
+	bool has_key;
+	uint8_t key[16]; /* of the client's session */
 	const char *fault;
 	atomic_int flag;       /* for a script and its test to wait for each other */
 	struct gm_frame frame; /* of the last request */
@@ -65,6 +68,11 @@ void server_send(struct server *server, const struct gm_frame *frame, const void
 void server_answer_message(struct server *server, unsigned type, uint32_t serial,
 			   const ProtobufCMessage *message, const int *fds, size_t n_fds);
 void server_hang_up(struct server *server);
+/* The end of this connection, if there is one, and the beginning of the next. */
+void server_accept(struct server *server);
+void server_greet(struct server *server, bool resumed);
+/* Both, as a daemon does that was started again. */
+void server_return(struct server *server, bool resumed);
 /* Until @value is set by the other side, at most 5 seconds. */
 void server_wait_flag(struct server *server, int value);
 
