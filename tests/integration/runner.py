@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import unittest
 
 import harness
 from harness import gmem
@@ -18,6 +19,13 @@ def as_user(uid):
     """The words before a command that make another user of it, without any rights."""
     return ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups",
             "--bounding-set=-all", "--inh-caps=-all"]
+
+
+def skip_unless_it_can_run(user):
+    """A build folder of root's own is closed to others."""
+    done = subprocess.run([*user, harness.program("gmemctl"), "--version"], capture_output=True)
+    if done.returncode != 0:
+        raise unittest.SkipTest(f"another user cannot run gmemctl here: {done.stderr.decode()}")
 
 
 class Run:

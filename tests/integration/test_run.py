@@ -268,6 +268,7 @@ class OneAtATime(runner.RunCase):
         os.chmod(self.folder, 0o777)
         os.chmod(self.daemon.socket("acme"), 0o666)
         user = runner.as_user(runner.NOBODY)
+        runner.skip_unless_it_can_run(user)
         run = self.keep(*WRITE, "mine!", wrapper=user)
         self.assertEqual(run.wait(), 0, run.err())
         run = self.attach("sh", "-c", "id -u; exec head -c 5 {mem}", wrapper=user)
