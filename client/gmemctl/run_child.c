@@ -89,6 +89,8 @@ int run_child_start(const struct run_child *child, const struct run_signals *sig
 		_exit(CTL_FAILED);
 	}
 	failure = pid < 0 ? errno : 0;
+	/* From here on, the end of who reads our complaints must not be the end of the guest. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	(void)close(ends[1]);
 	if (failure == 0)
 		failure = read_failure(ends[0]);
@@ -111,7 +113,7 @@ void run_session_event(void *arg, int type, gmem_domain *domain, uint64_t value)
 		session->lost = "the domain was taken over by another process";
 	else if (type == GMEM_EVENT_DISCONNECTED)
 		session->gone = true;
-	else
+	else if (type == GMEM_EVENT_SHUTDOWN)
 		fprintf(stderr, "gmemctl: gmemd stops in %llu ms; the command runs on\n",
 			(unsigned long long)value);
 }
@@ -195,8 +197,7 @@ int run_child_watch(struct ctl *ctl, pid_t pid, const struct run_signals *signal
 	int fd, r;
 
 	(void)sigaddset(&set, SIGCHLD);
-	/* The end of who reads our complaints must not be the end of the guest. */
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return ctl_complain(ctl, CTL_FAILED, "sigprocmask: %s", strerror(errno));
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
