@@ -20,6 +20,7 @@ import os, sys
 fds = [os.dup(int(fd)) for fd in os.environ.pop("INHERIT").split()]
 for number, fd in enumerate(fds, 3):
     os.dup2(fd, number)
+    os.set_inheritable(number, True)
 os.environ.update(LISTEN_FDS=str(len(fds)), LISTEN_PID=str(os.getpid()))
 os.closerange(3 + len(fds), 256)
 os.execv(sys.argv[1], sys.argv[1:])
