@@ -12,19 +12,11 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "exit_status.h"
 #include "host.h"
+#include "kept.h"
 #include "policy_file.h"
 #include "sandbox.h"
-
-/* Documented in gmemd(8). */
-enum gm_exit {
-	GM_EXIT_OK = 0,
-	GM_EXIT_FAILURE = 1,
-	GM_EXIT_USAGE = 2,
-	GM_EXIT_POLICY = 3,
-	GM_EXIT_LISTEN = 4,
-	GM_EXIT_SANDBOX = 5,
-};
 
 /* fds of the daemon itself: the loop, the log, devices, carrier VMs, listening sockets. */
 #define GM_FDS_OWN (64 + GM_DOORS_MAX)
@@ -299,7 +291,7 @@ static enum gm_exit probe(void)
 	return status;
 }
 
-static enum gm_exit act(const struct gm_opts *opts)
+static enum gm_exit act(int argc, char **argv, const struct gm_opts *opts)
 {
 	switch (opts->action) {
 	case GM_OPTS_HELP:
@@ -315,7 +307,7 @@ static enum gm_exit act(const struct gm_opts *opts)
 	case GM_OPTS_SERVE:
 		break;
 	}
-	return serve(opts);
+	return opts->keep ? gm_kept_serve(argc, argv, opts) : serve(opts);
 }
 
 int main(int argc, char **argv)
@@ -336,5 +328,5 @@ int main(int argc, char **argv)
 	/* A log or a pipe that nobody reads any more is no reason to leave guests alone. */
 	signal(SIGPIPE, SIG_IGN);
 	gm_log_open(opts.log_level);
-	return act(&opts);
+	return act(argc, argv, &opts);
 }

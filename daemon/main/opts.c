@@ -13,6 +13,7 @@
 #define GM_SOCKET_MODE_DEFAULT 0660
 #define GM_WORKERS_DEFAULT 64
 #define GM_WORKERS_MAX 4096
+#define GM_WATCHDOG_MAX 3600
 
 /* Sanitizers need system calls that the filter has not got. */
 #ifdef GMEMD_SANITIZED
@@ -32,6 +33,8 @@ const char gm_opts_help[] =
 	"  --log-level LEVEL       err, warning, notice, info or debug (info)\n"
 	"  --sandbox MODE          enforce, log or off (enforce)\n"
 	"  --workers N             worker processes at one time (64); 0: no allocate, no discard\n"
+	"  --keep                  start gmemd again when it dies, and lose nothing meanwhile\n"
+	"  --watchdog SECONDS      with --keep: kill it when it hangs for so long\n"
 	"  --check-policy FILE     check a policy file and exit\n"
 	"  --probe                 write what this host can do, as a packed HOST answer, and exit\n"
 	"  --version, --help\n"
@@ -146,6 +149,8 @@ enum {
 	OPT_LOG_LEVEL,
 	OPT_SANDBOX,
 	OPT_WORKERS,
+	OPT_KEEP,
+	OPT_WATCHDOG,
 	OPT_PROBE,
 	OPT_CHECK_POLICY,
 	OPT_VERSION,
@@ -160,6 +165,8 @@ static const struct option long_options[] = {
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "keep", no_argument, NULL, OPT_KEEP },
+	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
 	{ "probe", no_argument, NULL, OPT_PROBE },
 	{ "check-policy", required_argument, NULL, OPT_CHECK_POLICY },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -180,6 +187,10 @@ static int set_value(struct gm_opts *opts, int option, const char *value, char *
 	case OPT_WORKERS:
 		error = parse_number("--workers", value, 10, GM_WORKERS_MAX, &number, ret_fault);
 		opts->workers = (uint32_t)number;
+		return error;
+	case OPT_WATCHDOG:
+		error = parse_number("--watchdog", value, 10, GM_WATCHDOG_MAX, &number, ret_fault);
+		opts->watchdog_ms = (uint32_t)number * 1000;
 		return error;
 	case OPT_LOG_LEVEL:
 		error = find_word(log_levels, GM_ARRAY_SIZE(log_levels), "--log-level", value,
@@ -207,6 +218,9 @@ static int set_option(struct gm_opts *opts, int option, const char *value, char 
 	case OPT_CHECK_POLICY:
 		opts->action = GM_OPTS_CHECK_POLICY;
 		opts->check_path = value;
+		return 0;
+	case OPT_KEEP:
+		opts->keep = true;
 		return 0;
 	case OPT_PROBE:
 		opts->action = GM_OPTS_PROBE;
@@ -250,5 +264,22 @@ int gm_opts_parse(int argc, char **argv, struct gm_opts *ret_opts,
 	}
 	if (optind < argc)
 		return FAULT(ret_fault, "\"%.100s\" is not an option", argv[optind]);
+	if (ret_opts->watchdog_ms > 0 && !ret_opts->keep)
+		return FAULT(ret_fault, "--watchdog: there is nobody to watch without --keep");
 	return 0;
+}
+
+void gm_opts_for_kept(int argc, char **argv, char **ret_argv)
+{
+	int option, next = 1;
+
+	*ret_argv++ = argv[0];
+	optind = 0;
+	while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+		/* An option and its value are one word or two. */
+		for (; next < optind; next++)
+			if (option != OPT_KEEP && option != OPT_WATCHDOG)
+				*ret_argv++ = argv[next];
+	}
+	*ret_argv = NULL;
 }

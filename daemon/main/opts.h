@@ -40,12 +40,20 @@ struct gm_opts {
 	int log_level;
 	enum gm_sandbox_mode sandbox;
 	uint32_t workers;
+	bool keep;
+	uint32_t watchdog_ms; /* of keep; 0: none */
 };
 
 /* 0; or -EINVAL, and *ret_fault is one line that says what is wrong. */
 #define GM_OPTS_FAULT_MAX 256
 GM_WARN_UNUSED int gm_opts_parse(int argc, char **argv, struct gm_opts *ret_opts,
 				 char ret_fault[GM_OPTS_FAULT_MAX]);
+
+/*
+ * @argv, which gm_opts_parse has found good, without what is for the keeper: for the daemon that it
+ * starts. @ret_argv has room for as many words and the NULL.
+ */
+void gm_opts_for_kept(int argc, char **argv, char **ret_argv);
 
 /* What --help prints. */
 extern const char gm_opts_help[];

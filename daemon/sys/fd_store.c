@@ -141,13 +141,13 @@ static int64_t now_ms(void)
 }
 
 /* @fd: -1 for none. */
-static int send_once(const struct gm_fd_store *store, const char *message, size_t length, int fd)
+static int send_once(const struct gm_fd_store *store, char *message, size_t length, int fd)
 {
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
-	struct iovec text = { .iov_base = (void *)(uintptr_t)message, .iov_len = length };
+	struct iovec text = { .iov_base = message, .iov_len = length };
 	struct msghdr packet = { .msg_iov = &text, .msg_iovlen = 1 };
 
 	if (fd >= 0) {
@@ -181,7 +181,7 @@ static bool is_cut_off(int error)
 	       error == -EPIPE;
 }
 
-static int tell(const struct gm_fd_store *store, const char *message, size_t length, int fd)
+static int tell(const struct gm_fd_store *store, char *message, size_t length, int fd)
 {
 	int64_t end_ms = now_ms() + GM_FD_STORE_PATIENCE_MS;
 	bool connected_again = false;

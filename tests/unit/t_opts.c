@@ -158,6 +158,37 @@ static void the_other_actions_are_chosen_by_their_options(void **state)
 	assert_int_equal(opts.action, GM_OPTS_VERSION);
 }
 
+static void a_watchdog_watches_for_a_keeper_only(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--keep", NULL, NULL), 0);
+	assert_true(opts.keep);
+	assert_int_equal(opts.watchdog_ms, 0);
+	assert_int_equal(parse("--watchdog=5", "--keep", NULL), 0);
+	assert_int_equal(opts.watchdog_ms, 5000);
+	assert_int_equal(parse("--watchdog", "5", NULL), -EINVAL);
+	expect_fault("--keep");
+	assert_int_equal(parse("--keep", "--watchdog", "3601"), -EINVAL);
+	expect_fault("--watchdog");
+}
+
+static void a_kept_daemon_gets_every_word_but_the_keepers(void **state)
+{
+	char words[][16] = { "gmemd", "--keep",	     "--listen",  "--keep=/x", "--watchdog",
+			     "5",     "--log-l=err", "--watch=7", "--admin",   "--keep" };
+	static const char *const left[] = { "gmemd",	   "--listen", "--keep=/x",
+					    "--log-l=err", "--admin",  "--keep" };
+	char *argv[GM_ARRAY_SIZE(words) + 1] = { NULL }, *kept[GM_ARRAY_SIZE(argv)];
+
+	(void)state;
+	for (size_t i = 0; i < GM_ARRAY_SIZE(words); i++)
+		argv[i] = words[i];
+	gm_opts_for_kept(GM_ARRAY_SIZE(words), argv, kept);
+	for (size_t i = 0; i < GM_ARRAY_SIZE(left); i++)
+		assert_string_equal(kept[i], left[i]);
+	assert_null(kept[GM_ARRAY_SIZE(left)]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +202,8 @@ int main(void)
 		gm_test(numbers_are_whole_and_in_range),
 		gm_test(what_is_no_option_is_named),
 		gm_test(the_other_actions_are_chosen_by_their_options),
+		gm_test(a_watchdog_watches_for_a_keeper_only),
+		gm_test(a_kept_daemon_gets_every_word_but_the_keepers),
 	};
 
 	return gm_test_run("opts", tests, GM_ARRAY_SIZE(tests));
