@@ -85,7 +85,8 @@ void gm_store_set_release(struct gm_store *store,
  * What the load calls, in this order, for everything in the record that is sound. Each makes the
  * object in the books (gm_book_restore_*) as the caller sees fit and returns it. A negative return
  * ends the load. A positive verdict: the object cannot be had; it is reported as damaged, with the
- * refusal's text, and with all that hangs on it, and its record is kept.
+ * refusal's text, and with all that hangs on it, and its record is kept. -EEXIST is taken for
+ * one.
  */
 struct gm_store_load_ops {
 	/* A tenant of that name, made if need be; called once for each that something is of. */
@@ -125,6 +126,13 @@ GM_WARN_UNUSED int gm_store_room_for_domain(const struct gm_store *store,
 					    struct gm_refusal *refusal);
 GM_WARN_UNUSED int gm_store_room_for_region(const struct gm_store *store, uint64_t size,
 					    struct gm_refusal *refusal);
+
+/*
+ * Gives a new object its record number before its first commit, for what has to carry the number
+ * before that. 0 or -ENOSPC. Idempotent. The number of an object that goes without ever having been
+ * committed is free again with the next commit.
+ */
+GM_WARN_UNUSED int gm_store_reserve(struct gm_store *store, struct gm_mark *mark);
 
 /* The longest body of an answer that is kept. */
 #define GM_STORE_BODY_MAX 94u

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects of the books as records. */
+#include <assert.h>
+#include <string.h>
+
+#include "store_private.h"
+
+static const struct gm_tenant *tenant_of(const struct gm_mark *mark)
+{
+	return (const void *)((const char *)mark - offsetof(struct gm_tenant, mark));
+}
+
+static const struct gm_session *session_of(const struct gm_mark *mark)
+{
+	return (const void *)((const char *)mark - offsetof(struct gm_session, mark));
+}
+
+static const struct gm_domain *domain_of(const struct gm_mark *mark)
+{
+	return (const void *)((const char *)mark - offsetof(struct gm_domain, mark));
+}
+
+struct gm_region *gm_store_region_of(const struct gm_mark *mark)
+{
+	return GM_CONTAINER_OF(mark, struct gm_region, mark);
+}
+
+bool gm_store_is_ending(const struct gm_mark *mark)
+{
+	switch (mark->kind) {
+	case GM_MARK_SESSION:
+		return session_of(mark)->state != GM_SESSION_OPEN;
+	case GM_MARK_DOMAIN:
+		return domain_of(mark)->dying;
+	case GM_MARK_REGION:
+		return gm_store_region_of(mark)->domain->dying;
+	case GM_MARK_TENANT:
+	case GM_MARK_KIND_N_:
+		break;
+	}
+	return false;
+}
+
+static void put(struct gm_store *store, const struct gm_mark *mark, void *record)
+{
+	size_t size = store->layout.slot_size[mark->kind];
+	uint64_t check = gm_store_record_check(record, size);
+
+	memcpy(record, &check, sizeof(check));
+	gm_store_log_put(store, GM_STORE_STATE, gm_store_record_at(store, mark->kind, mark->record),
+			 record, size);
+}
+
+static void put_tenant(struct gm_store *store, const struct gm_tenant *tenant)
+{
+	struct gm_store_tenant record = { 0 };
+
+	memcpy(record.name, tenant->name, sizeof(record.name));
+	put(store, &tenant->mark, &record);
+}
+
+static void put_session(struct gm_store *store, const struct gm_session *session)
+{
+	struct gm_store_session record = {
+		.id = session->id.v,
+		.tenant = session->tenant->mark.record,
+		.pid = session->peer.pid,
+		.uid = session->peer.uid,
+		.gid = session->peer.gid,
+		.has_key = session->has_key,
+	};
+
+	memcpy(record.key, session->key.bytes, sizeof(record.key));
+	memcpy(record.client, session->client, sizeof(record.client));
+	put(store, &session->mark, &record);
+}
+
+static void put_domain(struct gm_store *store, const struct gm_domain *domain)
+{
+	struct gm_store_domain record = {
+		.id = domain->id.v,
+		.sequence = domain->sequence,
+		.tenant = domain->tenant->mark.record,
+		.created_ms = domain->created_ms,
+		.orphaned_ms = domain->orphaned_ms,
+		.flags = domain->quarantined ? GM_STORE_QUARANTINED : 0,
+		.lifetime = (uint8_t)domain->lifetime,
+	};
+
+	/* A session that is closing has no record; neither has one that was open only just now. */
+	if (domain->session) {
+		record.session_id = domain->session->id.v;
+		record.session = domain->session->mark.record;
+	}
+	memcpy(record.token, domain->token.bytes, sizeof(record.token));
+	memcpy(record.kind, domain->kind, sizeof(record.kind));
+	memcpy(record.name, domain->name, sizeof(record.name));
+	put(store, &domain->mark, &record);
+	explicit_bzero(&record, sizeof(record));
+}
+
+static uint32_t ops_of(const struct gm_region *region)
+{
+	uint32_t ops = 0;
+
+	for (unsigned op = 0; op < GM_PAGE_OP_N_; op++)
+		if (region->n_jobs_of[op] > 0)
+			ops |= 1u << op;
+	return ops;
+}
+
+static void put_region(struct gm_store *store, const struct gm_region *region)
+{
+	const struct gm_store_place *place = &store->places[region->mark.record - 1];
+	struct gm_store_region record = {
+		.id = region->id.v,
+		.sequence = region->sequence,
+		.domain_id = region->domain->id.v,
+		.domain = region->domain->mark.record,
+		.flags = region->quarantined ? GM_STORE_QUARANTINED : 0,
+		.gpa = region->gpa,
+		.size = region->size,
+		.page_size = region->page_size,
+		.numa_nodes = region->numa_nodes,
+		.device = region->file.device,
+		.inode = region->file.inode,
+		.ops_under_way = ops_of(region),
+		.map_first = place->first,
+		.map_order = place->order,
+	};
+
+	memcpy(record.name, region->name, sizeof(record.name));
+	put(store, &region->mark, &record);
+}
+
+void gm_store_put_record(struct gm_store *store, const struct gm_mark *mark)
+{
+	switch (mark->kind) {
+	case GM_MARK_TENANT:
+		put_tenant(store, tenant_of(mark));
+		return;
+	case GM_MARK_SESSION:
+		put_session(store, session_of(mark));
+		return;
+	case GM_MARK_DOMAIN:
+		put_domain(store, domain_of(mark));
+		return;
+	case GM_MARK_REGION:
+		put_region(store, gm_store_region_of(mark));
+		return;
+	case GM_MARK_KIND_N_:
+		break;
+	}
+	assert(!"every mark has a kind");
+}
+
+void gm_store_put_removal(struct gm_store *store, enum gm_mark_kind kind, uint32_t record)
+{
+	static const unsigned char zeros[sizeof(struct gm_store_domain)];
+	bool has_secret = kind == GM_MARK_SESSION || kind == GM_MARK_DOMAIN;
+
+	gm_store_log_put(store, GM_STORE_STATE, gm_store_record_at(store, kind, record), zeros,
+			 has_secret ? store->layout.slot_size[kind] : sizeof(uint64_t));
+}
