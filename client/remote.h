@@ -94,12 +94,13 @@ struct gm_link {
 	struct sockaddr_un address;
 	char name[GM_CLIENT_NAME_MAX + 1];
 	uint8_t key[GM_SESSION_KEY_SIZE];
-	int patience_ms;       /* -1: never reconnects */
-	bool known;	       /* a daemon has greeted us once: from then on the link comes back */
-	bool resumed;	       /* the last HELLO was answered so */
-	bool refused;	       /* the daemon would not have us now: @why */
-	bool proven;	       /* the daemon has answered a request since the link came up */
-	uint32_t sessions;     /* new ones after the first */
+	int patience_ms;   /* -1: never reconnects */
+	bool known;	   /* a daemon has greeted us once: from then on the link comes back */
+	bool resumed;	   /* the last HELLO was answered so */
+	bool refused;	   /* the daemon would not have us now: @why */
+	bool proven;	   /* the daemon has answered a request since the link came up */
+	uint32_t sessions; /* new ones after the first */
+	uint32_t connections;
 	struct gm_failure why; /* of the last loss or refusal */
 
 	uint64_t up_us;

@@ -347,6 +347,7 @@ void gm_link_up(struct gm_remote *remote)
 		link->away_us += link->up_us - link->down_us;
 	link->known = true;
 	link->state = GM_LINK_UP;
+	link->connections++;
 	link->proven = remote->n_pending == 0;
 	set_timer(link, 0);
 	(void)gm_link_flush(remote);

@@ -390,8 +390,8 @@ struct gmem_host_info {
 };
 
 /*
- * Each calls @fn once per object, in order of creation (regions of one domain: by address);
- * nonzero from @fn ends the walk and is returned if negative. @domain 0: all that the socket may
+ * Each calls @fn once per object, in order of creation (regions of one domain: by address), when
+ * the list is whole; nonzero from @fn ends the walk and is returned if negative. @domain 0: all that the socket may
  * see. Tenants: admin sockets only.
  */
 int gmem_list_domains(gmem_client *client,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(part connect call domain job list)
+foreach(part connect call domain job list reconnect)
 	gm_add_test(NAME t_client_${part} SOURCES t_client_${part}.c client_server.c
 		LINK gm_client Threads::Threads LABELS threads)
 endforeach()
