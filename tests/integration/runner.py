@@ -34,13 +34,14 @@ class Run:
     @wrapper: words before gmemctl; @before: options before "run".
     """
 
-    def __init__(self, folder, words, address, wrapper=(), before=(), stderr=None):
+    def __init__(self, folder, words, address, wrapper=(), before=(), stdin=subprocess.DEVNULL,
+                 stderr=None):
         self.out_path = tempfile.mktemp(prefix="out-", dir=folder)
         self.err_path = tempfile.mktemp(prefix="err-", dir=folder)
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(
                 [*wrapper, harness.program("gmemctl"), "--address", address, *before, "run",
-                 *map(str, words)], stdin=subprocess.DEVNULL, stdout=out, stderr=stderr or err)
+                 *map(str, words)], stdin=stdin, stdout=out, stderr=stderr or err)
         self.pid = self.process.pid
 
     @staticmethod

@@ -16,6 +16,19 @@ PYTHON = "/usr/bin/python3"
 # Writes the word after it to the start of the memory; shows five bytes of it.
 WRITE = (PYTHON, "-c", "import sys; open(sys.argv[1], 'r+b').write(sys.argv[2].encode())", "{mem}")
 READ = ("head", "-c", "5", "{mem}")
+# Counts SIGINT for a while.
+COUNTER = """
+n = 0
+def count(*_):
+    global n
+    n += 1
+signal.signal(signal.SIGINT, count)
+os.write(1, b"ready\\n")
+end = time.monotonic() + 0.5
+while time.monotonic() < end:
+    time.sleep(0.01)
+os.write(1, b"%d\\n" % n)
+"""
 
 
 def sleeper(script="echo ready"):
@@ -175,11 +188,31 @@ class Ends(runner.RunCase):
                 run.process.send_signal(number)
                 self.assertEqual(run.wait(), 42, run.err())
 
-    def test_a_signal_that_was_ignored_stays_ignored(self):
-        run = self.keep("sh", "-c", "echo ready; sleep 0.3; echo {mem}", wrapper=("nohup",))
-        run.wait_out("ready")
+    def press_interrupt(self, setup):
+        """How often the command has SIGINT of the key ^C, after it has done its own setup."""
+        master, slave = os.openpty()
+        self.addCleanup(os.close, master)
+        run = self.keep(PYTHON, "-c", "import os, signal, time\n" + setup + COUNTER, "{mem}",
+                        wrapper=("setsid", "--ctty"), stdin=slave)
+        os.close(slave)
+        run.wait_out("ready\n")
+        os.write(master, b"\x03")
+        self.assertEqual(run.wait(), 0, run.err())
+        return int(run.out().split()[-1])
+
+    def test_a_key_reaches_the_command_by_the_terminal(self):
+        self.assertEqual(self.press_interrupt(""), 1)
+
+    def test_a_key_is_not_passed_on_for_a_second_time(self):
+        """To a command that the terminal has left out, none comes at all."""
+        self.assertEqual(self.press_interrupt("os.setpgid(0, 0)\n"), 0)
+
+    def test_a_signal_that_was_ignored_is_not_passed_on(self):
+        run = self.keep(PYTHON, "-c", "import os, signal, time\n"
+                        + COUNTER.replace("SIGINT", "SIGHUP"), "{mem}", wrapper=("nohup",))
+        run.wait_out("ready\n")
         run.process.send_signal(signal.SIGHUP)
-        self.assertEqual(run.wait(), 0)
+        self.assertEqual((run.wait(), run.out().split()[-1]), (0, "0"))
 
     def test_a_signal_while_pages_are_allocated_ends_the_domain(self):
         run = self.keep("sh", "-c", "echo ran # {mem}", size="1G", options=("--allocate",))
