@@ -35,6 +35,7 @@ struct ctl_command {
 	const char *arguments; /* for the usage line */
 	const char *summary;
 	bool needs_daemon;
+	int patience_ms; /* with a daemon that has gone; 0: the library's */
 	int (*run)(struct ctl *ctl, int argc, char **argv); /* argv[0] is the command's name */
 };
 

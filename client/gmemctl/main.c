@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,21 +9,21 @@
 #include "gmemctl.h"
 
 static const struct ctl_command commands[] = {
-	{ "doctor", "", "what this host can do, and why not where it can't", false, cmd_doctor },
-	{ "list", "[domains|regions|sessions|tenants]", "the objects the socket may see", true,
+	{ "doctor", "", "what this host can do, and why not where it can't", false, 0, cmd_doctor },
+	{ "list", "[domains|regions|sessions|tenants]", "the objects the socket may see", true, 0,
 	  cmd_list },
-	{ "show", "ID", "everything about a domain or a region", true, cmd_show },
-	{ "stats", "", "use and limits of every account", true, cmd_stats },
-	{ "map", "REGION", "draw a region's page map", true, cmd_map },
-	{ "create", "--size SIZE [OPTION...]", "make a persistent domain with one region", true,
+	{ "show", "ID", "everything about a domain or a region", true, 0, cmd_show },
+	{ "stats", "", "use and limits of every account", true, 0, cmd_stats },
+	{ "map", "REGION", "draw a region's page map", true, 0, cmd_map },
+	{ "create", "--size SIZE [OPTION...]", "make a persistent domain with one region", true, 0,
 	  cmd_create },
-	{ "hold", "--size SIZE [OPTION...]", "make a domain and hold it until interrupted", true,
+	{ "hold", "--size SIZE [OPTION...]", "make a domain and hold it until interrupted", true, 0,
 	  cmd_hold },
-	{ "run", "--keep-domain NAME | --attach NAME ...", "run a VMM on memory that outlives it",
-	  true, cmd_run },
-	{ "destroy", "ID --token-file FILE", "end a domain of the socket's tenant", true,
+	{ "run", "--keep-domain|--attach NAME ...", "run a VMM on memory that outlives it", true,
+	  INT_MAX, cmd_run },
+	{ "destroy", "ID --token-file FILE", "end a domain of the socket's tenant", true, 0,
 	  cmd_destroy },
-	{ "evict", "ID", "end anybody's domain (admin socket)", true, cmd_evict },
+	{ "evict", "ID", "end anybody's domain (admin socket)", true, 0, cmd_evict },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -53,10 +54,11 @@ static const struct ctl_command *find_command(const char *name)
 	return NULL;
 }
 
-static int connect_daemon(struct ctl *ctl)
+static int connect_daemon(struct ctl *ctl, const struct ctl_command *command)
 {
 	char why[512] = "";
 	struct gmem_connect_spec spec = { .name = "gmemctl",
+					  .reconnect_ms = command->patience_ms,
 					  .ret_error = why,
 					  .ret_error_size = sizeof(why) };
 	int r = gmem_connect(ctl->address, &spec, &ctl->client);
@@ -83,7 +85,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		return ctl_complain(ctl, CTL_USAGE, "no command \"%s\": see gmemctl --help",
 				    argv[0]);
 	if (command->needs_daemon && !wants_help(argc, argv)) {
-		r = connect_daemon(ctl);
+		r = connect_daemon(ctl, command);
 		if (r != CTL_OK)
 			return r;
 	}

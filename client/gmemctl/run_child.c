@@ -102,6 +102,20 @@ int run_child_start(const struct run_child *child, const struct run_signals *sig
 	return -failure;
 }
 
+/*
+ * Memory that gmemd has lost stays with whoever has it open, and nobody else can attach to it: that
+ * is no reason to end a guest.
+ */
+static void note_loss(struct run_session *session, uint64_t loss)
+{
+	if (loss == GMEM_LOSS_TAKEN)
+		session->lost = "another process has attached to the domain while gmemd was away";
+	else
+		fputs("gmemctl: gmemd has come back without this domain: the command runs on, but "
+		      "its memory is in no books and ends with it\n",
+		      stderr);
+}
+
 void run_session_event(void *arg, int type, gmem_domain *domain, uint64_t value)
 {
 	struct run_session *session = arg;
@@ -111,6 +125,8 @@ void run_session_event(void *arg, int type, gmem_domain *domain, uint64_t value)
 		session->lost = "the domain was ended by an operator or with its token";
 	else if (type == GMEM_EVENT_DOMAIN_TAKEN_OVER)
 		session->lost = "the domain was taken over by another process";
+	else if (type == GMEM_EVENT_DOMAIN_LOST)
+		note_loss(session, value);
 	else if (type == GMEM_EVENT_DISCONNECTED)
 		session->gone = true;
 	else if (type == GMEM_EVENT_SHUTDOWN)
@@ -168,7 +184,7 @@ static int watch(struct ctl *ctl, pid_t pid, int signals, struct run_session *se
 	pid_t r;
 
 	for (;;) {
-		/* A negative fd is passed over; the client's may be another one after each turn. */
+		/* A negative fd is passed over. */
 		struct pollfd fds[] = { { .fd = signals, .events = POLLIN },
 					{ .fd = session->gone ? -1 : gmem_client_fd(ctl->client),
 					  .events = POLLIN } };

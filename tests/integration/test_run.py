@@ -237,17 +237,32 @@ class Ends(runner.RunCase):
         os.close(write_end)
         self.assertEqual(run.wait(), 9)
 
-    def test_the_command_runs_on_without_gmemd(self):
-        with harness.Daemon() as daemon:
-            run = self.keep("sh", "-c", "echo ready; read x <$1; exit 9 # {mem}", "sh",
-                            self.folder + "/fifo", address=daemon.socket("acme"))
-            os.mkfifo(self.folder + "/fifo")
-            run.wait_out("ready")
+    def wait_for_fifo(self, daemon):
+        """A command that runs until something is written to the fifo."""
+        os.mkfifo(self.folder + "/fifo")
+        run = self.keep("sh", "-c", "echo ready; read x <$1; exit 9 # {mem}", "sh",
+                        self.folder + "/fifo", address=daemon.socket("acme"))
+        run.wait_out("ready")
+        return run
+
+    def check_runs_on(self, run):
         time.sleep(0.2)
         self.assertIsNone(run.process.poll(), run.err())
         with open(self.folder + "/fifo", "w", encoding="ascii") as file:
             file.write("go\n")
         self.assertEqual(run.wait(), 9, run.err())
+
+    def test_the_command_runs_on_without_gmemd(self):
+        with harness.Daemon() as daemon:
+            run = self.wait_for_fifo(daemon)
+        self.check_runs_on(run)
+
+    def test_the_command_runs_on_when_gmemd_comes_back_without_records(self):
+        with harness.Daemon() as daemon:
+            run = self.wait_for_fifo(daemon)
+            daemon.crash()
+            self.assertIsNotNone(harness.wait_until(lambda: "without this domain" in run.err()))
+            self.check_runs_on(run)
 
 
 class OneAtATime(runner.RunCase):
