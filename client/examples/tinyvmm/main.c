@@ -92,6 +92,7 @@ static int run(gmem_client *client, const struct options *options)
 	if (gmem_region_map(ram, &machine.ram) < 0)
 		return complain(client, "map");
 	machine.ram_size = gmem_region_size(ram);
+	machine_listen(&machine, client);
 	printf("tinyvmm: %" PRIu64 " MiB of %s from gmemd at %p%s\n", machine.ram_size >> 20,
 	       options->kind, machine.ram,
 	       options->process ? ", no KVM" : ", and an open /dev/kvm");
@@ -99,6 +100,7 @@ static int run(gmem_client *client, const struct options *options)
 
 	r = options->process ? process_guest_run(&machine)
 			     : vm_run(&machine, gmem_domain_device_fd(domain, GMEM_DEVICE_KVM));
+	gmem_client_on_event(client, NULL, NULL);
 	if (r < 0) {
 		fprintf(stderr, "tinyvmm: %s\n", strerror(-r));
 		return 1;

@@ -4,7 +4,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "guest.h"
 #include "tinyvmm.h"
@@ -45,10 +44,8 @@ static int check(const struct machine *machine)
 	return 0;
 }
 
-int process_guest_run(const struct machine *machine)
+int process_guest_run(struct machine *machine)
 {
-	struct timespec pause = { .tv_sec = machine->tick_ms / 1000,
-				  .tv_nsec = (long)(machine->tick_ms % 1000) * 1000000 };
 	uint64_t ticks = 0;
 
 	if (load(machine, GUEST_STATE + STATE_MAGIC) != GUEST_MAGIC) {
@@ -67,6 +64,7 @@ int process_guest_run(const struct machine *machine)
 		(void)fflush(stdout);
 		if (machine->ticks != 0 && ++ticks == machine->ticks)
 			return 0;
-		(void)nanosleep(&pause, NULL);
+		if (!machine_pause(machine))
+			return 1;
 	}
 }

@@ -36,15 +36,24 @@ struct machine {
 	uint64_t ram_size;
 	uint64_t ticks;
 	unsigned tick_ms;
+	gmem_client *client;
+	bool lost;  /* the memory is no longer this guest's */
+	bool alone; /* gmemd did not come back */
 };
+
+/* Events of @client come to @machine from now on. */
+void machine_listen(struct machine *machine, gmem_client *client);
+
+/* Waits for the length of a tick, handling events meanwhile. False when the guest has to stop. */
+bool machine_pause(struct machine *machine);
 
 /*
  * Runs the guest in @machine's memory on the KVM behind @kvm_fd. Returns the guest's exit status,
  * 0 after `ticks` ticks, or -errno.
  */
-int vm_run(const struct machine *machine, int kvm_fd);
+int vm_run(struct machine *machine, int kvm_fd);
 
 /* The same work done by this process on the same memory, for hosts without KVM. */
-int process_guest_run(const struct machine *machine);
+int process_guest_run(struct machine *machine);
 
 #endif

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "guest.h"
@@ -130,14 +129,7 @@ static int port_out(struct kvm_run *run)
 	return run->io.port == GUEST_EXIT_PORT ? data[0] : -1;
 }
 
-static void tick_sleep(unsigned ms)
-{
-	struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
-
-	(void)nanosleep(&pause, NULL);
-}
-
-static int vm_loop(struct vm *vm, const struct machine *machine)
+static int vm_loop(struct vm *vm, struct machine *machine)
 {
 	uint64_t ticks = 0;
 	int status;
@@ -163,7 +155,8 @@ static int vm_loop(struct vm *vm, const struct machine *machine)
 			(void)fflush(stdout);
 			if (machine->ticks != 0 && ++ticks == machine->ticks)
 				return 0;
-			tick_sleep(machine->tick_ms);
+			if (!machine_pause(machine))
+				return 1;
 			break;
 		default:
 			fprintf(stderr, "tinyvmm: the guest left with KVM exit reason %u\n",
@@ -173,7 +166,7 @@ static int vm_loop(struct vm *vm, const struct machine *machine)
 	}
 }
 
-int vm_run(const struct machine *machine, int kvm_fd)
+int vm_run(struct machine *machine, int kvm_fd)
 {
 	struct vm vm;
 	int r;
