@@ -195,11 +195,15 @@ class Connection:
     """A socket that speaks in packets, and knows nothing of sessions. For tests that misbehave."""
 
     def __init__(self, path, timeout=30.0):
+        self.path = path
         self.timeout = timeout
+        self.connect()
+
+    def connect(self):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
-            self.socket.settimeout(timeout)
-            self.socket.connect(path)
+            self.socket.settimeout(self.timeout)
+            self.socket.connect(self.path)
             self.socket.setblocking(False)
         except BaseException:
             self.socket.close()
@@ -314,10 +318,18 @@ class Connection:
 
 
 class Client(Connection):
-    """A session. Each verb is a method; start() and wait() send many requests before the answers."""
+    """A session. Each verb is a method; start() and wait() send many requests before the answers.
 
-    def __init__(self, path, name="python/1", timeout=30.0, hello=True):
+    With a session_key (16 random bytes) it survives a restart of the daemon: after Disconnected,
+    reconnect() resumes it and repeats what had no answer; then wait() for that, as before.
+    """
+
+    def __init__(self, path, name="python/1", timeout=30.0, hello=True, session_key=None):
         super().__init__(path, timeout)
+        self.name = name
+        self.session_key = session_key
+        self.resumed = False
+        self._packets = {}
         self.events = collections.deque(maxlen=4096)
         self.limits = None
         self._serial = 0
@@ -330,6 +342,37 @@ class Client(Connection):
             except BaseException:
                 self.close()
                 raise
+
+    def reconnect(self, patience=10.0):
+        """Whether the session was resumed. If not, it is a new one: nothing is under way."""
+        self.socket.close()
+        pending = [serial for serial, type in self._pending.items() if type != HELLO]
+        self._pending.clear()
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self.connect()
+                self.hello(self.name)
+                break
+            except (OSError, Disconnected, Refused) as error:
+                self._pending.clear()
+                self.socket.close()
+                hopeless = isinstance(error, Refused) and error.code not in ("BUSY", "SHUTTING_DOWN")
+                if hopeless or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.002)
+        if self.resumed:
+            self._repeat(pending)
+        else:
+            self._packets.clear()
+        return self.resumed
+
+    def _repeat(self, serials):
+        for serial in serials:
+            self._pending[serial] = HEADER.unpack_from(self._packets[serial])[3]
+        deadline = self._deadline(None)
+        for serial in serials:
+            self._send(self._packets[serial], deadline)
 
     def close(self):
         super().close()
@@ -353,18 +396,30 @@ class Client(Connection):
             self._serial = self._serial % 0xffffffff + 1
         serial = self._serial
         packet = pack_frame(type, serial, request.SerializeToString())
-        deadline = self._deadline(timeout)
+        self._pending[serial] = type
+        if self.session_key:
+            self._packets[serial] = packet
+        if progress:
+            self._progress[serial] = progress
+        try:
+            self._send(packet, self._deadline(timeout))
+        except Disconnected:
+            # With a key it will be sent again.
+            if not self.session_key or type == HELLO:
+                del self._pending[serial]
+                raise
+        except BaseException:
+            del self._pending[serial]
+            raise
+        return serial
+
+    def _send(self, packet, deadline):
         while True:
             try:
-                self.send_packet(packet)
-                break
+                return self.send_packet(packet)
             except BlockingIOError:
                 if self._wait(select.POLLIN | select.POLLOUT, deadline) & select.POLLIN:
                     self._take(timeout=0)
-        self._pending[serial] = type
-        if progress:
-            self._progress[serial] = progress
-        return serial
 
     def wait(self, serial, timeout=None):
         """The Answer to a request that start() sent. Raises Refused, Disconnected, TimeoutError."""
@@ -412,7 +467,8 @@ class Client(Connection):
     def _take(self, timeout):
         frame = self.receive_frame(timeout)
         if frame is None:
-            self.close()
+            # With a key the requests stay: reconnect() repeats them.
+            super().close() if self.session_key else self.close()
             raise Disconnected("gmemd closed the connection")
         try:
             if frame.flags == EVENT:
@@ -449,6 +505,7 @@ class Client(Connection):
             answer = self._named(_decode(VERBS[frame.type][1], frame.body), frame.fds)
         self._answers[frame.serial] = answer
         del self._pending[frame.serial]
+        self._packets.pop(frame.serial, None)
         self._progress.pop(frame.serial, None)
 
     @staticmethod
@@ -465,8 +522,11 @@ class Client(Connection):
                                   features=features)
         if name:
             request.client = _bytes(name)
+        if self.session_key:
+            request.session_key = self.session_key
         try:
             self.limits = self.call(request).reply
+            self.resumed = self.limits.resumed
         except Disconnected:
             self._read_farewell()
             raise

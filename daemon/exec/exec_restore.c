@@ -19,8 +19,8 @@ const char *gm_exec_doubt_fd(const struct gm_exec *exec, const char *kind,
 	const struct gm_exec_backend *slot = gm_exec_find(exec, kind);
 	struct gm_fd_identity identity;
 
-	if (slot == NULL || !slot->probe.usable)
-		return "its kind of memory is not to be had any more";
+	if (slot == NULL)
+		return "its kind of memory is not known";
 	if (fd < 0)
 		return "its memory is not in the fd store";
 	if (gm_fd_identify(fd, &identity) < 0)

@@ -45,7 +45,7 @@ static void set_timer(const struct gm_daemon *daemon, struct gm_watch *timer, ui
 
 static int make_service(struct gm_daemon *daemon)
 {
-	const struct gm_service_env env = {
+	struct gm_service_env env = {
 		.loop = loop_of(daemon),
 		.random = gm_host_random,
 		.rss_bytes = gm_host_rss_bytes,
@@ -54,6 +54,12 @@ static int make_service(struct gm_daemon *daemon)
 		.log_event = gm_report_event,
 	};
 
+	if (daemon->recording.is_on) {
+		env.recorder.ops = &gm_record_recorder_ops;
+		env.recorder.arg = &daemon->recording.record;
+		daemon->exec.keep_ops = &gm_record_keep_ops;
+		daemon->exec.keep_arg = &daemon->recording.record;
+	}
 	return gm_service_new(&daemon->book, &daemon->exec, &env, &daemon->service);
 }
 
@@ -73,6 +79,12 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 	daemon->exec.hub = daemon->hub;
 	daemon->exec.host_memory = gm_host_memory;
 	return make_service(daemon);
+}
+
+int gm_daemon_restore(struct gm_daemon *daemon)
+{
+	return gm_recording_restore(&daemon->recording, &daemon->exec, daemon->service,
+				    loop_of(daemon), daemon->host_memory);
 }
 
 /* ---- timers ---- */
@@ -109,6 +121,8 @@ static void close_all(struct gm_daemon *daemon)
 {
 	daemon->phase = GM_DAEMON_CLOSING;
 	daemon->phase_end_ms = now_ms(daemon) + GM_CLOSE_MS;
+	/* With a record, what ends here is there again with the next daemon. */
+	gm_service_stop_recording(daemon->service);
 	gm_tenants_close(&daemon->tenants);
 	gm_service_end_all(daemon->service);
 }
@@ -167,6 +181,7 @@ static void on_reload_signal(void *arg)
 	}
 	if (gm_tenants_enter(&daemon->tenants, &daemon->book) == 0)
 		gm_log(LOG_INFO, "policies read again");
+	gm_service_settle(daemon->service);
 }
 
 /* ---- running ---- */
@@ -266,6 +281,7 @@ int gm_daemon_done(struct gm_daemon *daemon)
 	gm_tenants_close(&daemon->tenants);
 	if (daemon->loop)
 		free_watches(daemon);
+	gm_recording_done(&daemon->recording);
 	gm_service_free(daemon->service);
 	gm_crew_hub_free(daemon->hub);
 	if (daemon->has_exec)

@@ -7,6 +7,7 @@
 
 #include "crew.h"
 #include "exec.h"
+#include "recording.h"
 #include "service.h"
 #include "spawner.h"
 #include "tenants.h"
@@ -14,7 +15,11 @@
 enum gm_daemon_phase {
 	GM_DAEMON_SERVING,
 	GM_DAEMON_DRAINING, /* no new objects; jobs under way may end */
-	GM_DAEMON_CLOSING,  /* all connections closed, all domains ended; cancelled jobs let go */
+	/*
+	 * All connections closed; all domains ended, if only here where they are recorded for the
+	 * next daemon; cancelled jobs let go.
+	 */
+	GM_DAEMON_CLOSING,
 };
 
 struct gm_daemon {
@@ -28,6 +33,7 @@ struct gm_daemon {
 	struct gm_event_loop *loop;
 	struct gm_crew_hub *hub;
 	struct gm_service *service;
+	struct gm_recording recording;
 
 	enum gm_daemon_phase phase;
 	uint64_t phase_end_ms;
@@ -41,6 +47,9 @@ struct gm_daemon {
 
 /* Makes the loop, the hub of workers and the service; nobody is served yet. 0 or -errno. */
 GM_WARN_UNUSED int gm_daemon_prepare(struct gm_daemon *daemon);
+
+/* What an earlier daemon has left is there again. 0 or -errno. */
+GM_WARN_UNUSED int gm_daemon_restore(struct gm_daemon *daemon);
 
 /* Handles signals, starts timers and lets connections in (they are served by gm_daemon_run). */
 GM_WARN_UNUSED int gm_daemon_start(struct gm_daemon *daemon);

@@ -58,6 +58,7 @@ static enum gm_exit find_sockets(struct gm_daemon *daemon)
 		gm_log(LOG_ERR, "%s", fault);
 	else
 		inherited.n_sockets = 0;
+	gm_recording_take(&daemon->recording, &inherited);
 	gm_inherited_done(&inherited);
 	if (error == -EADDRNOTAVAIL)
 		return GM_EXIT_LISTEN;
@@ -119,6 +120,14 @@ static enum gm_exit start_spawner(struct gm_daemon *daemon)
 		     : GM_EXIT_OK;
 }
 
+/* After the spawner: no worker ever has the record. */
+static enum gm_exit open_record(struct gm_daemon *daemon)
+{
+	int error = gm_recording_open(&daemon->recording, &daemon->opts, &daemon->book);
+
+	return error ? GM_EXIT_FAILURE : GM_EXIT_OK;
+}
+
 static enum gm_exit open_backends(struct gm_daemon *daemon)
 {
 	int error = gm_exec_init(&daemon->exec, &daemon->book);
@@ -150,6 +159,8 @@ static enum gm_exit make_service(struct gm_daemon *daemon)
 	int error = gm_daemon_prepare(daemon);
 
 	if (!error)
+		error = gm_daemon_restore(daemon);
+	if (!error)
 		error = gm_daemon_start(daemon);
 	return error ? failed(GM_EXIT_FAILURE, "cannot set the service up", error) : GM_EXIT_OK;
 }
@@ -168,7 +179,7 @@ static enum gm_exit confine(struct gm_daemon *daemon)
 static enum gm_exit set_up(struct gm_daemon *daemon)
 {
 	static enum gm_exit (*const stages[])(struct gm_daemon *) = {
-		find_sockets,  read_policies, open_books,   start_spawner,
+		find_sockets,  read_policies, open_books,   start_spawner, open_record,
 		open_backends, open_sockets,  make_service, confine,
 	};
 
@@ -198,14 +209,25 @@ static void list_kinds(const struct gm_daemon *daemon, char *buffer, size_t size
 	}
 }
 
+static void list_restored(const struct gm_daemon *daemon, char *buffer, size_t size)
+{
+	const struct gm_restore *results = &daemon->recording.results;
+
+	buffer[0] = '\0';
+	if (daemon->recording.is_on && !daemon->recording.is_new)
+		snprintf(buffer, size, "; restored %u domains, %u regions, %u quarantined",
+			 results->n_domains, results->n_regions, results->n_quarantined);
+}
+
 static void say_ready(const struct gm_daemon *daemon)
 {
 	unsigned n_tenants = gm_tenants_count(&daemon->tenants);
 	const char *plural = n_tenants == 1 ? "" : "s";
-	char kinds[256];
+	char kinds[256], restored[128];
 
 	list_kinds(daemon, kinds, sizeof(kinds));
-	gm_notify_status("%u tenant%s, kinds%s", n_tenants, plural, kinds);
+	list_restored(daemon, restored, sizeof(restored));
+	gm_notify_status("%u tenant%s, kinds%s%s", n_tenants, plural, kinds, restored);
 	gm_notify_ready();
 	gm_log(LOG_INFO, "ready: version " GMEMD_VERSION ", %u tenant%s, kinds%s", n_tenants,
 	       plural, kinds);

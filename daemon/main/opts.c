@@ -33,6 +33,9 @@ const char gm_opts_help[] =
 	"  --log-level LEVEL       err, warning, notice, info or debug (info)\n"
 	"  --sandbox MODE          enforce, log or off (enforce)\n"
 	"  --workers N             worker processes at one time (64); 0: no allocate, no discard\n"
+	"  --store WHERE           fdstore: the service manager keeps what is not to be lost; "
+	"none\n"
+	"                          (none, but with --keep its keeper does)\n"
 	"  --keep                  start gmemd again when it dies, and lose nothing meanwhile\n"
 	"  --watchdog SECONDS      with --keep: kill it when it hangs for so long\n"
 	"  --check-policy FILE     check a policy file and exit\n"
@@ -59,6 +62,11 @@ static const struct word sandbox_modes[] = {
 	{ "enforce", GM_SANDBOX_ENFORCE },
 	{ "log", GM_SANDBOX_LOG },
 	{ "off", GM_SANDBOX_OFF },
+};
+
+static const struct word stores[] = {
+	{ "none", 0 },
+	{ "fdstore", 1 },
 };
 
 /* A macro, so that each format is checked where it stands. */
@@ -149,6 +157,7 @@ enum {
 	OPT_LOG_LEVEL,
 	OPT_SANDBOX,
 	OPT_WORKERS,
+	OPT_STORE,
 	OPT_KEEP,
 	OPT_WATCHDOG,
 	OPT_PROBE,
@@ -165,6 +174,7 @@ static const struct option long_options[] = {
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "store", required_argument, NULL, OPT_STORE },
 	{ "keep", no_argument, NULL, OPT_KEEP },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
 	{ "probe", no_argument, NULL, OPT_PROBE },
@@ -187,6 +197,11 @@ static int set_value(struct gm_opts *opts, int option, const char *value, char *
 	case OPT_WORKERS:
 		error = parse_number("--workers", value, 10, GM_WORKERS_MAX, &number, ret_fault);
 		opts->workers = (uint32_t)number;
+		return error;
+	case OPT_STORE:
+		error = find_word(stores, GM_ARRAY_SIZE(stores), "--store", value, &word,
+				  ret_fault);
+		opts->fd_store = word != 0;
 		return error;
 	case OPT_WATCHDOG:
 		error = parse_number("--watchdog", value, 10, GM_WATCHDOG_MAX, &number, ret_fault);

@@ -41,6 +41,7 @@ struct gm_opts {
 	enum gm_sandbox_mode sandbox;
 	uint32_t workers;
 	bool keep;
+	bool fd_store;	      /* the service manager keeps fds: nothing is lost */
 	uint32_t watchdog_ms; /* of keep; 0: none */
 };
 

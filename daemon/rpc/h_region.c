@@ -77,12 +77,17 @@ static int read_nodes(struct gm_call *call, const Gmem__RegionCreateRequest *req
 	return 0;
 }
 
-/* A domain of a kind that this daemon has not got comes from the record of another one. */
+/* What the domain had when it was created may be gone: it may come from another daemon's record. */
 static int check_kind(struct gm_call *call, const struct gm_domain *domain)
 {
-	if (gm_exec_find(call->exec, domain->kind) != NULL)
-		return 0;
-	return gm_refuse(&call->refusal, GM_WRONG_STATE, GM_RULE_QUARANTINE, "domain");
+	const struct gm_exec_backend *slot = gm_exec_find(call->exec, domain->kind);
+
+	if (slot == NULL)
+		return gm_refuse(&call->refusal, GM_WRONG_STATE, GM_RULE_QUARANTINE, "domain");
+	if (!slot->probe.usable)
+		return gm_refuse_text(&call->refusal, GM_UNSUPPORTED, GM_RULE_PROBE, "host",
+				      "%s: %s", domain->kind, slot->probe.reason);
+	return 0;
 }
 
 static int read_spec(struct gm_call *call, const struct gm_domain *domain, char *name,

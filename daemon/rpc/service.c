@@ -238,12 +238,28 @@ void gm_service_expire(struct gm_service *service)
 	gm_service_settle(service);
 }
 
+static void close_absent_sessions(struct gm_service *service, struct gm_tenant *tenant)
+{
+	struct gm_session *session = TAILQ_FIRST(&tenant->sessions);
+
+	while (session != NULL) {
+		struct gm_session *next = TAILQ_NEXT(session, link);
+
+		if (session->owner == NULL)
+			gm_book_close_session(service->book, session);
+		session = next;
+	}
+}
+
 void gm_service_end_all(struct gm_service *service)
 {
+	struct gm_tenant *tenant;
 	struct gm_domain *domain;
 
 	/* A domain that has ended is not found again, even while its jobs let go. */
 	while ((domain = gm_book_next_domain(service->book, NULL)) != NULL)
 		(void)gm_exec_end_domain(service->exec, domain);
+	TAILQ_FOREACH(tenant, &service->book->tenants, link)
+		close_absent_sessions(service, tenant);
 	gm_service_settle(service);
 }

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "record.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "fd_store.h"
+#include "log.h"
+
+_Static_assert(GM_KEPT_BODY_MAX == GM_STORE_BODY_MAX, "an answer that is kept fits the record");
+_Static_assert(GM_KEPT_ANSWERS == GM_STORE_ANSWERS, "as many as a session may have unanswered");
+
+static void fill_answer(struct gm_session *session, const struct gm_kept_answer *kept,
+			struct gm_store_answer *answer)
+{
+	*answer = (struct gm_store_answer){
+		.session = session,
+		.serial = kept->serial,
+		.type = kept->type,
+		.flags = GM_FRAME_ANSWER,
+		.length = kept->length,
+	};
+	memcpy(answer->body, kept->body, kept->length);
+}
+
+/*
+ * Room was asked for before anything was made, so that a commit finds room. Should it find none all
+ * the same, what is marked stays marked: the next commit records it.
+ */
+static void check_commit(struct gm_record *record, int result)
+{
+	if (result != 0 && !record->failed)
+		gm_log(LOG_ERR,
+		       "the record has no room for what has changed: if gmemd were killed now, "
+		       "something would be lost");
+	record->failed = result != 0;
+}
+
+static void on_commit(void *arg, struct gm_session *session, const struct gm_kept_answer *kept)
+{
+	struct gm_record *record = arg;
+	struct gm_store_answer answer;
+
+	if (kept == NULL) {
+		if (!gm_marks_are_clear(&record->book->marks))
+			check_commit(record, gm_store_commit(record->store, record->book, NULL));
+		return;
+	}
+	fill_answer(session, kept, &answer);
+	check_commit(record, gm_store_commit(record->store, record->book, &answer));
+	explicit_bzero(&answer, sizeof(answer));
+}
+
+static bool on_find_answer(void *arg, const struct gm_session *session, uint32_t serial,
+			   struct gm_kept_answer *ret_answer)
+{
+	const struct gm_record *record = arg;
+	struct gm_store_answer answer;
+
+	if (!gm_store_find_answer(record->store, session, serial, &answer) ||
+	    answer.length > sizeof(ret_answer->body))
+		return false;
+	*ret_answer = (struct gm_kept_answer){
+		.serial = answer.serial,
+		.type = answer.type,
+		.length = answer.length,
+	};
+	memcpy(ret_answer->body, answer.body, answer.length);
+	explicit_bzero(&answer, sizeof(answer));
+	return true;
+}
+
+static int on_room_for_session(void *arg, struct gm_refusal *refusal)
+{
+	const struct gm_record *record = arg;
+
+	return gm_store_room_for_session(record->store, refusal);
+}
+
+static int on_room_for_domain(void *arg, struct gm_refusal *refusal)
+{
+	const struct gm_record *record = arg;
+
+	return gm_store_room_for_domain(record->store, refusal);
+}
+
+static int on_room_for_region(void *arg, uint64_t size, struct gm_refusal *refusal)
+{
+	const struct gm_record *record = arg;
+
+	return gm_store_room_for_region(record->store, size, refusal);
+}
+
+/* ---- fds ---- */
+
+static int push(struct gm_record *record, enum gm_stored_kind kind, uint32_t number, int fd)
+{
+	char name[GM_STORED_NAME_SIZE];
+
+	assert(number != 0);
+	gm_stored_name(kind, number, name);
+	return record->keeper->push(record->keeper_arg, name, fd);
+}
+
+/* What stays there is nobody's, and is found to be that by the next daemon. */
+static void remove_stored(struct gm_record *record, enum gm_stored_kind kind, uint32_t number)
+{
+	char name[GM_STORED_NAME_SIZE];
+	int r;
+
+	gm_stored_name(kind, number, name);
+	r = record->keeper->remove(record->keeper_arg, name);
+	if (r < 0)
+		gm_log(LOG_WARNING, "%s stays in the fd store: %s", name, gm_strerror(-r));
+}
+
+/* Without a pidfd (Linux before 6.5) the next daemon gives the session some time to come back. */
+static int on_hold(void *arg, const struct gm_session *session, int pidfd)
+{
+	struct gm_record *record = arg;
+
+	if (pidfd < 0 || session->mark.record == 0)
+		return 0;
+	return push(record, GM_STORED_PIDFD, session->mark.record, pidfd);
+}
+
+static void on_let_go(void *arg, const struct gm_session *session)
+{
+	if (session->mark.record != 0)
+		remove_stored(arg, GM_STORED_PIDFD, session->mark.record);
+}
+
+static void on_resumed(void *arg, const struct gm_session *session)
+{
+	const struct gm_record *record = arg;
+
+	gm_guards_forget(record->guards, session);
+}
+
+const struct gm_recorder_ops gm_record_recorder_ops = {
+	.commit = on_commit,
+	.find_answer = on_find_answer,
+	.room_for_session = on_room_for_session,
+	.room_for_domain = on_room_for_domain,
+	.room_for_region = on_room_for_region,
+	.hold = on_hold,
+	.let_go = on_let_go,
+	.resumed = on_resumed,
+};
+
+/* The number of its record is part of the fd's name, so that is settled first. */
+static int on_keep(void *arg, struct gm_region *region, struct gm_refusal *refusal)
+{
+	struct gm_record *record = arg;
+	int r;
+
+	r = gm_store_reserve(record->store, &region->mark);
+	if (r < 0)
+		return r;
+	r = push(record, GM_STORED_REGION, region->mark.record, region->fd);
+	if (r == 0)
+		return 0;
+	gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_FDS_MAX, "host",
+		       "whoever keeps fds for a restart takes no more now: %s", gm_strerror(-r));
+	refusal->sys_errno = (uint32_t)-r;
+	return GM_NO_RESOURCE;
+}
+
+static void on_region_let_go(void *arg, uint32_t number)
+{
+	remove_stored(arg, GM_STORED_REGION, number);
+}
+
+const struct gm_exec_keep_ops gm_record_keep_ops = {
+	.keep = on_keep,
+	.let_go = on_region_let_go,
+};

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "restore.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gm_cleanup.h"
+#include "gm_fd.h"
+#include "log.h"
+
+/* ---- stored fds ---- */
+
+static int compare_stored(const void *a, const void *b)
+{
+	const struct gm_stored *x = a, *y = b;
+
+	if (x->kind != y->kind)
+		return x->kind < y->kind ? -1 : 1;
+	return (x->record > y->record) - (x->record < y->record);
+}
+
+/* The first of this name; there is more than one where a removal was lost. */
+static struct gm_stored *find_stored(const struct gm_restore *restore, enum gm_stored_kind kind,
+				     uint32_t record)
+{
+	size_t low = 0, high = restore->n_stored;
+	const struct gm_stored key = { .kind = kind, .record = record };
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_stored(&restore->stored[middle], &key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == restore->n_stored || compare_stored(&restore->stored[low], &key) != 0)
+		return NULL;
+	return &restore->stored[low];
+}
+
+static bool has_same_name(const struct gm_restore *restore, const struct gm_stored *a,
+			  const struct gm_stored *b)
+{
+	return b < restore->stored + restore->n_stored && compare_stored(a, b) == 0;
+}
+
+static void close_all_of(const struct gm_restore *restore, struct gm_stored *first)
+{
+	for (struct gm_stored *at = first; has_same_name(restore, first, at); at++)
+		gm_fd_close(gm_take_fd(&at->fd));
+}
+
+static void remove_name(const struct gm_restore *restore, const struct gm_stored *stored)
+{
+	char name[GM_STORED_NAME_SIZE];
+
+	gm_stored_name(stored->kind, stored->record, name);
+	(void)restore->record->keeper->remove(restore->record->keeper_arg, name);
+}
+
+/* A name goes with all of its fds: what has a place is put there once more. */
+static void store_again(const struct gm_restore *restore, const struct gm_stored *stored, int fd)
+{
+	char name[GM_STORED_NAME_SIZE];
+	int r;
+
+	gm_stored_name(stored->kind, stored->record, name);
+	remove_name(restore, stored);
+	r = restore->record->keeper->push(restore->record->keeper_arg, name, fd);
+	if (r < 0)
+		gm_log(LOG_ERR, "%s is not in the fd store any more: %s", name, gm_strerror(-r));
+}
+
+/* ---- objects ---- */
+
+static int on_tenant(void *arg, const char *name, struct gm_tenant **ret_tenant,
+		     struct gm_refusal *refusal)
+{
+	const struct gm_restore *restore = arg;
+	struct gm_book *book = restore->record->book;
+
+	*ret_tenant = gm_book_find_tenant(book, name);
+	if (*ret_tenant != NULL)
+		return 0;
+	gm_log(LOG_WARNING,
+	       "tenant %s has no socket any more: what it had waits for one, or for its time to "
+	       "end",
+	       name);
+	return gm_book_add_tenant(book, name, restore->policy, ret_tenant, refusal);
+}
+
+static int on_session(void *arg, struct gm_tenant *tenant, const struct gm_session_restore *from,
+		      struct gm_session **ret_session, struct gm_refusal *refusal)
+{
+	struct gm_restore *restore = arg;
+	int r;
+
+	r = gm_book_restore_session(restore->record->book, tenant, from, ret_session, refusal);
+	restore->n_sessions += r == 0;
+	return r;
+}
+
+static int on_domain(void *arg, struct gm_tenant *tenant, struct gm_session *session,
+		     const struct gm_domain_restore *from, struct gm_domain **ret_domain,
+		     struct gm_refusal *refusal)
+{
+	struct gm_restore *restore = arg;
+	struct gm_domain_restore wanted = *from;
+	int r;
+
+	/* What has been wrong may be right again: a host with its hugepages or modules back. */
+	wanted.quarantined = gm_exec_find(restore->exec, from->kind) == NULL;
+	r = gm_book_restore_domain(restore->record->book, tenant, session, &wanted, ret_domain,
+				   refusal);
+	explicit_bzero(&wanted.token, sizeof(wanted.token));
+	if (r != 0)
+		return r;
+	restore->n_domains++;
+	if (wanted.quarantined) {
+		restore->n_quarantined++;
+		gm_log(LOG_ERR, "domain %016" PRIx64 " is in quarantine: there is no kind %s",
+		       from->id.v, from->kind);
+	}
+	return 0;
+}
+
+/* The region's memory among what is stored under its name: -1, and why not. */
+static int find_memory(struct gm_restore *restore, const struct gm_domain *domain,
+		       const struct gm_region_restore *from, const char **ret_doubt)
+{
+	struct gm_stored *first = find_stored(restore, GM_STORED_REGION, from->record);
+	struct gm_stored *stored = first;
+
+	if (first == NULL) {
+		*ret_doubt = gm_exec_doubt_fd(restore->exec, domain->kind, from, -1);
+		return -1;
+	}
+	for (; has_same_name(restore, first, stored); stored++) {
+		int fd;
+
+		*ret_doubt = gm_exec_doubt_fd(restore->exec, domain->kind, from, stored->fd);
+		if (*ret_doubt != NULL)
+			continue;
+		fd = gm_take_fd(&stored->fd);
+		if (has_same_name(restore, first, first + 1))
+			store_again(restore, first, fd);
+		close_all_of(restore, first);
+		return fd;
+	}
+	/* It stays in the fd store until somebody destroys the region: nothing is lost here. */
+	close_all_of(restore, first);
+	return -1;
+}
+
+static int on_region(void *arg, struct gm_domain *domain, const struct gm_region_restore *from,
+		     struct gm_page_map *map, struct gm_region **ret_region,
+		     struct gm_refusal *refusal)
+{
+	struct gm_restore *restore = arg;
+	struct gm_region_restore wanted = *from;
+	const char *doubt = NULL;
+	int fd = find_memory(restore, domain, from, &doubt);
+	int r;
+
+	wanted.quarantined = doubt != NULL;
+	r = gm_book_restore_region(restore->record->book, domain, &wanted, map, fd, ret_region,
+				   refusal);
+	if (r != 0) {
+		gm_fd_close(fd);
+		return r;
+	}
+	restore->n_regions++;
+	if (doubt != NULL) {
+		restore->n_quarantined++;
+		gm_log(LOG_ERR, "region %016" PRIx64 " is in quarantine: %s", from->id.v, doubt);
+	} else if (from->ops_under_way != 0) {
+		gm_exec_look_again(restore->exec, *ret_region, from->ops_under_way);
+	}
+	return 0;
+}
+
+static void on_damaged(void *arg, const char *object, const char *why)
+{
+	struct gm_restore *restore = arg;
+
+	restore->n_damaged++;
+	gm_log(LOG_ERR, "%s is damaged and is left alone: %s", object, why);
+}
+
+static const struct gm_store_load_ops load_ops = {
+	.tenant = on_tenant,
+	.session = on_session,
+	.domain = on_domain,
+	.region = on_region,
+	.damaged = on_damaged,
+};
+
+/* ---- sessions ---- */
+
+static int guard(struct gm_restore *restore, struct gm_session *session)
+{
+	struct gm_stored *stored = find_stored(restore, GM_STORED_PIDFD, session->mark.record);
+	int pidfd = -1;
+	int r;
+
+	if (stored != NULL && gm_guard_is_pidfd(stored->fd, session->peer.pid))
+		pidfd = stored->fd;
+	r = gm_guards_add(restore->record->guards, session, pidfd);
+	if (r != 0 || pidfd < 0)
+		return r;
+	stored->fd = -1;
+	close_all_of(restore, stored);
+	return 0;
+}
+
+/* A session that nobody can resume has ended with the daemon, as with a connection. */
+static int settle_sessions(struct gm_restore *restore, struct gm_tenant *tenant)
+{
+	struct gm_session *session = TAILQ_FIRST(&tenant->sessions);
+
+	while (session != NULL) {
+		struct gm_session *next = TAILQ_NEXT(session, link);
+		int r = 0;
+
+		if (session->has_key)
+			r = guard(restore, session);
+		else
+			gm_service_end_session(restore->service, session);
+		if (r < 0)
+			return r;
+		session = next;
+	}
+	return 0;
+}
+
+static int settle_all_sessions(struct gm_restore *restore)
+{
+	struct gm_tenant *tenant;
+
+	TAILQ_FOREACH(tenant, &restore->record->book->tenants, link) {
+		int r = settle_sessions(restore, tenant);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * Made for something that was never recorded, or not removed yet when that had ended. But where a
+ * record cannot be read, any memory may be what it is of.
+ */
+static bool is_nobodys(const struct gm_restore *restore, const struct gm_stored *stored)
+{
+	if (stored->fd < 0 || (stored->kind != GM_STORED_REGION && stored->kind != GM_STORED_PIDFD))
+		return false;
+	return stored->kind != GM_STORED_REGION || restore->n_damaged == 0;
+}
+
+static void remove_the_rest(struct gm_restore *restore)
+{
+	for (size_t i = 0; i < restore->n_stored; i++) {
+		struct gm_stored *stored = &restore->stored[i];
+		char name[GM_STORED_NAME_SIZE];
+
+		if (!is_nobodys(restore, stored))
+			continue;
+		gm_stored_name(stored->kind, stored->record, name);
+		gm_log(LOG_INFO, "%s in the fd store is nobody's: removed", name);
+		remove_name(restore, stored);
+		gm_fd_close(gm_take_fd(&stored->fd));
+	}
+}
+
+int gm_restore_run(struct gm_restore *restore)
+{
+	struct gm_record *record = restore->record;
+	int r;
+
+	qsort(restore->stored, restore->n_stored, sizeof(*restore->stored), compare_stored);
+	r = gm_store_load(record->store, record->book, &load_ops, restore, restore->now_ms);
+	if (r == 0)
+		r = settle_all_sessions(restore);
+	if (r != 0)
+		return r < 0 ? r : -EBADMSG;
+	remove_the_rest(restore);
+	gm_service_settle(restore->service);
+	return 0;
+}
