@@ -388,8 +388,16 @@ def hugepages(pages):
         file = open(knob, "r+", encoding="ascii")
     except OSError as error:
         raise unittest.SkipTest(f"no hugepages: {error}") from error
+    def locked():
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        if wait_until(locked, 30.0, step=0.05) is None:
+            raise unittest.SkipTest("somebody else has had the pool of hugepages for 30 seconds")
         before = int(file.read())
         try:
             with open(knob, "w", encoding="ascii") as out:

@@ -98,14 +98,18 @@ class Life(harness.DaemonCase):
             memory[SIZE - 1] = 1
 
     def test_ended_memory_is_freed(self):
-        client = self.client()
-        _, region = self.domain_and_region(client, 512 * MIB)
-        client.allocate(region, [(0, 512 * MIB)])
-        before = harness.shared_memory()
-        region.memory.close()
-        client.close()
-        self.assertIsNotNone(harness.wait_until(
-            lambda: harness.shared_memory() < before - 400 * MIB, 2.0))
+        for _ in range(3):
+            # Others on this host take and free memory too.
+            client = self.client()
+            _, region = self.domain_and_region(client, 512 * MIB)
+            client.allocate(region, [(0, 512 * MIB)])
+            before = harness.shared_memory()
+            region.memory.close()
+            client.close()
+            freed = harness.wait_until(lambda: harness.shared_memory() < before - 400 * MIB, 2.0)
+            if freed is not None:
+                return
+        self.fail("the memory of ended domains stays")
 
     # Persistent domains.
 

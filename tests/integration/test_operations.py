@@ -356,7 +356,15 @@ class Operator(harness.DaemonCase):
         domain, region = self.domain_and_region(self.acme, BIG)
         job = self.acme.start_allocate(region, [(0, BIG)])
         self.acme.wait_event(gmem.PROGRESS)
+        [worker] = self.workers()
+        os.kill(worker, signal.SIGSTOP)
         self.assertEqual(self.admin.evict(domain), (BIG, 1))
+        with self.refused("NO_SUCH_OBJECT"):
+            self.acme.domain_get(domain)
+        with self.refused("NO_SUCH_OBJECT"):
+            self.acme.region_get(region)
+        self.assertEqual(self.admin.list_domains(), [])
+        os.kill(worker, signal.SIGCONT)
         with self.refused("CANCELLED"):
             self.acme.wait(job)
         self.assertEqual(self.acme.wait_event(gmem.DOMAIN_GONE).domain, domain.id)
