@@ -153,6 +153,9 @@ static int start(const struct run *run, pid_t *ret_pid)
 
 	if (run_signals_pending(&run->signals))
 		return RUN_SIGNALLED + run_signals_pending(&run->signals);
+	(void)gmem_dispatch(run->ctl->client);
+	if (run->session.lost)
+		return ctl_complain(run->ctl, CTL_FAILED, "%s", run->session.lost);
 	child.words = run_words_fill(run->command, &memory);
 	if (!child.words)
 		return ctl_complain(run->ctl, CTL_FAILED, "out of memory");

@@ -103,6 +103,7 @@ struct run {
 	struct run_place place;
 	struct run_signals signals;
 	struct run_session session;
+	struct progress progress;
 	gmem_domain *domain;
 	gmem_region *region;
 };

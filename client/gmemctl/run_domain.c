@@ -11,7 +11,15 @@
 #define LOCK_PATIENCE_MS 10000
 #define LOCK_STEP_MS 10
 
-/* The kernel lets nobody open a guest_memfd a second time (ENXIO): it must be inherited. */
+static int complain_of_path(const struct run *run)
+{
+	return ctl_complain(run->ctl, CTL_FAILED,
+			    "{mem} cannot be used with this memory: the kernel does not let it be "
+			    "opened by a path. The command must take the open fd that it inherits: "
+			    "{fd}");
+}
+
+/* A guest_memfd can be opened by nobody, ever (ENXIO): it must be inherited. */
 static int check_path(const struct run *run)
 {
 	char path[32];
@@ -22,23 +30,28 @@ static int check_path(const struct run *run)
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", gmem_region_fd(run->region));
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return ctl_complain(run->ctl, CTL_FAILED,
-				    "{mem} cannot be used with this memory: the kernel does not "
-				    "let it be opened by a path (%s). The command must take the "
-				    "open fd that it inherits: {fd}",
-				    strerror(errno));
+		return complain_of_path(run);
 	(void)close(fd);
 	return CTL_OK;
 }
 
+/* The same from the kind alone: a command that cannot start must take nothing from another. */
+static int check_kind(const struct run *run, uint64_t domain)
+{
+	struct gmem_domain_info info;
+
+	if (!run_words_have(run->command, "{mem}"))
+		return CTL_OK;
+	if (gmem_get_domain(run->ctl->client, domain, &info) < 0)
+		return ctl_fail(run->ctl, "look for the domain");
+	return strcmp(info.kind, "guest-memfd") == 0 ? complain_of_path(run) : CTL_OK;
+}
+
 static int note_progress(void *arg, uint64_t done, uint64_t total)
 {
-	struct progress progress = { .what = "allocating" };
-	const struct run *run = arg;
+	struct run *run = arg;
 
-	(void)progress_update(&progress, done, total);
-	if (progress.shown && done == total)
-		progress_end(&progress);
+	(void)progress_update(&run->progress, done, total);
 	return run_signals_pending(&run->signals);
 }
 
@@ -48,13 +61,15 @@ static int allocate(struct run *run)
 
 	if (!run->allocate)
 		return CTL_OK;
+	run->progress.what = "allocating";
 	r = gmem_region_allocate(run->region, NULL, 0, note_progress, run);
+	progress_end(&run->progress);
 	if (r == -GMEM_CANCELLED && run_signals_pending(&run->signals))
 		return RUN_SIGNALLED + run_signals_pending(&run->signals);
 	return r < 0 ? ctl_fail(run->ctl, "allocate") : CTL_OK;
 }
 
-/* Another daemon or tenant may know the domain of an old token: it is set aside, never lost. */
+/* Another daemon or tenant may know the domain of the old token: it is set aside. */
 static int save_token(const struct run *run)
 {
 	uint8_t token[GMEM_TOKEN_SIZE];
@@ -73,17 +88,16 @@ static int save_token(const struct run *run)
 	return CTL_OK;
 }
 
-/* The token is kept before the pages are allocated: whatever ends us then, it leads back. */
+/* The token comes first: whatever ends us from then on, it leads back to the domain. */
 static int fill_domain(struct run *run)
 {
-	int r;
+	int r = save_token(run);
 
+	if (r != CTL_OK)
+		return r;
 	if (gmem_region_create(run->domain, &run->region_spec, &run->region) < 0)
 		return ctl_fail(run->ctl, "create region");
 	r = check_path(run);
-	if (r != CTL_OK)
-		return r;
-	r = save_token(run);
 	return r == CTL_OK ? allocate(run) : r;
 }
 
@@ -186,8 +200,12 @@ static int attach_domain(struct run *run)
 				    run->place.token, run->attach);
 	if (r < 0)
 		return ctl_complain(run->ctl, CTL_FAILED, "%s: %s", run->place.token, strerror(-r));
-	r = gmem_domain_attach(run->ctl->client, id, token, flags, 0, &run->domain);
+	r = check_kind(run, id);
+	if (r == CTL_OK)
+		r = gmem_domain_attach(run->ctl->client, id, token, flags, 0, &run->domain);
 	explicit_bzero(token, sizeof(token));
+	if (r > 0)
+		return r;
 	if (r == -GMEM_BUSY && !run->take_over)
 		return ctl_complain(run->ctl, CTL_FAILED,
 				    "domain %s is in use; --take-over takes it away and kills the "

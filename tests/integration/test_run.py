@@ -339,6 +339,14 @@ class GuestMemfd(runner.RunCase):
         self.assertEqual(self.domains(), {})
         self.assertFalse(os.path.exists(self.token_path()))
 
+    def test_taking_over_for_a_command_that_cannot_have_it_takes_nothing(self):
+        first = self.keep("sh", "-c", "echo ready; : {fd}; exec sleep 1000",
+                          options=("--kind", "guest-memfd"))
+        first.wait_out("ready")
+        self.assertEqual(self.attach("true", "{mem}", options=("--take-over",)).wait(), 1)
+        time.sleep(0.1)
+        self.assertIsNone(first.process.poll(), first.err())
+
     def test_the_inherited_fd_is_the_memory(self):
         program = (PYTHON, "-c", "import mmap, sys\nm = mmap.mmap(int(sys.argv[1]), "
                    "int(sys.argv[2]))\nprint(m[:5])\nm[:5] = b'hello'", "{fd}", "{size}")
