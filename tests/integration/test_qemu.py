@@ -171,6 +171,25 @@ class Tcg(runner.RunCase):
         self.assertEqual(reader.out().strip(),
                          bytes(n & 0xff ^ 0x5a for n in range(last + 1)).hex())
 
+    def test_the_guest_and_its_hold_on_the_memory_outlive_a_killed_gmemd(self):
+        with harness.Daemon(args=["--keep"]) as daemon:
+            os.chmod(daemon.socket("acme"), 0o666)
+            where = {"address": daemon.socket("acme"), "wrapper": self.WRAPPER}
+            run = self.keep(*self.command(), size=SIZE, **where)
+            run.wait_out("^tick 20$")
+            gmemd = [pid for pid, stat in harness.descendants(daemon.pid).items()
+                     if stat[1] == daemon.pid]
+            self.assertEqual(len(gmemd), 1)
+            os.kill(gmemd[0], signal.SIGKILL)
+            run.wait_out(f"^tick {ticks(run.out())[-1] + 50}$")
+            other = self.attach("true", "{mem}", **where)
+            self.assertEqual(other.wait(), 1)
+            self.assertIn("in use", other.err())
+            run.process.terminate()
+            self.assertEqual(run.wait(), 0, run.err())
+            subprocess.run([harness.program("gmemctl"), "--address", daemon.socket("acme"),
+                            "destroy", "--token-file", self.token_path()], check=True)
+
     def test_a_guest_moves_to_the_next_qemu_and_runs_on(self):
         first = self.first()
         state = os.path.join(self.folder, "state")
