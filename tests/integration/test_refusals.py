@@ -3,6 +3,7 @@
 """What cannot be had is refused with the rule and the numbers, and nothing is charged for it."""
 import contextlib
 import mmap
+import unittest
 
 import harness
 from harness import GIB, KIB, MIB, gmem, pb
@@ -337,6 +338,30 @@ class Refusals(harness.DaemonCase):
             with self.assertRaises(gmem.Refused):
                 self.small.domain_get(1)
         self.assertEqual(self.daemon.account("small").refusals, before + 5)
+
+
+class FewFds(unittest.TestCase):
+    """A daemon that may open 2048 files only."""
+
+    def test_fds_max_is_refused_before_the_daemon_runs_out_and_the_operator_gets_in(self):
+        with harness.Daemon({"acme": "", "beta": ""}, wrapper=["prlimit", "--nofile=2048:2048"]) as daemon:
+            limit = next(u.limit for u in daemon.account("host").usage if u.resource == b"fds")
+            self.assertLess(limit, 2048)
+            with gmem.Client(daemon.socket("acme")) as client:
+                domain = client.domain_create()
+                with self.assertRaises(gmem.Refused) as caught:
+                    for i in range(2048):
+                        client.region_create(domain, 4096, gpa=i * 4096).memory.close()
+                got = caught.exception
+                self.assertEqual((got.code, got.rule, got.object), ("OVER_LIMIT", "FDS_MAX", "host"))
+                self.assertEqual((got.limit, got.used, got.asked), (limit, limit, 1))
+                with gmem.Client(daemon.path("admin")) as operator:
+                    self.assertEqual(gmem.usage(operator.stats("acme").accounts[0])["fds"], limit)
+                with self.assertRaises(gmem.Refused) as caught:
+                    gmem.Client(daemon.socket("beta"))
+                self.assertEqual(caught.exception.rule, "FDS_MAX")
+                client.domain_destroy(domain)
+                gmem.Client(daemon.socket("beta")).close()
 
 
 if __name__ == "__main__":
