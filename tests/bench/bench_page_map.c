@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bench_place.h"
 #include "page_map.h"
 
 #define N_PAGES (GM_TIB / GM_PAGE_4K)
@@ -73,13 +74,6 @@ static double mib_since(uint64_t now, uint64_t before)
 	return now > before ? (double)(now - before) / (double)GM_MIB : 0;
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Random pages to random states of the first @n_states, until the first refusal. */
 static int set_pages(struct gm_page_map *map, uint64_t *seed, uint64_t n, unsigned n_states,
 		     double *ret_ns)
@@ -117,9 +111,8 @@ static int bench_pages(struct bench_report *report, struct gm_page_map *map, uin
 	}
 	if (r != 0)
 		return r;
-	qsort(batches, N_BATCHES, sizeof(batches[0]), compare_doubles);
 	r = bench_report_value(report, "page map: set a random 4K page of a mixed TiB, p50",
-			       batches[N_BATCHES / 2], "ns", MAX_PAGE_NS);
+			       bench_median(batches, N_BATCHES), "ns", MAX_PAGE_NS);
 	if (r != 0)
 		return r;
 	return bench_report_value(report, "page map: set a random 4K page of a mixed TiB, mean",
@@ -171,8 +164,7 @@ static int report_gibs(struct bench_report *report, double *ns, size_t n, const 
 
 	for (size_t i = 0; i < n; i++)
 		mean += ns[i] / (double)n;
-	qsort(ns, n, sizeof(ns[0]), compare_doubles);
-	r = bench_report_value(report, p50_figure, ns[n / 2], "ns", MAX_GIB_NS);
+	r = bench_report_value(report, p50_figure, bench_median(ns, n), "ns", MAX_GIB_NS);
 	return r == 0 ? bench_report_value(report, mean_figure, mean, "ns", MAX_GIB_NS) : r;
 }
 
@@ -269,7 +261,7 @@ static int bench_hostile(struct bench_report *report, struct gm_page_map *map)
 	return report_memory(report, &before, &now, figures);
 }
 
-int bench_page_map(struct bench_report *report)
+int bench_page_map(const struct bench_options *options, struct bench_report *report)
 {
 	static int (*const parts[])(struct bench_report * report, struct gm_page_map * map) = {
 		bench_three_states,
@@ -277,6 +269,7 @@ int bench_page_map(struct bench_report *report)
 	};
 	int r = 0;
 
+	(void)options;
 	for (size_t i = 0; i < GM_ARRAY_SIZE(parts) && r == 0; i++) {
 		struct gm_page_map map = { 0 };
 
