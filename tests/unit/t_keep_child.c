@@ -228,7 +228,7 @@ static void flood(void)
 		}
 		die();
 	}
-	EXPECT(inherited.n_stored == store.max);
+	EXPECT(store.max > 0 && inherited.n_stored == store.max);
 	if (diary->life == 2)
 		die();
 }
@@ -251,6 +251,22 @@ static void others_are_not_believed(void)
 		      gm_fd_store_remove(&store, "+state"));
 	}
 	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+	die();
+}
+
+static void say_much_and_die(void)
+{
+	expect_all_back();
+	if (diary->life == 2)
+		return;
+	(void)kill(getppid(), SIGSTOP);
+	/* Long after the first: the keeper has read that one. */
+	usleep(50 * 1000);
+	for (uint32_t i = 0; i < FILES_MAX; i++)
+		push(i, memory());
+	for (unsigned i = 0; i < 200; i++)
+		EXPECT(gm_fd_store_remove(&store, "+rffff") == 0);
+	forget(0);
 	die();
 }
 
@@ -340,6 +356,7 @@ void t_keep_child(int argc, char **argv)
 		{ "same_file_is_stored_once", same_file_is_stored_once },
 		{ "flood", flood },
 		{ "others_are_not_believed", others_are_not_believed },
+		{ "say_much_and_die", say_much_and_die },
 		{ "hang", hang },
 		{ "say_all", say_all },
 		{ "wait_for_term", wait_for_term },
