@@ -20,19 +20,23 @@ static const enum gm_job_verb verbs[] = {
 _Static_assert(GM_ARRAY_SIZE(verbs) == GM_PAGE_OP_N_, "every operation is a verb of the workers");
 _Static_assert(sizeof(struct gm_job_range) == sizeof(struct gm_range), "ranges are copied as such");
 
-/* Within one of the ranges, and not more in all than was asked for. */
+/* Not more in all than was asked for, and within the ranges: over some that touch, it may be. */
 static bool is_asked_for(const struct gm_exec_job *job, const struct gm_job_range *part)
 {
-	if (part->length > job->total - job->done)
+	uint64_t at = part->offset;
+	uint64_t end;
+
+	if (part->length > job->total - job->done || gm_add_overflows(at, part->length, &end) ||
+	    !gm_is_aligned(part->offset | part->length, GM_PAGE_4K))
 		return false;
-	for (size_t i = 0; i < job->n_ranges; i++) {
+	/* The books have sorted the ranges. */
+	for (size_t i = 0; i < job->n_ranges && at < end; i++) {
 		const struct gm_range *range = &job->ranges[i];
 
-		if (part->offset >= range->offset && part->length <= range->length &&
-		    part->offset - range->offset <= range->length - part->length)
-			return gm_is_aligned(part->offset | part->length, GM_PAGE_4K);
+		if (at >= range->offset && at - range->offset < range->length)
+			at = range->offset + range->length;
 	}
-	return false;
+	return at >= end;
 }
 
 void gm_exec_book_part(struct gm_exec_job *job, uint64_t offset, uint64_t length)

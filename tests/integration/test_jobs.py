@@ -52,6 +52,14 @@ class Jobs(harness.DaemonCase):
         super().check_balance()
         self.assertIsNotNone(harness.wait_until(lambda: not self.workers(), 2.0))
 
+    def test_ranges_that_touch_are_as_good_as_one(self):
+        client = self.client()
+        _, region = self.domain_and_region(client, 64 * MIB)
+        ranges = [(n * MIB, MIB) for n in range(8)]
+        self.assertEqual(client.allocate(region, ranges), 8 * MIB)
+        self.assertEqual(shared(client.region_map(region)), 8 * MIB)
+        self.assertEqual(client.discard(region, ranges), 8 * MIB)
+
     def test_allocate_makes_the_pages_present_and_discard_gives_them_back(self):
         for kind in self.kinds():
             with self.subTest(kind=kind):

@@ -178,6 +178,32 @@ static void what_is_reported_is_booked_at_once(void **state)
 	end_domain_and_stop();
 }
 
+static void a_report_may_reach_over_ranges_that_touch(void **state)
+{
+	struct gm_range ranges[] = {
+		{ .offset = 3 * GM_MIB, .length = GM_MIB },
+		{ .offset = GM_MIB, .length = GM_MIB },
+		{ .offset = 0, .length = GM_MIB },
+	};
+	struct gm_exec_job *job;
+
+	(void)state;
+	start();
+	assert_int_equal(gm_exec_start_job(&exec, session, region, GM_PAGE_OP_ALLOCATE, ranges, 3,
+					   &job_ops, NULL, &job, NULL),
+			 0);
+	/* Not over a gap, nor past the end of the last one. */
+	fake_crew_lie(crew_job(), GM_MIB, 2 * GM_MIB);
+	fake_crew_lie(crew_job(), 3 * GM_MIB, 2 * GM_MIB);
+	assert_int_equal(seen.progress, 0);
+	fake_crew_report(crew_job(), 0, 2 * GM_MIB);
+	assert_int_equal(seen.progress, 2 * GM_MIB);
+	fake_crew_report(crew_job(), 3 * GM_MIB, GM_MIB);
+	fake_crew_end(crew_job(), GM_JOB_DONE, 0);
+	assert_int_equal(seen.result, 0);
+	end_domain_and_stop();
+}
+
 static void reports_of_what_was_not_asked_for_are_ignored(void **state)
 {
 	(void)state;
@@ -349,6 +375,7 @@ int main(void)
 		gm_test(the_memory_is_named_for_the_operator),
 		gm_test(only_a_region_that_takes_long_to_free_is_freed_by_somebody_else),
 		gm_test(what_is_reported_is_booked_at_once),
+		gm_test(a_report_may_reach_over_ranges_that_touch),
 		gm_test(reports_of_what_was_not_asked_for_are_ignored),
 		gm_test(pages_that_a_lost_worker_allocated_unreported_are_booked),
 		gm_test(pages_that_a_lost_worker_discarded_unreported_are_booked),
