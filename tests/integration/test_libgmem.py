@@ -8,7 +8,7 @@ import harness
 
 
 class LibGmem(harness.DaemonCase):
-    TENANTS = {"acme": "MemoryMax=1G\n"}
+    TENANTS = {"acme": "MemoryMax=8G\nRegionMax=1G\n"}
 
     def test_libgmem_does_on_the_real_daemon_what_its_header_says(self):
         env = dict(os.environ, GMEM_TEST_ACME=self.daemon.socket("acme"),
