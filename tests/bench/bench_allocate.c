@@ -235,7 +235,7 @@ static int measure_all(const struct bench_options *options, struct bench_report 
 	struct bench_daemon daemon;
 	int r, ended;
 
-	r = bench_daemon_start(options, &daemon);
+	r = bench_daemon_start(options, -1, false, &daemon);
 	if (r == 0)
 		r = bench_client_open(&stage.client, daemon.socket);
 	for (size_t i = 0; i < GM_ARRAY_SIZE(memories) && r == 0; i++) {

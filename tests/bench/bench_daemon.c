@@ -61,7 +61,8 @@ static void remove_folder(const struct bench_daemon *daemon)
 	(void)rmdir(daemon->folder);
 }
 
-static _Noreturn void become_daemon(const struct bench_daemon *daemon, const char *program)
+static _Noreturn void become_daemon(const struct bench_daemon *daemon, const char *program,
+				    bool kept)
 {
 	char listen[128];
 
@@ -69,7 +70,7 @@ static _Noreturn void become_daemon(const struct bench_daemon *daemon, const cha
 	(void)bench_pin(0, -1);
 	(void)close_range(BENCH_FIRST_FD, ~0U, 0);
 	execl(program, program, "--listen", listen, "--policy", daemon->policy, "--sandbox",
-	      "enforce", "--log-level", "warning", (char *)NULL);
+	      "enforce", "--log-level", "warning", kept ? "--keep" : (char *)NULL, (char *)NULL);
 	fprintf(stderr, "gmem-bench: %s: %s\n", program, strerror(errno));
 	_exit(127);
 }
@@ -98,18 +99,19 @@ static void keep_watch(int dead_fd, pid_t pid)
 }
 
 /* @fds: what tells when gmemd is to end, and where to write its pid. */
-static _Noreturn void keep(const struct bench_daemon *daemon, const char *program, const int fds[2])
+static _Noreturn void guard(const struct bench_daemon *daemon, const char *program, bool kept,
+			    const int fds[2])
 {
 	int dead_fd = BENCH_FIRST_FD, pid_fd = BENCH_FIRST_FD + 1;
 	int status;
 	pid_t pid;
 
-	/* Another keeper would wait for ever for the end of a pipe that we hold. */
+	/* Another guard would wait for ever for the end of a pipe that we hold. */
 	if (bench_keep_fds(fds, 2) < 0)
 		_exit(1);
 	pid = fork();
 	if (pid == 0)
-		become_daemon(daemon, program);
+		become_daemon(daemon, program, kept);
 	if (pid < 0 || write(pid_fd, &pid, sizeof(pid)) != sizeof(pid))
 		_exit(1);
 	gm_fd_close(pid_fd);
@@ -124,7 +126,7 @@ static _Noreturn void keep(const struct bench_daemon *daemon, const char *progra
 	_exit(status == 0 ? 0 : 1);
 }
 
-static int start_keeper(struct bench_daemon *daemon, const char *program)
+static int start_guarded(struct bench_daemon *daemon, const char *program, bool kept)
 {
 	int ends[2], pids[2];
 	ssize_t n;
@@ -138,13 +140,13 @@ static int start_keeper(struct bench_daemon *daemon, const char *program)
 		gm_fd_close(ends[1]);
 		return error;
 	}
-	daemon->keeper = fork();
-	if (daemon->keeper == 0)
-		keep(daemon, program, (const int[]){ ends[0], pids[1] });
+	daemon->guard = fork();
+	if (daemon->guard == 0)
+		guard(daemon, program, kept, (const int[]){ ends[0], pids[1] });
 	gm_fd_close(ends[0]);
 	gm_fd_close(pids[1]);
 	daemon->alive = ends[1];
-	n = daemon->keeper > 0 ? read(pids[0], &daemon->pid, sizeof(daemon->pid)) : -1;
+	n = daemon->guard > 0 ? read(pids[0], &daemon->pid, sizeof(daemon->pid)) : -1;
 	gm_fd_close(pids[0]);
 	return n == sizeof(daemon->pid) ? 0 : -ECHILD;
 }
@@ -179,7 +181,38 @@ static void raise_fd_limit(void)
 	}
 }
 
-int bench_daemon_start(const struct bench_options *options, struct bench_daemon *daemon)
+/* The one child of the keeper is the daemon. */
+static int find_child(pid_t pid, pid_t *ret_child)
+{
+	char path[64];
+	FILE *children;
+	int child, n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	children = fopen(path, "re");
+	if (!children)
+		return -errno;
+	n = fscanf(children, "%d", &child);
+	(void)fclose(children);
+	if (n != 1)
+		return -ECHILD;
+	*ret_child = child;
+	return 0;
+}
+
+/* It may run anywhere while it starts: it counts its CPUs then. */
+static int place(struct bench_daemon *daemon, int cpu, bool kept)
+{
+	int r = bench_pin(daemon->pid, cpu);
+
+	if (r < 0 || !kept)
+		return r;
+	r = find_child(daemon->pid, &daemon->pid);
+	return r == 0 ? bench_pin(daemon->pid, cpu) : r;
+}
+
+int bench_daemon_start(const struct bench_options *options, int cpu, bool kept,
+		       struct bench_daemon *daemon)
 {
 	int r;
 
@@ -187,9 +220,11 @@ int bench_daemon_start(const struct bench_options *options, struct bench_daemon 
 	raise_fd_limit();
 	r = make_folder(daemon);
 	if (r == 0)
-		r = start_keeper(daemon, options->gmemd);
+		r = start_guarded(daemon, options->gmemd, kept);
 	if (r == 0)
 		r = wait_for_answer(daemon);
+	if (r == 0)
+		r = place(daemon, cpu, kept);
 	if (r == 0)
 		return 0;
 	fprintf(stderr, "gmem-bench: %s does not serve: %s\n", options->gmemd, strerror(-r));
@@ -203,9 +238,9 @@ int bench_daemon_stop(struct bench_daemon *daemon)
 	int status = 0;
 
 	gm_fd_close(gm_take_fd(&daemon->alive));
-	if (daemon->keeper > 0 && waitpid(daemon->keeper, &status, 0) < 0)
+	if (daemon->guard > 0 && waitpid(daemon->guard, &status, 0) < 0)
 		status = -1;
-	if (daemon->keeper <= 0)
+	if (daemon->guard <= 0)
 		remove_folder(daemon);
 	*daemon = BENCH_DAEMON_NULL;
 	return status == 0 ? 0 : -ECHILD;

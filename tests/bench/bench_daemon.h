@@ -14,15 +14,19 @@ struct bench_daemon {
 	char folder[64];
 	char socket[96]; /* of the tenant "bench" */
 	char policy[96];
-	pid_t keeper;
-	int alive; /* the keeper waits for its end to close */
-	pid_t pid; /* of gmemd */
+	pid_t guard;
+	int alive; /* the guard waits for its end to close */
+	pid_t pid; /* of the process that answers */
 };
 
 #define BENCH_DAEMON_NULL ((struct bench_daemon){ .alive = -1 })
 
-/* Returns when it answers. 0 or -errno; says why on stderr. */
-int bench_daemon_start(const struct bench_options *options, struct bench_daemon *daemon);
+/*
+ * Returns when it answers, on @cpu (-1: any). @kept: with --keep, its keeper on the same CPU.
+ * 0 or -errno; says why on stderr.
+ */
+int bench_daemon_start(const struct bench_options *options, int cpu, bool kept,
+		       struct bench_daemon *daemon);
 
 /* 0 when it has ended well: with its ledger at zero. Idempotent; safe on BENCH_DAEMON_NULL. */
 int bench_daemon_stop(struct bench_daemon *daemon);

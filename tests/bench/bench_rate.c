@@ -168,9 +168,7 @@ static int open_stage(struct stage *stage, const struct bench_options *options)
 	};
 	int r;
 
-	r = bench_daemon_start(options, &stage->daemon);
-	if (r == 0)
-		r = bench_pin(stage->daemon.pid, bench_cpu(0));
+	r = bench_daemon_start(options, bench_cpu(0), false, &stage->daemon);
 	for (unsigned i = 0; i < N_CLIENTS && r == 0; i++)
 		r = bench_client_open(&stage->clients[i], stage->daemon.socket);
 	if (r == 0)

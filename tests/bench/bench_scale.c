@@ -36,7 +36,7 @@ static int report_resident(struct bench_report *report, const struct bench_daemo
 int bench_idle(const struct bench_options *options, struct bench_report *report)
 {
 	struct bench_daemon daemon;
-	int r = bench_daemon_start(options, &daemon), ended;
+	int r = bench_daemon_start(options, -1, false, &daemon), ended;
 
 	if (r == 0)
 		r = report_resident(report, &daemon, "resident memory of an idle gmemd",
@@ -68,10 +68,8 @@ static int fill_domain(struct place *place)
 
 static int open_place(struct place *place, const struct bench_options *options, unsigned n_domains)
 {
-	int r = bench_daemon_start(options, &place->daemon);
+	int r = bench_daemon_start(options, bench_cpu(0), false, &place->daemon);
 
-	if (r == 0)
-		r = bench_pin(place->daemon.pid, bench_cpu(0));
 	if (r == 0)
 		r = bench_client_open(&place->client, place->daemon.socket);
 	for (unsigned i = 0; i < n_domains && r == 0; i++)
