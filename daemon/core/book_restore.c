@@ -13,7 +13,8 @@
 static int refuse(struct gm_refusal *refusal, enum gm_rule rule, const char *what, uint64_t id,
 		  const char *why)
 {
-	return gm_refuse_text(refusal, GM_INVALID, rule, gm_book_object(what, id).text, "%s", why);
+	gm_refuse_text(refusal, GM_INVALID, rule, gm_book_object(what, id).text, "%s", why);
+	return GM_INVALID;
 }
 
 static int refuse_charges(struct gm_refusal *refusal, const char *what, uint64_t id)

@@ -93,7 +93,7 @@ uint64_t gm_page_map_count(const struct gm_page_map *map, uint64_t offset, uint6
 /* ---- GiBs as bytes ---- */
 
 /* The most that a mixed GiB takes as bytes: every chunk with a cell of the widest class. */
-#define GM_PAGE_GIB_BYTES_MAX (88u * 1024u)
+#define GM_PAGE_GIB_BYTES_MAX (88 * GM_KIB)
 
 /* True when all of GiB @gib (< n_gib) is in one state. */
 bool gm_page_map_gib_state(const struct gm_page_map *map, uint64_t gib,

@@ -23,8 +23,7 @@ struct node_bytes {
 	uint8_t zero[2];
 };
 static_assert(sizeof(struct node_bytes) == 16, "no padding");
-static_assert(sizeof(struct node_bytes) + GM_NODE_CHUNKS * sizeof(uint16_t) + GM_NODE_CHUNKS * 171 +
-			      7 <=
+static_assert(sizeof(struct node_bytes) + GM_NODE_CHUNKS * (sizeof(uint16_t) + 171) + 7 <=
 		      GM_PAGE_GIB_BYTES_MAX,
 	      "a node in which every chunk has a cell of the widest class fits");
 

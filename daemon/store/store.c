@@ -62,11 +62,12 @@ int gm_store_format(const struct gm_store_area *area, const struct gm_store_limi
 
 static int refuse_newer(const struct gm_store_header *header, struct gm_refusal *refusal)
 {
-	return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_NONE, "record",
-			      "the record is of version %" PRIu32
-			      " and needs a daemon that knows version %" PRIu32
-			      "; this one knows version %u",
-			      header->version, header->compat, GM_STORE_VERSION);
+	gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_NONE, "record",
+		       "the record is of version %" PRIu32
+		       " and needs a daemon that knows version %" PRIu32
+		       "; this one knows version %u",
+		       header->version, header->compat, GM_STORE_VERSION);
+	return GM_UNSUPPORTED;
 }
 
 /* Believes nothing in the areas but what it has compared with what must be there. */

@@ -158,8 +158,9 @@ GM_WARN_UNUSED int gm_store_commit(struct gm_store *store, struct gm_book *book,
 				   const struct gm_store_answer *answer);
 
 /*
- * The recorded answer to the request; false when there is none. Looks at all answers of the
- * session, some microseconds: only a session that was resumed has requests that come again.
+ * The recorded answer to the request, gm_store_answer::session left out; false when there is none.
+ * Looks at all answers of the session, some microseconds: only a session that was resumed has
+ * requests that come again.
  */
 bool gm_store_find_answer(const struct gm_store *store, const struct gm_session *session,
 			  uint32_t serial, struct gm_store_answer *ret_answer);

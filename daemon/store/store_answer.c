@@ -68,8 +68,7 @@ bool gm_store_find_answer(const struct gm_store *store, const struct gm_session 
 	}
 	if (!found)
 		return false;
-	*ret_answer = (struct gm_store_answer){ .session = (struct gm_session *)(uintptr_t)session,
-						.serial = serial,
+	*ret_answer = (struct gm_store_answer){ .serial = serial,
 						.type = found->type,
 						.flags = found->flags,
 						.length = found->length };
