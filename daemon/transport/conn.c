@@ -9,6 +9,11 @@
 #include "gm_scm.h"
 #include "peer.h"
 
+/* Linux 6.16. */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 /* Packets taken from one peer in one turn of the loop. */
 #define GM_PACKETS_MAX 16
 
@@ -235,6 +240,14 @@ static void conn_turn_away(struct gm_conn *conn)
 			return;
 }
 
+void gm_conn_set_fds(const struct gm_conn_context *context, int socket)
+{
+	const int pass = context->ops->takes_fds;
+
+	/* An older kernel lets them in: then they cut the peer off when they are here. */
+	(void)setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &pass, sizeof(pass));
+}
+
 int gm_conn_start(struct gm_conn_context *context, int socket)
 {
 	struct gm_conn *conn = calloc(1, sizeof(*conn));
@@ -250,6 +263,8 @@ int gm_conn_start(struct gm_conn_context *context, int socket)
 	TAILQ_INIT(&conn->waiting);
 	TAILQ_INSERT_TAIL(&context->conns, conn, link);
 
+	/* It may have connected before the listening socket was ours. */
+	gm_conn_set_fds(context, socket);
 	error = gm_peer_identify(socket, &conn->peer, &conn->pidfd);
 	if (!error)
 		error = conn_make_events(conn);

@@ -67,6 +67,9 @@ struct gm_conn {
  */
 GM_WARN_UNUSED int gm_conn_start(struct gm_conn_context *context, int socket);
 
+/* Lets fds in, or not, as @context says. What connects to a listening socket is like it. */
+void gm_conn_set_fds(const struct gm_conn_context *context, int socket);
+
 /* Not from within a callback of struct gm_listener_ops. */
 void gm_conn_free(struct gm_conn *conn);
 

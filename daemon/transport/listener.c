@@ -100,6 +100,7 @@ int gm_listener_new(struct gm_event_loop *loop, int socket, const struct gm_list
 	listener->context.ops = ops;
 	listener->context.arg = arg;
 	TAILQ_INIT(&listener->context.conns);
+	gm_conn_set_fds(&listener->context, socket);
 	listener->acceptable = event_new(loop->base, socket, EV_READ | EV_PERSIST,
 					 listener_on_acceptable, listener);
 	listener->pause_over = event_new(loop->base, -1, 0, listener_on_pause_over, listener);

@@ -33,6 +33,12 @@ struct gm_conn_peer {
  */
 struct gm_listener_ops {
 	/*
+	 * False: no packet of a peer may carry fds, and where the kernel can see to that (6.16)
+	 * none reaches us: it refuses to send them. Whoever is the last to close a file waits for
+	 * it, and a peer can make that long (SO_LINGER, FUSE).
+	 */
+	bool takes_fds;
+	/*
 	 * A peer has connected. 0 and *ret_user, or nonzero: what was queued with gm_conn_send is
 	 * sent, then the connection is closed.
 	 */

@@ -168,6 +168,7 @@ static void on_shortage(void *arg, int error)
 }
 
 static const struct gm_listener_ops ops = {
+	.takes_fds = true,
 	.open = on_open,
 	.packet = on_packet,
 	.is_full = on_is_full,
@@ -182,7 +183,7 @@ static void on_end(void *arg)
 	gm_event_loop_stop(arg);
 }
 
-static void fixture_init(struct fixture *f)
+static void fixture_init_with(struct fixture *f, const struct gm_listener_ops *with)
 {
 	int fd;
 
@@ -195,7 +196,12 @@ static void fixture_init(struct fixture *f)
 	assert_int_equal(gm_event_loop_new(&f->loop), 0);
 	f->ref = gm_event_loop_ref(f->loop);
 	assert_int_equal(f->ref.ops->timer_new(f->ref.loop, on_end, f->loop, &f->end), 0);
-	assert_int_equal(gm_listener_new(f->loop, fd, &ops, f, &f->listener), 0);
+	assert_int_equal(gm_listener_new(f->loop, fd, with, f, &f->listener), 0);
+}
+
+static void fixture_init(struct fixture *f)
+{
+	fixture_init_with(f, &ops);
 }
 
 static void fixture_done(struct fixture *f)
@@ -553,6 +559,36 @@ static void more_fds_than_a_message_can_carry_cut_the_peer_off_and_none_stays(vo
 	assert_int_equal(sendmsg(fd, &msg, 0), sizeof(header));
 	expect_cut_off(&f, fd, "cut off");
 	fixture_done(&f);
+}
+
+static void a_listener_that_takes_no_fds_has_the_kernel_refuse_them(void **state)
+{
+	struct gm_listener_ops fdless = ops;
+	struct request request = ping(1);
+	struct fixture f;
+	int fd, error;
+
+	(void)state;
+	fdless.takes_fds = false;
+	fixture_init_with(&f, &fdless);
+	fd = dial_in(&f);
+	request.frame.n_fds = request.n_fds = 1;
+	error = try_send(fd, &request);
+	if (error == 0)
+		print_message("this kernel cannot refuse fds: it is older than 6.16\n");
+	else
+		assert_int_equal(error, -EPERM);
+	if (error) {
+		/* Nothing has been sent, and nothing is amiss. */
+		send_ping(fd, 2);
+		settle(&f);
+		expect_answer(fd, 2);
+	}
+	close(fd);
+	settle(&f);
+	fixture_done(&f);
+	if (error == 0)
+		skip();
 }
 
 static void an_fd_before_hello_cuts_the_peer_off(void **state)
@@ -1228,6 +1264,7 @@ int main(void)
 		gm_test(a_fault_that_the_service_finds_cuts_the_peer_off),
 		gm_test(a_good_packet_before_a_bad_one_does_not_make_the_fault_the_services),
 		gm_test(more_fds_than_a_message_can_carry_cut_the_peer_off_and_none_stays),
+		gm_test(a_listener_that_takes_no_fds_has_the_kernel_refuse_them),
 		gm_test(an_fd_before_hello_cuts_the_peer_off),
 		gm_test(a_peer_that_says_no_hello_in_time_is_cut_off),
 		gm_test(a_packet_of_no_bytes_is_the_end_and_no_violation),
