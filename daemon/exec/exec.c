@@ -18,8 +18,11 @@
 /* More threads than this only contend for the zone locks of a node. */
 #define JOB_THREADS_MAX 16
 
-/* A smaller region is freed in less time than a hand-over is worth. */
-#define DISPOSE_MIN (16 * GM_MIB)
+/*
+ * A smaller region is freed in less time than a hand-over takes. Not a size that is merely soon
+ * done: a session may leave thousands of regions behind at once.
+ */
+#define DISPOSE_MIN (64 * GM_KIB)
 
 static uint32_t count_cpus(void)
 {

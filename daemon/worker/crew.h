@@ -57,7 +57,8 @@ bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub);
 
 /*
  * Closes @fd, in another process where that is possible: the last close of a big memfd frees its
- * pages, which takes about 160 ms for each GiB. When it returns, this process has @fd no more; the
+ * pages, which takes about 160 ms for each GiB. Where one process is behind, another is started: no
+ * number of fds makes the caller wait. When it returns, this process has @fd no more; the
  * memory comes back soon. Takes @fd always.
  */
 void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd);

@@ -246,8 +246,12 @@ void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd)
 {
 	int r = janitor_send(hub, fd);
 
-	/* It has died, of an OOM killer maybe: another one. */
-	if (r == -EPIPE || r == -ECONNRESET) {
+	/*
+	 * It has died, of an OOM killer maybe; or it is behind: then it closes what it has been
+	 * given and ends. Another one in either case, so that nobody waits here for a file that is
+	 * not his.
+	 */
+	if (r == -EPIPE || r == -ECONNRESET || r == -EAGAIN) {
 		gm_fd_close(gm_take_fd(&hub->janitor));
 		r = janitor_send(hub, fd);
 	}

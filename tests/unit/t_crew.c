@@ -640,6 +640,40 @@ static void a_dead_closer_of_fds_is_replaced(void **state)
 	end();
 }
 
+/* More than its channel holds. */
+#define FDS_MANY 1000
+
+static void a_closer_of_fds_that_is_behind_gets_colleagues(void **state)
+{
+	char byte;
+	int pipe_fds[2];
+	pid_t pids[8];
+	pid_t first;
+
+	(void)state;
+	begin(1, 1000);
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
+	gm_crew_hub_dispose(hub, memory_new(CHUNK));
+	run_for(50);
+	first = janitor();
+	assert_int_equal(kill(first, SIGSTOP), 0);
+	for (unsigned i = 0; i < FDS_MANY; i++)
+		gm_crew_hub_dispose(hub, fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, 0));
+	gm_fd_close(pipe_fds[1]);
+	run_for(100);
+	assert_true(workers(pids, 8) > 1);
+	/* What the first one was given it still has: nothing was closed here. */
+	assert_int_equal(read(pipe_fds[0], &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(kill(first, SIGCONT), 0);
+	run_for(100);
+	assert_int_equal(read(pipe_fds[0], &byte, 1), 0);
+	/* It has done its share and gone: the last one stays. */
+	assert_int_equal(workers(pids, 8), 1);
+	gm_fd_close(pipe_fds[0]);
+	end();
+}
+
 static void without_a_spawner_a_disposed_fd_is_closed_here(void **state)
 {
 	int fd;
@@ -679,6 +713,7 @@ int main(void)
 		gm_test(submit_without_memory_leaves_nothing_behind),
 		gm_test(a_disposed_fd_is_closed_by_another_process),
 		gm_test(a_dead_closer_of_fds_is_replaced),
+		gm_test(a_closer_of_fds_that_is_behind_gets_colleagues),
 		gm_test(without_a_spawner_a_disposed_fd_is_closed_here),
 	};
 

@@ -143,8 +143,8 @@ static void the_memory_is_named_for_the_operator(void **state)
 
 static void only_a_region_that_takes_long_to_free_is_freed_by_somebody_else(void **state)
 {
-	const struct gm_region_spec spec = {
-		.name = "", .gpa = GM_GIB, .size = GM_MIB, .page_size = GM_PAGE_4K
+	struct gm_region_spec spec = {
+		.name = "", .gpa = GM_GIB, .size = GM_PAGE_4K, .page_size = GM_PAGE_4K
 	};
 	struct gm_region *small;
 
@@ -158,6 +158,14 @@ static void only_a_region_that_takes_long_to_free_is_freed_by_somebody_else(void
 	assert_int_equal(fake_crew_disposed(hub), 0);
 	gm_exec_drop_region(&exec, region);
 	assert_int_equal(fake_crew_disposed(hub), 1);
+	/* Small, but a session can leave many of them behind. */
+	spec.size = GM_MIB;
+	assert_int_equal(gm_book_create_region(&book, domain, &spec, (struct gm_region_id){ 5 },
+					       &small, NULL),
+			 0);
+	assert_int_equal(gm_exec_make_region(&exec, small, NULL), 0);
+	gm_exec_drop_region(&exec, small);
+	assert_int_equal(fake_crew_disposed(hub), 2);
 	end_domain_and_stop();
 }
 
