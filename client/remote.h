@@ -240,10 +240,6 @@ void gm_remote_abandon(struct gmem_client *client, struct gm_pending *pending);
 GM_WARN_UNUSED int gm_remote_call(struct gmem_client *client, unsigned type,
 				  const ProtobufCMessage *request, struct gm_reply *reply);
 
-/* An answer has arrived. Takes @fds. */
-void gm_remote_answer(struct gmem_client *client, const struct gm_frame *frame, const void *body,
-		      struct gm_fdset *fds);
-
 /* The request under way with this serial, or NULL. */
 struct gm_pending *gm_remote_find(const struct gm_remote *remote, uint32_t serial);
 
@@ -256,14 +252,27 @@ void gm_remote_end_cancelled(struct gmem_client *client);
 /* Ends all requests under way, with @failure. */
 void gm_remote_end_all(struct gmem_client *client, const struct gm_failure *failure);
 
-/* Ends @pending, which is in no list any more, with what its failure says. */
-void gm_pending_end(struct gmem_client *client, struct gm_pending *pending);
+/* Takes @pending out of the list. */
+void gm_pending_forget(struct gm_remote *remote, struct gm_pending *pending);
+void gm_pending_free(struct gm_pending *pending);
 
 void gm_reply_done(struct gm_reply *reply);
 #define _gm_reply_ _gm_cleanup_(gm_reply_done)
 
 /* The answer is not what the protocol says: ends the connection. Returns the negative status. */
 int gm_remote_nonsense(struct gmem_client *client, const char *what);
+
+/* ---- remote_answer.c */
+
+/* An answer has arrived. Takes @fds. */
+void gm_remote_answer(struct gmem_client *client, const struct gm_frame *frame, const void *body,
+		      struct gm_fdset *fds);
+
+/* Ends @pending, which is in no list any more, with what its failure says. */
+void gm_pending_end(struct gmem_client *client, struct gm_pending *pending);
+
+/* The id of what an answer grants that somebody must give back, or 0. */
+uint64_t gm_granted(unsigned type, const ProtobufCMessage *message);
 
 /* ---- remote_event.c */
 

@@ -5,7 +5,7 @@ foreach(part connect call domain job list)
 endforeach()
 foreach(part loop reconnect return)
 	gm_add_test(NAME t_client_${part} SOURCES t_client_${part}.c client_outage.c client_server.c
-		LINK gm_client Threads::Threads)
+		LINK gm_client Threads::Threads LABELS threads)
 endforeach()
 gm_add_test(NAME t_client_builtin SOURCES t_client_builtin.c LINK gm_client)
 set_tests_properties(t_client_builtin PROPERTIES RESOURCE_LOCK hugepages)
