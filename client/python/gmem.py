@@ -353,19 +353,20 @@ class Client(Connection):
             try:
                 self.connect()
                 self.hello(self.name)
-                break
+                if self.resumed:
+                    self._repeat(pending)
+                else:
+                    self._packets.clear()
+                return self.resumed
             except (OSError, Disconnected, Refused) as error:
                 self._pending.clear()
                 self.socket.close()
+                # Some may have been answered before the connection was lost again.
+                pending = [serial for serial in pending if serial in self._packets]
                 hopeless = isinstance(error, Refused) and error.code not in ("BUSY", "SHUTTING_DOWN")
                 if hopeless or time.monotonic() > deadline:
                     raise
                 time.sleep(0.002)
-        if self.resumed:
-            self._repeat(pending)
-        else:
-            self._packets.clear()
-        return self.resumed
 
     def _repeat(self, serials):
         for serial in serials:

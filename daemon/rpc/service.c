@@ -191,9 +191,13 @@ void gm_service_close(struct gm_link *link)
 
 void gm_service_end_session(struct gm_service *service, struct gm_session *session)
 {
+	const struct gm_recorder *recorder = &service->env.recorder;
+
 	assert(session->owner == NULL);
 	gm_session_set_state(session, GM_SESSION_CLOSING);
 	end_session_domains(service, session);
+	if (recorder->ops != NULL)
+		recorder->ops->let_go(recorder->arg, session);
 	gm_book_close_session(service->book, session);
 	gm_service_settle(service);
 }
