@@ -70,24 +70,44 @@ int gm_sandbox_early(void)
 }
 
 /*
- * No capability is kept, because none has a reason: memfd_create, KVM_CREATE_GUEST_MEMFD on a VM
- * that is open, hugetlb memfds, mbind, passing fds and a peer's pidfd are for everybody, and the
- * daemon's own files belong to its own user.
+ * What the daemon keeps, where it has it: fds that its clients leave unread count against all of
+ * root's processes, and over RLIMIT_NOFILE of them nobody is sent any more, unless by somebody with
+ * this capability (too_many_unix_fds in net/core/scm.c). In the daemon's filter no other call asks
+ * for it. Anything else has no reason: memfd_create, KVM_CREATE_GUEST_MEMFD on a VM that is open,
+ * hugetlb memfds, mbind and a peer's pidfd are for everybody, and the daemon's own files belong to
+ * its own user.
  */
-static int drop_capabilities(void)
+#define DAEMON_CAPABILITY CAP_SYS_RESOURCE
+#define NO_CAPABILITY (-1)
+
+static bool has_only(int kept)
+{
+	if (capng_get_caps_process() < 0)
+		return false;
+	for (int capability = 0; capability <= CAP_LAST_CAP; capability++)
+		if (capability != kept &&
+		    (capng_have_capability(CAPNG_EFFECTIVE, (unsigned)capability) ||
+		     capng_have_capability(CAPNG_PERMITTED, (unsigned)capability) ||
+		     capng_have_capability(CAPNG_INHERITABLE, (unsigned)capability)))
+			return false;
+	return true;
+}
+
+static int drop_capabilities(int kept)
 {
 	if (capng_get_caps_process() < 0)
 		return -EPERM;
 	/* Without CAP_SETPCAP the bounding set stays; it is about execve, which the filter ends. */
 	bool may_drop_bounds = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+	bool keeps =
+		kept != NO_CAPABILITY && capng_have_capability(CAPNG_EFFECTIVE, (unsigned)kept);
 
 	capng_clear(CAPNG_SELECT_ALL);
+	if (keeps && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, (unsigned)kept) < 0)
+		return -EPERM;
 	if (may_drop_bounds && capng_apply(CAPNG_SELECT_BOUNDS) < 0)
 		return -EPERM;
-	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
-		return -EPERM;
-	if (capng_get_caps_process() < 0 ||
-	    capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0 || !has_only(kept))
 		return -EPERM;
 	return 0;
 }
@@ -107,11 +127,11 @@ static int load_filter(enum gm_seccomp_profile profile, enum gm_sandbox_mode mod
 	return mode == GM_SANDBOX_OFF ? 0 : gm_seccomp_load(profile, mode == GM_SANDBOX_LOG);
 }
 
-static int confine(enum gm_seccomp_profile profile, enum gm_sandbox_mode mode)
+static int confine(enum gm_seccomp_profile profile, int capability, enum gm_sandbox_mode mode)
 {
 	int r;
 
-	r = drop_capabilities();
+	r = drop_capabilities(capability);
 	if (r)
 		return r;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -124,12 +144,12 @@ static int confine(enum gm_seccomp_profile profile, enum gm_sandbox_mode mode)
 
 int gm_sandbox_daemon(enum gm_sandbox_mode mode)
 {
-	return confine(GM_SECCOMP_DAEMON, mode);
+	return confine(GM_SECCOMP_DAEMON, DAEMON_CAPABILITY, mode);
 }
 
 int gm_sandbox_spawner(enum gm_sandbox_mode mode)
 {
-	return confine(GM_SECCOMP_SPAWNER, mode);
+	return confine(GM_SECCOMP_SPAWNER, NO_CAPABILITY, mode);
 }
 
 int gm_sandbox_worker(enum gm_sandbox_mode mode)
