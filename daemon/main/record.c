@@ -3,10 +3,14 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fd_store.h"
 #include "log.h"
+
+/* A keeper that was too busy is asked again after this. */
+#define RETRY_MS 10
 
 _Static_assert(GM_KEPT_BODY_MAX == GM_STORE_BODY_MAX, "an answer that is kept fits the record");
 _Static_assert(GM_KEPT_ANSWERS == GM_STORE_ANSWERS, "as many as a session may have unanswered");
@@ -94,25 +98,96 @@ static int on_room_for_region(void *arg, uint64_t size, struct gm_refusal *refus
 
 /* ---- fds ---- */
 
-static int push(struct gm_record *record, enum gm_stored_kind kind, uint32_t number, int fd)
+struct gm_unremoved {
+	enum gm_stored_kind kind;
+	uint32_t number;
+};
+
+static int remove_now(const struct gm_record *record, const struct gm_unremoved *what)
 {
 	char name[GM_STORED_NAME_SIZE];
 
+	gm_stored_name(what->kind, what->number, name);
+	return record->keeper->remove(record->keeper_arg, name);
+}
+
+static int remove_waiting(struct gm_record *record)
+{
+	size_t n = 0;
+	int r = 0;
+
+	while (n < record->n_unremoved && r == 0) {
+		r = remove_now(record, &record->unremoved[n]);
+		n += r == 0;
+	}
+	record->n_unremoved -= n;
+	if (n > 0)
+		memmove(record->unremoved, record->unremoved + n,
+			record->n_unremoved * sizeof(record->unremoved[0]));
+	return r;
+}
+
+static void on_retry(void *arg)
+{
+	struct gm_record *record = arg;
+
+	if (remove_waiting(record) < 0)
+		record->loop.ops->timer_set(record->retry, RETRY_MS);
+}
+
+static void remove_later(struct gm_record *record, const struct gm_unremoved *what)
+{
+	if (record->n_unremoved == record->max_unremoved) {
+		size_t max = record->max_unremoved * 2 + 16;
+		struct gm_unremoved *more =
+			reallocarray(record->unremoved, max, sizeof(record->unremoved[0]));
+
+		if (more == NULL) {
+			gm_log(LOG_ERR, "out of memory: an fd stays in the fd store");
+			return;
+		}
+		record->unremoved = more;
+		record->max_unremoved = max;
+	}
+	record->unremoved[record->n_unremoved++] = *what;
+	if (record->retry != NULL)
+		record->loop.ops->timer_set(record->retry, RETRY_MS);
+}
+
+static void remove_stored(struct gm_record *record, enum gm_stored_kind kind, uint32_t number)
+{
+	const struct gm_unremoved what = { .kind = kind, .number = number };
+
+	if (record->n_unremoved > 0 || remove_now(record, &what) < 0)
+		remove_later(record, &what);
+}
+
+static int push(struct gm_record *record, enum gm_stored_kind kind, uint32_t number, int fd)
+{
+	char name[GM_STORED_NAME_SIZE];
+	int r = remove_waiting(record);
+
 	assert(number != 0);
+	if (r < 0)
+		return r;
 	gm_stored_name(kind, number, name);
 	return record->keeper->push(record->keeper_arg, name, fd);
 }
 
-/* What stays there is nobody's, and is found to be that by the next daemon. */
-static void remove_stored(struct gm_record *record, enum gm_stored_kind kind, uint32_t number)
+int gm_record_start(struct gm_record *record, struct gm_loop_ref loop)
 {
-	char name[GM_STORED_NAME_SIZE];
-	int r;
+	record->loop = loop;
+	return loop.ops->timer_new(loop.loop, on_retry, record, &record->retry);
+}
 
-	gm_stored_name(kind, number, name);
-	r = record->keeper->remove(record->keeper_arg, name);
-	if (r < 0)
-		gm_log(LOG_WARNING, "%s stays in the fd store: %s", name, gm_strerror(-r));
+void gm_record_done(struct gm_record *record)
+{
+	if (record->retry != NULL)
+		record->loop.ops->watch_free(record->retry);
+	record->retry = NULL;
+	free(record->unremoved);
+	record->unremoved = NULL;
+	record->n_unremoved = record->max_unremoved = 0;
 }
 
 /* Without a pidfd (Linux before 6.5) the next daemon gives the session some time to come back. */

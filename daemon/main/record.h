@@ -24,7 +24,23 @@ struct gm_record {
 	void *keeper_arg;
 	struct gm_guards *guards; /* of sessions that wait to be resumed */
 	bool failed;		  /* has been said */
+
+	/*
+	 * Removals that the keeper was too busy for, oldest first. A number may be used again at
+	 * once, so nothing is pushed before them.
+	 */
+	struct gm_unremoved *unremoved;
+	size_t n_unremoved;
+	size_t max_unremoved;
+	struct gm_loop_ref loop;
+	struct gm_watch *retry; /* NULL: only with the next push or removal */
 };
+
+/* For removals that have to be tried again. 0 or -errno. */
+GM_WARN_UNUSED int gm_record_start(struct gm_record *record, struct gm_loop_ref loop);
+
+/* Idempotent; what could not be removed is found to be nobody's by the next daemon. */
+void gm_record_done(struct gm_record *record);
 
 /* @arg of both: the struct gm_record. */
 extern const struct gm_recorder_ops gm_record_recorder_ops;

@@ -213,6 +213,8 @@ int gm_recording_restore(struct gm_recording *recording, struct gm_exec *exec,
 		return 0;
 	gm_policy_defaults(&policy, host_memory);
 	r = gm_guards_new(loop, end_session, service, &recording->record.guards);
+	if (r == 0)
+		r = gm_record_start(&recording->record, loop);
 	if (r < 0)
 		return failed("cannot watch processes", r);
 	*restore = (struct gm_restore){ .record = &recording->record,
@@ -235,6 +237,7 @@ void gm_recording_done(struct gm_recording *recording)
 	forget_stored(recording);
 	gm_guards_free(recording->record.guards);
 	recording->record.guards = NULL;
+	gm_record_done(&recording->record);
 	gm_store_close(recording->record.store);
 	recording->record.store = NULL;
 	gm_vault_done(&recording->vault);

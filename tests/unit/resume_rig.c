@@ -55,7 +55,7 @@ static int timer_new(void *loop, gm_watch_fn fn, void *arg, struct gm_watch **re
 static void timer_set(struct gm_watch *timer, uint64_t ms)
 {
 	(void)timer;
-	assert_int_equal(ms, GM_GUARD_WAIT_MS);
+	(void)ms;
 }
 
 static void watch_free(struct gm_watch *watch)
@@ -118,6 +118,8 @@ static int on_remove(void *arg, const char *name)
 {
 	struct resume_rig *rig = arg;
 
+	if (rig->remove_result < 0)
+		return rig->remove_result;
 	for (size_t i = 0; i < RESUME_STORED_MAX; i++) {
 		if (strcmp(rig->stored[i].name, name) != 0)
 			continue;
@@ -213,6 +215,8 @@ void resume_boot(struct resume_rig *rig)
 	assert_int_equal(gm_guards_new((struct gm_loop_ref){ .ops = &loop_ops }, end_session, rig,
 				       &rig->record.guards),
 			 0);
+	assert_int_equal(gm_record_start(&rig->record, (struct gm_loop_ref){ .ops = &loop_ops }),
+			 0);
 	rig->rig.exec.keep_ops = &gm_record_keep_ops;
 	rig->rig.exec.keep_arg = &rig->record;
 	rig->rig.service->env.recorder =
@@ -248,6 +252,7 @@ void resume_kill(struct resume_rig *rig)
 	gm_service_stop_recording(rig->rig.service);
 	gm_guards_free(rig->record.guards);
 	rig->record.guards = NULL;
+	gm_record_done(&rig->record);
 }
 
 static void finish(struct resume_rig *rig)

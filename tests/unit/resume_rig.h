@@ -25,6 +25,7 @@ struct resume_rig {
 	unsigned n_stored;
 	struct resume_stored stored[RESUME_STORED_MAX];
 	int push_result;
+	int remove_result;
 };
 
 void resume_start(struct resume_rig *rig);

@@ -670,6 +670,56 @@ static void a_region_that_goes_leaves_the_fd_store(void **state)
 	stop();
 }
 
+static void a_removal_that_the_keeper_was_too_busy_for_is_done_later(void **state)
+{
+	struct made_domain domain;
+	struct answer answer;
+	uint64_t region;
+
+	(void)state;
+	start();
+	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL);
+	region = make_region(&peer, domain.id, 0, GM_MIB);
+	rig.remove_result = -EAGAIN;
+	answer = ask_region_destroy(&peer, region);
+	expect_reply(&answer);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 1);
+	resume_fire_timer(&rig);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 1);
+	rig.remove_result = 0;
+	resume_fire_timer(&rig);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 0);
+	stop();
+}
+
+/* The next region has the same number, and so the same name in the fd store. */
+static void nothing_is_stored_before_what_has_to_be_removed(void **state)
+{
+	Gmem__RegionCreateRequest request;
+	struct made_domain domain;
+	struct answer answer;
+	uint64_t region;
+
+	(void)state;
+	start();
+	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL);
+	region = make_region(&peer, domain.id, 0, GM_MIB);
+	rig.remove_result = -EAGAIN;
+	answer = ask_region_destroy(&peer, region);
+	expect_reply(&answer);
+	request = region_request(domain.id);
+	answer = peer_ask(&peer, GM_MSG_REGION_CREATE, &request.base);
+	expect_refusal(&answer, GM_NO_RESOURCE, GM_RULE_FDS_MAX);
+	rig.remove_result = 0;
+	region = make_region(&peer, domain.id, 0, GM_MIB);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 1);
+	restart_and_resume();
+	answer = ask_region_get(&peer, region, true);
+	assert_int_equal(answer.frame.n_fds, 1);
+	answer_close(&answer);
+	stop();
+}
+
 static void a_daemon_that_stops_leaves_everything_to_the_next(void **state)
 {
 	struct made_domain domain;
@@ -722,6 +772,8 @@ int main(void)
 		gm_test(an_answer_is_recorded_and_its_fd_stored_before_it_is_sent),
 		gm_test(what_cannot_be_stored_is_not_granted),
 		gm_test(a_region_that_goes_leaves_the_fd_store),
+		gm_test(a_removal_that_the_keeper_was_too_busy_for_is_done_later),
+		gm_test(nothing_is_stored_before_what_has_to_be_removed),
 		gm_test(a_daemon_that_stops_leaves_everything_to_the_next),
 	};
 
