@@ -189,33 +189,40 @@ struct stretch {
 	enum gm_page_state next;
 };
 
+/* The states that @op makes @next of. */
+static unsigned states_before(enum gm_page_op op, enum gm_page_state next)
+{
+	unsigned states = 0;
+
+	for (unsigned state = 0; state < GM_PAGE_STATE_N_; state++) {
+		enum gm_page_state after;
+
+		if (gm_page_state_after((enum gm_page_state)state, op, &after, NULL) == 0 &&
+		    after == next)
+			states |= 1u << state;
+	}
+	return states;
+}
+
 /*
  * The longest stretch from @offset on that the job leaves in one state, whatever it found there:
- * the map is then changed once, however fragmented it was.
+ * the map is looked at and changed once, however fragmented it was.
  */
 static int find_stretch(const struct gm_region *region, enum gm_page_op op, uint64_t offset,
 			uint64_t end, struct stretch *ret_stretch, struct gm_refusal *refusal)
 {
 	struct stretch stretch = { .offset = offset };
+	int r;
 
-	while (offset < end) {
-		struct gm_page_run run;
-		enum gm_page_state next;
-		int r;
-
-		gm_page_map_run(&region->map, offset, end, &run);
-		r = gm_page_state_after(run.state, op, &next, refusal);
-		if (r && stretch.length == 0) {
-			if (refusal)
-				refusal->offset = offset;
-			return r;
-		}
-		if (r || (stretch.length > 0 && next != stretch.next))
-			break;
-		stretch.next = next;
-		stretch.length += run.length;
-		offset += run.length;
+	r = gm_page_state_after(gm_page_map_get(&region->map, offset), op, &stretch.next, refusal);
+	if (r) {
+		if (refusal)
+			refusal->offset = offset;
+		return r;
 	}
+	stretch.length =
+		gm_page_map_stretch(&region->map, offset, end, states_before(op, stretch.next)) -
+		offset;
 	*ret_stretch = stretch;
 	return 0;
 }

@@ -405,6 +405,14 @@ void gm_page_map_run(const struct gm_page_map *map, uint64_t offset, uint64_t en
 					 .state = state };
 }
 
+uint64_t gm_page_map_stretch(const struct gm_page_map *map, uint64_t offset, uint64_t end,
+			     unsigned states)
+{
+	assert_range(map, offset, end - offset);
+	assert(offset < end);
+	return find(map, offset / GM_PAGE_4K, end / GM_PAGE_4K, ~states) * GM_PAGE_4K;
+}
+
 int gm_page_map_allows(const struct gm_page_map *map, uint64_t offset, uint64_t length,
 		       enum gm_page_op op, struct gm_refusal *refusal)
 {

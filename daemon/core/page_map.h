@@ -78,6 +78,13 @@ void gm_page_map_run(const struct gm_page_map *map, uint64_t offset, uint64_t en
 		     struct gm_page_run *ret_run);
 
 /*
+ * Where the pages from @offset (< @end) on that are in one of @states, a set of bits by enum
+ * gm_page_state, end: at most at @end (<= size). Time as for gm_page_map_allows.
+ */
+uint64_t gm_page_map_stretch(const struct gm_page_map *map, uint64_t offset, uint64_t end,
+			     unsigned states);
+
+/*
  * Whether @op may be done to every page of the range. 0, or the verdict of the first page that
  * forbids it, with its offset. However the pages are mixed, time follows the number of GiBs: the
  * pages of at most three of them are looked at.

@@ -143,6 +143,24 @@ static void a_run_goes_on_over_chunks_and_gibs(void **state)
 	gm_page_map_done(&map);
 }
 
+static void a_stretch_goes_over_all_of_its_states(void **state)
+{
+	const unsigned both = 1u << GM_PAGE_ABSENT | 1u << GM_PAGE_SHARED;
+	struct gm_page_map map;
+
+	(void)state;
+	assert_int_equal(gm_page_map_init(&map, 3 * GIB, GM_PAGE_ABSENT), 0);
+	for (uint64_t page = 0; page < 3 * GIB; page += GIB / 2)
+		assert_int_equal(gm_page_map_set(&map, page, KIB4, GM_PAGE_SHARED, NULL), 0);
+	assert_int_equal(gm_page_map_stretch(&map, KIB4, 3 * GIB, both), 3 * GIB);
+	assert_int_equal(gm_page_map_stretch(&map, 0, 2 * GIB + KIB4, both), 2 * GIB + KIB4);
+	assert_int_equal(gm_page_map_stretch(&map, KIB4, 3 * GIB, 1u << GM_PAGE_ABSENT), GIB / 2);
+	assert_int_equal(gm_page_map_stretch(&map, 0, 3 * GIB, 1u << GM_PAGE_ABSENT), 0);
+	assert_int_equal(gm_page_map_set(&map, 2 * GIB + MIB2, KIB4, GM_PAGE_LOST, NULL), 0);
+	assert_int_equal(gm_page_map_stretch(&map, 0, 3 * GIB, both), 2 * GIB + MIB2);
+	gm_page_map_done(&map);
+}
+
 static void a_run_ends_where_the_caller_says(void **state)
 {
 	struct gm_page_map map;
@@ -637,6 +655,7 @@ int main(void)
 		gm_test(a_later_set_wins),
 		gm_test(six_states_live_side_by_side_in_one_chunk),
 		gm_test(a_run_goes_on_over_chunks_and_gibs),
+		gm_test(a_stretch_goes_over_all_of_its_states),
 		gm_test(a_run_ends_where_the_caller_says),
 		gm_test(a_count_takes_in_its_range_only),
 		gm_test(the_last_page_of_a_ragged_region_is_a_page_like_any_other),
