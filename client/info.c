@@ -34,6 +34,7 @@ void gm_info_domain(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
 		.allocated_bytes = from->allocated_bytes,
 		.orphan_ttl_ms = from->has_orphan_ttl_ms ? from->orphan_ttl_ms : UINT64_MAX,
 		.age_ms = from->age_ms,
+		.quarantined = from->quarantined,
 	};
 	copy_text(to->name, sizeof(to->name), &from->name);
 	copy_text(to->kind, sizeof(to->kind), &from->kind);
@@ -51,6 +52,7 @@ void gm_info_region(const Gmem__RegionInfo *from, struct gmem_region_info *to)
 		.allocated_bytes = from->allocated_bytes,
 		.page_map_bytes = from->page_map_bytes,
 		.jobs = from->jobs,
+		.quarantined = from->quarantined,
 		.numa_nodes = node_mask(from->numa_nodes, from->n_numa_nodes),
 	};
 	copy_text(to->name, sizeof(to->name), &from->name);

@@ -48,6 +48,7 @@ enum column_style {
 	STYLE_HEX,
 	STYLE_LIFE,  /* "persistent" or "bound" */
 	STYLE_STATE, /* who has a domain, or how long it waits */
+	STYLE_SOUND, /* can a region be used? */
 };
 
 struct column {
@@ -81,6 +82,7 @@ static const struct column region_columns[] = {
 	{ "PAGES", "page_size", STYLE_SIZE, false },
 	{ "ALLOCATED", "allocated_bytes", STYLE_SIZE, false },
 	{ "JOBS", "jobs", STYLE_TEXT, false },
+	{ "STATE", "quarantined", STYLE_SOUND, false },
 	{ 0 },
 };
 
@@ -101,7 +103,9 @@ static void write_state(struct table *table, json_object *row)
 {
 	char left[CTL_SIZE_TEXT];
 
-	if (ctl_truth(row, "attached"))
+	if (ctl_truth(row, "quarantined"))
+		table_cell(table, "quarantined");
+	else if (ctl_truth(row, "attached"))
 		table_cell(table, "pid %s", ctl_text(row, "pid"));
 	else
 		table_cell(table, "orphaned, %s left",
@@ -131,6 +135,9 @@ static void write_cell(struct table *table, const struct column *column, json_ob
 		break;
 	case STYLE_STATE:
 		write_state(table, row);
+		break;
+	case STYLE_SOUND:
+		table_cell(table, "%s", ctl_truth(row, column->key) ? "quarantined" : "sound");
 		break;
 	}
 }

@@ -111,6 +111,7 @@ json_object *ctl_json_domain(const struct gmem_domain_info *info)
 	json_object_object_add(tree, "orphan_ttl_ms",
 			       info->attached ? NULL : ctl_json_limit(info->orphan_ttl_ms));
 	json_object_object_add(tree, "age_ms", json_object_new_uint64(info->age_ms));
+	json_object_object_add(tree, "quarantined", json_object_new_boolean(info->quarantined));
 	return tree;
 }
 
@@ -132,6 +133,7 @@ json_object *ctl_json_region(const struct gmem_region_info *info)
 			       json_object_new_uint64(info->page_map_bytes));
 	json_object_object_add(tree, "jobs", json_object_new_int64(info->jobs));
 	json_object_object_add(tree, "numa_nodes", ctl_json_bits(info->numa_nodes));
+	json_object_object_add(tree, "quarantined", json_object_new_boolean(info->quarantined));
 	return tree;
 }
 

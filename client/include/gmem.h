@@ -291,6 +291,7 @@ struct gmem_domain_info {
 	uint64_t allocated_bytes;
 	uint64_t orphan_ttl_ms;	 /* UINT64_MAX: no end */
 	uint64_t age_ms;
+	int quarantined;	 /* a restart of gmemd has not found it as it was: destroy it */
 };
 
 struct gmem_region_info {
@@ -305,6 +306,7 @@ struct gmem_region_info {
 	uint64_t page_map_bytes;
 	uint32_t jobs;
 	uint64_t numa_nodes;
+	int quarantined; /* as of a domain: its memory cannot be had any more from gmemd */
 };
 
 struct gmem_usage {

@@ -8,6 +8,7 @@ import mmap
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 
@@ -249,6 +250,10 @@ class Restart(harness.unittest.TestCase):
         self.manager.start()
         session.come_back()
         self.assertTrue(session.client.region_get(lost.region).info.quarantined)
+        listed = subprocess.run([harness.program("gmemctl"), "--address",
+                                 self.manager.socket("acme"), "list", "regions"],
+                                capture_output=True, text=True, check=True).stdout.splitlines()
+        self.assertEqual([line.split()[-1] for line in listed], ["STATE", "quarantined", "sound"])
         with self.assertRaises(gmem.Refused) as caught:
             session.client.region_get(lost.region, with_fd=True)
         self.assertEqual((caught.exception.code, caught.exception.rule),
