@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "gm_fd.h"
@@ -107,7 +108,10 @@ static int conn_receive(struct gm_conn *conn, struct fault *ret_fault)
 		ret_fault->text = gm_scm_fault_text(fault);
 		return -EPROTO;
 	}
-	return deliver(conn, length, &fds, ret_fault);
+	error = deliver(conn, length, &fds, ret_fault);
+	/* There may have been a token or a key in it. */
+	explicit_bzero(conn->context->loop->packet, length);
+	return error;
 }
 
 static void conn_settle(struct gm_conn *conn)

@@ -38,6 +38,7 @@ void gm_conn_set_mode(struct gm_conn *conn, enum gm_conn_mode mode)
 static void packet_free(struct gm_packet *packet)
 {
 	gm_fdset_done(&packet->fds);
+	explicit_bzero(packet->bytes, packet->length);
 	free(packet);
 }
 
@@ -102,16 +103,16 @@ static int queue_packet(struct gm_conn *conn, const unsigned char *header, const
 
 	if (!packet)
 		return -ENOMEM;
+	packet->length = length;
+	memcpy(packet->bytes, header, GM_FRAME_HEADER_SIZE);
+	if (body_length > 0)
+		memcpy(packet->bytes + GM_FRAME_HEADER_SIZE, body, body_length);
 	packet->fds = GM_FDSET_NULL;
 	error = copy_fds(&packet->fds, fds, n_fds);
 	if (error) {
 		packet_free(packet);
 		return error;
 	}
-	packet->length = length;
-	memcpy(packet->bytes, header, GM_FRAME_HEADER_SIZE);
-	if (body_length > 0)
-		memcpy(packet->bytes + GM_FRAME_HEADER_SIZE, body, body_length);
 	TAILQ_INSERT_TAIL(&conn->waiting, packet, link);
 	conn->waiting_bytes += length;
 	return 0;
