@@ -106,6 +106,26 @@ static void a_region_without_its_memory_is_quarantined_and_the_others_are_not(vo
 	stop();
 }
 
+/* Its first answer had the memory: the same answer without it would be another one. */
+static void the_answer_of_a_quarantined_region_is_refused(void **state)
+{
+	Gmem__RegionCreateRequest request = GMEM__REGION_CREATE_REQUEST__INIT;
+	struct answer answer;
+
+	(void)state;
+	start();
+	kill_it();
+	gm_fd_close(stored_first()->fd);
+	stored_first()->name[0] = '\0';
+	go_on();
+	request.has_domain = 1;
+	request.domain = domain.id;
+	peer.serial = 2; /* HELLO, DOMAIN_CREATE, and then the region */
+	answer = peer_ask(&peer, GM_MSG_REGION_CREATE, &request.base);
+	expect_refusal(&answer, GM_WRONG_STATE, GM_RULE_QUARANTINE);
+	stop();
+}
+
 static void a_quarantined_region_can_be_destroyed(void **state)
 {
 	struct answer answer;
@@ -333,6 +353,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(a_region_without_its_memory_is_quarantined_and_the_others_are_not),
+		gm_test(the_answer_of_a_quarantined_region_is_refused),
 		gm_test(a_quarantined_region_can_be_destroyed),
 		gm_test(another_file_of_the_same_size_is_not_believed),
 		gm_test(the_right_one_of_two_of_a_name_is_found_and_is_alone_then),

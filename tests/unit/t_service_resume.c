@@ -5,7 +5,10 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "call.h"
@@ -255,6 +258,61 @@ static void the_pidfd_of_a_session_with_a_domain_is_stored_until_it_ends(void **
 	(void)domain;
 	peer_close(&peer);
 	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 0);
+	stop();
+}
+
+/* A pidfd of a process that has ended. */
+static int pidfd_of_the_dead(void)
+{
+	pid_t child = fork();
+	int fd;
+
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(0);
+	fd = (int)syscall(SYS_pidfd_open, child, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	return fd;
+}
+
+static void a_process_that_ends_before_it_has_come_back_takes_what_is_bound_along(void **state)
+{
+	struct made_domain bound, persistent;
+	struct answer answer;
+
+	(void)state;
+	start();
+	resume_pidfd = pidfd_of_the_dead();
+	bound = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL);
+	persistent = make_domain(&peer, GMEM__LIFETIME__LIFETIME_PERSISTENT, NULL);
+	(void)make_region(&peer, bound.id, 0, GM_MIB);
+	restart();
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 1);
+	resume_fire_exits(&rig);
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 0);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 0);
+	peer_connect(&other, &rig.rig, rig.rig.acme);
+	answer = ask_domain_get(&other, bound.id);
+	expect_refusal(&answer, GM_NO_SUCH_OBJECT, GM_RULE_NONE);
+	answer = ask_domain_get(&other, persistent.id);
+	assert_false(((const Gmem__DomainGetReply *)expect_reply(&answer))->info->attached);
+	peer_close(&other);
+	stop();
+}
+
+static void a_session_that_is_resumed_has_the_pidfd_of_its_new_connection_stored(void **state)
+{
+	(void)state;
+	start();
+	resume_pidfd = pidfd_of_the_dead();
+	(void)make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL);
+	restart();
+	gm_fd_close(resume_pidfd);
+	resume_pidfd = memfd_create("as if it were the pidfd of another", MFD_CLOEXEC);
+	assert_true(resume_connect(&peer, &rig, rig.rig.acme, KEY));
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 1);
+	assert_int_equal(inode(resume_find(&rig, GM_STORED_PIDFD)->fd), inode(resume_pidfd));
 	stop();
 }
 
@@ -755,6 +813,8 @@ int main(void)
 		gm_test(who_comes_back_is_let_in_over_sessions_max),
 		gm_test(without_a_record_a_key_makes_no_difference),
 		gm_test(the_pidfd_of_a_session_with_a_domain_is_stored_until_it_ends),
+		gm_test(a_process_that_ends_before_it_has_come_back_takes_what_is_bound_along),
+		gm_test(a_session_that_is_resumed_has_the_pidfd_of_its_new_connection_stored),
 		gm_test(a_session_that_nobody_can_watch_ends_when_nobody_comes),
 		gm_test(who_has_come_back_is_not_ended_by_the_timer),
 		gm_test(the_domain_of_an_absent_session_can_be_taken_over),
