@@ -29,6 +29,8 @@ struct gm_exec_leaving;
 struct gm_exec_keep_ops {
 	/* The region's fd has been made and nobody has it yet. 0, a verdict or -errno. */
 	int (*keep)(void *arg, struct gm_region *region, struct gm_refusal *refusal);
+	/* Work on memory is about to begin: that it does must be on record. */
+	void (*begin)(void *arg);
 	/* What was kept for the region that had this record is nobody's any more. */
 	void (*let_go)(void *arg, uint32_t record);
 };

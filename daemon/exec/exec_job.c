@@ -187,6 +187,13 @@ static void fill_order(const struct gm_exec_job *job, struct gm_job_order *order
 	memcpy(order->ranges, job->ranges, job->n_ranges * sizeof(job->ranges[0]));
 }
 
+/* From the moment it has the order, a worker may change pages that nobody has heard of yet. */
+static void record_begin(const struct gm_exec *exec)
+{
+	if (exec->keep_ops != NULL)
+		exec->keep_ops->begin(exec->keep_arg);
+}
+
 static int submit(struct gm_exec_job *job, struct gm_refusal *refusal)
 {
 	struct gm_region *region = job->ticket.region;
@@ -249,6 +256,7 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, struct g
 	}
 	for (size_t i = 0; i < n_ranges; i++)
 		job->total += job->ranges[i].length;
+	record_begin(exec);
 	r = submit(job, refusal);
 	if (r != 0) {
 		gm_book_end_job(&job->ticket);

@@ -154,7 +154,7 @@ static void remove_later(struct gm_record *record, const struct gm_unremoved *wh
 		record->loop.ops->timer_set(record->retry, RETRY_MS);
 }
 
-static void remove_stored(struct gm_record *record, enum gm_stored_kind kind, uint32_t number)
+void gm_record_remove(struct gm_record *record, enum gm_stored_kind kind, uint32_t number)
 {
 	const struct gm_unremoved what = { .kind = kind, .number = number };
 
@@ -203,7 +203,7 @@ static int on_hold(void *arg, const struct gm_session *session, int pidfd)
 static void on_let_go(void *arg, const struct gm_session *session)
 {
 	if (session->mark.record != 0)
-		remove_stored(arg, GM_STORED_PIDFD, session->mark.record);
+		gm_record_remove(arg, GM_STORED_PIDFD, session->mark.record);
 }
 
 static void on_resumed(void *arg, const struct gm_session *session)
@@ -242,12 +242,18 @@ static int on_keep(void *arg, struct gm_region *region, struct gm_refusal *refus
 	return GM_NO_RESOURCE;
 }
 
+static void on_begin(void *arg)
+{
+	on_commit(arg, NULL, NULL);
+}
+
 static void on_region_let_go(void *arg, uint32_t number)
 {
-	remove_stored(arg, GM_STORED_REGION, number);
+	gm_record_remove(arg, GM_STORED_REGION, number);
 }
 
 const struct gm_exec_keep_ops gm_record_keep_ops = {
 	.keep = on_keep,
+	.begin = on_begin,
 	.let_go = on_region_let_go,
 };

@@ -7,6 +7,7 @@
 #define GM_RECORD_H
 
 #include "exec.h"
+#include "fd_store.h"
 #include "guard.h"
 #include "recorder.h"
 #include "store.h"
@@ -41,6 +42,12 @@ GM_WARN_UNUSED int gm_record_start(struct gm_record *record, struct gm_loop_ref 
 
 /* Idempotent; what could not be removed is found to be nobody's by the next daemon. */
 void gm_record_done(struct gm_record *record);
+
+/*
+ * Removes what is in the fd store under this name: now, or as soon as the keeper takes it, and
+ * before anything else is pushed.
+ */
+void gm_record_remove(struct gm_record *record, enum gm_stored_kind kind, uint32_t number);
 
 /* @arg of both: the struct gm_record. */
 extern const struct gm_recorder_ops gm_record_recorder_ops;

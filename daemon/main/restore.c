@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,27 +52,6 @@ static void close_all_of(const struct gm_restore *restore, struct gm_stored *fir
 {
 	for (struct gm_stored *at = first; has_same_name(restore, first, at); at++)
 		gm_fd_close(gm_take_fd(&at->fd));
-}
-
-static void remove_name(const struct gm_restore *restore, const struct gm_stored *stored)
-{
-	char name[GM_STORED_NAME_SIZE];
-
-	gm_stored_name(stored->kind, stored->record, name);
-	(void)restore->record->keeper->remove(restore->record->keeper_arg, name);
-}
-
-/* A name goes with all of its fds: what has a place is put there once more. */
-static void store_again(const struct gm_restore *restore, const struct gm_stored *stored, int fd)
-{
-	char name[GM_STORED_NAME_SIZE];
-	int r;
-
-	gm_stored_name(stored->kind, stored->record, name);
-	remove_name(restore, stored);
-	r = restore->record->keeper->push(restore->record->keeper_arg, name, fd);
-	if (r < 0)
-		gm_log(LOG_ERR, "%s is not in the fd store any more: %s", name, gm_strerror(-r));
 }
 
 /* ---- objects ---- */
@@ -145,8 +125,7 @@ static int find_memory(struct gm_restore *restore, const struct gm_domain *domai
 		if (*ret_doubt != NULL)
 			continue;
 		fd = gm_take_fd(&stored->fd);
-		if (has_same_name(restore, first, first + 1))
-			store_again(restore, first, fd);
+		/* A name goes with all of its fds, this one too: the others stay until it does. */
 		close_all_of(restore, first);
 		return fd;
 	}
@@ -200,19 +179,39 @@ static const struct gm_store_load_ops load_ops = {
 
 /* ---- sessions ---- */
 
+static bool is_alive(int pidfd)
+{
+	struct pollfd polled = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&polled, 1, 0) == 0;
+}
+
+/* Should there be more of its name, one that has ended must not stand for one that lives. */
+static struct gm_stored *find_process(const struct gm_restore *restore,
+				      const struct gm_session *session)
+{
+	struct gm_stored *first = find_stored(restore, GM_STORED_PIDFD, session->mark.record);
+	struct gm_stored *found = NULL;
+
+	if (first == NULL)
+		return NULL;
+	for (struct gm_stored *at = first; has_same_name(restore, first, at); at++)
+		if (gm_guard_is_pidfd(at->fd, session->peer.pid) &&
+		    (found == NULL || is_alive(at->fd)))
+			found = at;
+	return found;
+}
+
 static int guard(struct gm_restore *restore, struct gm_session *session)
 {
-	struct gm_stored *stored = find_stored(restore, GM_STORED_PIDFD, session->mark.record);
-	int pidfd = -1;
+	struct gm_stored *stored = find_process(restore, session);
 	int r;
 
-	if (stored != NULL && gm_guard_is_pidfd(stored->fd, session->peer.pid))
-		pidfd = stored->fd;
-	r = gm_guards_add(restore->record->guards, session, pidfd);
-	if (r != 0 || pidfd < 0)
+	r = gm_guards_add(restore->record->guards, session, stored != NULL ? stored->fd : -1);
+	if (r != 0 || stored == NULL)
 		return r;
 	stored->fd = -1;
-	close_all_of(restore, stored);
+	close_all_of(restore, find_stored(restore, GM_STORED_PIDFD, session->mark.record));
 	return 0;
 }
 
@@ -270,7 +269,7 @@ static void remove_the_rest(struct gm_restore *restore)
 			continue;
 		gm_stored_name(stored->kind, stored->record, name);
 		gm_log(LOG_INFO, "%s in the fd store is nobody's: removed", name);
-		remove_name(restore, stored);
+		gm_record_remove(restore->record, stored->kind, stored->record);
 		gm_fd_close(gm_take_fd(&stored->fd));
 	}
 }

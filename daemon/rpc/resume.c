@@ -115,13 +115,15 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	link->surplus = false;
 	link->n_kept = GM_KEPT_ANSWERS;
 	recorder->ops->resumed(recorder->arg, session);
-	if (TAILQ_EMPTY(&session->domains))
-		return;
 	/*
 	 * Whoever knew the key may be another process than before. Without a pidfd in the store the
-	 * session is ended by the next daemon if nobody resumes it: no reason to refuse it now.
+	 * session is ended by the next daemon if nobody resumes it: no reason to refuse it now. A
+	 * session that has no domain any more may have had one: what is stored for it must not be
+	 * there still when its number is another session's.
 	 */
 	recorder->ops->let_go(recorder->arg, session);
+	if (TAILQ_EMPTY(&session->domains))
+		return;
 	r = gm_link_hold(link);
 	if (r < 0)
 		link->service->env.log_failure(session, "HELLO", r);

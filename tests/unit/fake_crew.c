@@ -15,6 +15,8 @@ struct gm_crew_hub {
 	unsigned n_crews;
 	int submit_error;
 	unsigned n_disposed;
+	void (*on_submit)(void *arg);
+	void *on_submit_arg;
 };
 
 struct gm_crew {
@@ -104,6 +106,8 @@ int gm_crew_submit(struct gm_crew *crew, const struct gm_job_order *order, int f
 		crew->hub->submit_error = 0;
 		return error;
 	}
+	if (crew->hub->on_submit != NULL)
+		crew->hub->on_submit(crew->hub->on_submit_arg);
 	job = calloc(1, sizeof(*job));
 	if (job == NULL)
 		return -ENOMEM;
@@ -191,6 +195,12 @@ void fake_crew_finish(struct gm_crew_job *job)
 	for (uint32_t i = 0; i < job->order.n_ranges; i++)
 		fake_crew_report(job, job->order.ranges[i].offset, job->order.ranges[i].length);
 	fake_crew_end(job, GM_JOB_DONE, 0);
+}
+
+void fake_crew_on_submit(struct gm_crew_hub *hub, void (*on_submit)(void *arg), void *arg)
+{
+	hub->on_submit = on_submit;
+	hub->on_submit_arg = arg;
 }
 
 void fake_crew_fail_submit(struct gm_crew_hub *hub, int error)

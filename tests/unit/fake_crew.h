@@ -30,6 +30,9 @@ void fake_crew_finish(struct gm_crew_job *job);
 /* How many fds were handed over to be closed elsewhere. */
 unsigned fake_crew_disposed(const struct gm_crew_hub *hub);
 
+/* Called when a job is submitted, before it can be seen. */
+void fake_crew_on_submit(struct gm_crew_hub *hub, void (*on_submit)(void *arg), void *arg);
+
 /* What the next gm_crew_submit answers, once. */
 void fake_crew_fail_submit(struct gm_crew_hub *hub, int error);
 

@@ -166,9 +166,9 @@ static void another_file_of_the_same_size_is_not_believed(void **state)
 	stop();
 }
 
-static void the_right_one_of_two_of_a_name_is_found_and_is_alone_then(void **state)
+static void the_right_one_of_two_of_a_name_is_found_and_both_go_with_the_region(void **state)
 {
-	unsigned n = 0;
+	struct answer answer;
 
 	(void)state;
 	start();
@@ -179,11 +179,14 @@ static void the_right_one_of_two_of_a_name_is_found_and_is_alone_then(void **sta
 	go_on();
 	expect_sound(region);
 	expect_sound(sound);
-	n = resume_count(&rig, GM_STORED_REGION);
-	assert_int_equal(n, 2);
+	/* Removed and stored again, it would be lost by a kill in between. */
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 3);
 	kill_it();
 	go_on();
 	expect_sound(region);
+	answer = ask_region_destroy(&peer, region);
+	expect_reply(&answer);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 1);
 	stop();
 }
 
@@ -202,6 +205,22 @@ static void what_a_wrong_fd_has_kept_out_comes_back_with_the_right_one(void **st
 	replace(stored_first(), right);
 	go_on();
 	expect_sound(region);
+	stop();
+}
+
+static void what_is_nobodys_is_removed_when_a_busy_keeper_takes_it(void **state)
+{
+	(void)state;
+	start();
+	kill_it();
+	rig.stored[RESUME_STORED_MAX - 1].fd = memfd_create("nobody's", MFD_CLOEXEC);
+	snprintf(rig.stored[RESUME_STORED_MAX - 1].name, GM_STORED_NAME_SIZE, "+r1f");
+	rig.remove_result = -EAGAIN;
+	go_on();
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 3);
+	rig.remove_result = 0;
+	resume_fire_timer(&rig);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 2);
 	stop();
 }
 
@@ -264,6 +283,28 @@ static void the_page_map_comes_back(void **state)
 	go_on();
 	assert_int_equal(allocated(region), GM_MIB);
 	assert_int_equal(allocated(sound), 0);
+	stop();
+}
+
+static void expect_all_on_record(void *arg)
+{
+	bool *seen = arg;
+
+	assert_true(gm_marks_are_clear(&rig.rig.book.marks));
+	*seen = true;
+}
+
+/* A worker begins at once: were gmemd killed then, nobody would look for what it has done. */
+static void a_job_is_on_record_before_a_worker_has_it(void **state)
+{
+	bool seen = false;
+
+	(void)state;
+	start();
+	fake_crew_on_submit(rig.rig.hub, expect_all_on_record, &seen);
+	(void)start_allocate(&peer, region, 0, 4 * GM_MIB);
+	assert_true(seen);
+	fake_crew_finish(fake_crew_first(rig.rig.hub));
 	stop();
 }
 
@@ -356,11 +397,13 @@ int main(void)
 		gm_test(the_answer_of_a_quarantined_region_is_refused),
 		gm_test(a_quarantined_region_can_be_destroyed),
 		gm_test(another_file_of_the_same_size_is_not_believed),
-		gm_test(the_right_one_of_two_of_a_name_is_found_and_is_alone_then),
+		gm_test(the_right_one_of_two_of_a_name_is_found_and_both_go_with_the_region),
 		gm_test(what_a_wrong_fd_has_kept_out_comes_back_with_the_right_one),
 		gm_test(stored_fds_that_no_record_names_are_removed),
+		gm_test(what_is_nobodys_is_removed_when_a_busy_keeper_takes_it),
 		gm_test(a_domain_of_a_kind_that_is_gone_is_quarantined),
 		gm_test(the_page_map_comes_back),
+		gm_test(a_job_is_on_record_before_a_worker_has_it),
 		gm_test(what_a_job_has_reported_is_there_again),
 		gm_test(what_a_job_had_done_and_not_reported_is_found),
 		gm_test(a_job_that_was_cut_short_is_done_when_it_is_asked_for_again),

@@ -316,6 +316,45 @@ static void a_session_that_is_resumed_has_the_pidfd_of_its_new_connection_stored
 	stop();
 }
 
+/* The next session that has its number would be taken for that process, and end with it. */
+static void a_session_that_is_resumed_without_a_domain_leaves_no_pidfd_behind(void **state)
+{
+	struct made_domain domain;
+	struct answer answer;
+
+	(void)state;
+	start();
+	resume_pidfd = pidfd_of_the_dead();
+	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL);
+	answer = ask_domain_destroy(&peer, domain.id, NULL);
+	expect_reply(&answer);
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 1);
+	restart();
+	assert_true(resume_connect(&peer, &rig, rig.rig.acme, KEY));
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 0);
+	stop();
+}
+
+static void a_process_that_lives_is_believed_beside_one_of_its_name_that_has_ended(void **state)
+{
+	struct resume_stored *stored;
+
+	(void)state;
+	start();
+	resume_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	assert_true(resume_pidfd >= 0);
+	peer.link->session->peer.pid = getpid();
+	gm_mark_dirty(&rig.rig.book.marks, &peer.link->session->mark);
+	(void)make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL);
+	stored = resume_find(&rig, GM_STORED_PIDFD);
+	rig.stored[RESUME_STORED_MAX - 1] = *stored;
+	stored->fd = pidfd_of_the_dead();
+	restart();
+	resume_fire_exits(&rig);
+	assert_true(resume_connect(&peer, &rig, rig.rig.acme, KEY));
+	stop();
+}
+
 static void a_session_that_nobody_can_watch_ends_when_nobody_comes(void **state)
 {
 	struct made_domain bound, persistent;
@@ -815,6 +854,8 @@ int main(void)
 		gm_test(the_pidfd_of_a_session_with_a_domain_is_stored_until_it_ends),
 		gm_test(a_process_that_ends_before_it_has_come_back_takes_what_is_bound_along),
 		gm_test(a_session_that_is_resumed_has_the_pidfd_of_its_new_connection_stored),
+		gm_test(a_session_that_is_resumed_without_a_domain_leaves_no_pidfd_behind),
+		gm_test(a_process_that_lives_is_believed_beside_one_of_its_name_that_has_ended),
 		gm_test(a_session_that_nobody_can_watch_ends_when_nobody_comes),
 		gm_test(who_has_come_back_is_not_ended_by_the_timer),
 		gm_test(the_domain_of_an_absent_session_can_be_taken_over),
