@@ -63,4 +63,14 @@ uint64_t gm_test_random(struct gm_test_rng *rng);
 /* 0 .. @n - 1; @n not 0. */
 uint64_t gm_test_random_below(struct gm_test_rng *rng, uint64_t n);
 
+/*
+ * What share of a long random run an instrumented build makes: the plain build proves the
+ * numbers, this one looks for what only a sanitizer sees.
+ */
+#ifdef GMEMD_SANITIZED
+#define GM_TEST_SHARE 5
+#else
+#define GM_TEST_SHARE 1
+#endif
+
 #endif

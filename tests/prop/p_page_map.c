@@ -307,43 +307,43 @@ static void a_region_of_one_page_agrees_with_the_model(void **state)
 static void a_region_smaller_than_a_chunk_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_2M - 3 * GM_PAGE_4K, 300000, 100);
+	run_on(GM_PAGE_2M - 3 * GM_PAGE_4K, 300000 / GM_TEST_SHARE, 100);
 }
 
 static void a_region_one_page_over_a_chunk_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_2M + GM_PAGE_4K, 300000, 100);
+	run_on(GM_PAGE_2M + GM_PAGE_4K, 300000 / GM_TEST_SHARE, 100);
 }
 
 static void a_region_of_a_few_chunks_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(9 * GM_PAGE_2M, 300000, 200);
+	run_on(9 * GM_PAGE_2M, 300000 / GM_TEST_SHARE, 200);
 }
 
 static void a_region_one_page_under_a_gib_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_1G - GM_PAGE_4K, 200000, 2000);
+	run_on(GM_PAGE_1G - GM_PAGE_4K, 200000 / GM_TEST_SHARE, 2000);
 }
 
 static void a_region_of_one_gib_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_1G, 100000, 2000);
+	run_on(GM_PAGE_1G, 100000 / GM_TEST_SHARE, 2000);
 }
 
 static void a_region_one_page_over_a_gib_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(GM_PAGE_1G + GM_PAGE_4K, 200000, 2000);
+	run_on(GM_PAGE_1G + GM_PAGE_4K, 200000 / GM_TEST_SHARE, 2000);
 }
 
 static void a_region_of_gibs_with_a_ragged_end_agrees_with_the_model(void **state)
 {
 	(void)state;
-	run_on(3 * GM_PAGE_1G + GM_PAGE_2M + 2 * GM_PAGE_4K, 200000, 4000);
+	run_on(3 * GM_PAGE_1G + GM_PAGE_2M + 2 * GM_PAGE_4K, 200000 / GM_TEST_SHARE, 4000);
 }
 
 int main(void)

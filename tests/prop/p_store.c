@@ -14,8 +14,8 @@
 #include "store_private.h"
 #include "store_rig.h"
 
-#define KILLS_MIN 110000
-#define COMMITS_MIN 6000
+#define KILLS_MIN (110000 / GM_TEST_SHARE)
+#define COMMITS_MIN (6000 / GM_TEST_SHARE)
 #define KILLS_OF_A_COMMIT 24 /* of a long one; a short one is killed at every word */
 #define SERIALS 4096
 
