@@ -389,6 +389,7 @@ int gm_keep_run(const struct gm_keep_config *config)
 {
 	struct keeper keeper = {
 		.config = config,
+		.backoff = { .max_ms = config->restart_max_ms },
 		.signals = -1,
 		.notify = { .socket = -1 },
 		.fds = { .hangups = -1 },

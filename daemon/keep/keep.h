@@ -29,6 +29,7 @@ struct gm_keep_config {
 	size_t n_sockets;
 	uint32_t final_statuses; /* bit n: after exit status n it is not started again */
 	uint32_t watchdog_ms;	 /* killed when not heard of for so long; 0: never */
+	uint32_t restart_max_ms; /* longest wait before it is started again */
 };
 
 /* A child that hangs when it is asked to stop is killed after this. */

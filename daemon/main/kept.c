@@ -40,14 +40,15 @@ static enum gm_exit open_sockets(struct gm_tenants *tenants, const struct gm_opt
 	return GM_EXIT_OK;
 }
 
-static enum gm_exit keep(const struct gm_tenants *tenants, char **argv, uint32_t watchdog_ms)
+static enum gm_exit keep(const struct gm_tenants *tenants, char **argv, const struct gm_opts *opts)
 {
 	static struct gm_keep_socket sockets[GM_DOORS_MAX];
 	const struct gm_keep_config config = { .argv = argv,
 					       .sockets = sockets,
 					       .n_sockets = tenants->n_doors,
 					       .final_statuses = FINAL_STATUSES,
-					       .watchdog_ms = watchdog_ms };
+					       .watchdog_ms = opts->watchdog_ms,
+					       .restart_max_ms = opts->restart_max_ms };
 	int status;
 
 	for (unsigned i = 0; i < tenants->n_doors; i++)
@@ -72,7 +73,7 @@ enum gm_exit gm_kept_serve(int argc, char **argv, const struct gm_opts *opts)
 	gm_opts_for_kept(argc, argv, kept_argv);
 	status = open_sockets(&tenants, opts);
 	if (status == GM_EXIT_OK)
-		status = keep(&tenants, kept_argv, opts->watchdog_ms);
+		status = keep(&tenants, kept_argv, opts);
 	gm_tenants_close(&tenants);
 	return status;
 }

@@ -14,6 +14,8 @@
 #define GM_WORKERS_DEFAULT 64
 #define GM_WORKERS_MAX 4096
 #define GM_WATCHDOG_MAX 3600
+#define GM_RESTART_DEFAULT_MS 1000
+#define GM_RESTART_MAX_MS 3600000
 
 /* Sanitizers need system calls that the filter has not got. */
 #ifdef GMEMD_SANITIZED
@@ -38,6 +40,7 @@ const char gm_opts_help[] =
 	"                          (none, but with --keep its keeper does)\n"
 	"  --keep                  start gmemd again when it dies, and lose nothing meanwhile\n"
 	"  --watchdog SECONDS      with --keep: kill it when it hangs for so long\n"
+	"  --restart-max MS        with --keep: longest wait before it is started again (1000)\n"
 	"  --check-policy FILE     check a policy file and exit\n"
 	"  --probe                 write what this host can do, as a packed HOST answer, and exit\n"
 	"  --version, --help\n"
@@ -160,6 +163,7 @@ enum {
 	OPT_STORE,
 	OPT_KEEP,
 	OPT_WATCHDOG,
+	OPT_RESTART_MAX,
 	OPT_PROBE,
 	OPT_CHECK_POLICY,
 	OPT_VERSION,
@@ -177,6 +181,7 @@ static const struct option long_options[] = {
 	{ "store", required_argument, NULL, OPT_STORE },
 	{ "keep", no_argument, NULL, OPT_KEEP },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
+	{ "restart-max", required_argument, NULL, OPT_RESTART_MAX },
 	{ "probe", no_argument, NULL, OPT_PROBE },
 	{ "check-policy", required_argument, NULL, OPT_CHECK_POLICY },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -206,6 +211,11 @@ static int set_value(struct gm_opts *opts, int option, const char *value, char *
 	case OPT_WATCHDOG:
 		error = parse_number("--watchdog", value, 10, GM_WATCHDOG_MAX, &number, ret_fault);
 		opts->watchdog_ms = (uint32_t)number * 1000;
+		return error;
+	case OPT_RESTART_MAX:
+		error = parse_number("--restart-max", value, 10, GM_RESTART_MAX_MS, &number,
+				     ret_fault);
+		opts->restart_max_ms = (uint32_t)number;
 		return error;
 	case OPT_LOG_LEVEL:
 		error = find_word(log_levels, GM_ARRAY_SIZE(log_levels), "--log-level", value,
@@ -262,6 +272,7 @@ int gm_opts_parse(int argc, char **argv, struct gm_opts *ret_opts,
 		.log_level = LOG_INFO,
 		.sandbox = GM_SANDBOX_DEFAULT,
 		.workers = GM_WORKERS_DEFAULT,
+		.restart_max_ms = GM_RESTART_DEFAULT_MS,
 	};
 	optind = 0;
 	opterr = 0;
@@ -284,6 +295,11 @@ int gm_opts_parse(int argc, char **argv, struct gm_opts *ret_opts,
 	return 0;
 }
 
+static bool is_keepers(int option)
+{
+	return option == OPT_KEEP || option == OPT_WATCHDOG || option == OPT_RESTART_MAX;
+}
+
 void gm_opts_for_kept(int argc, char **argv, char **ret_argv)
 {
 	int option, next = 1;
@@ -293,7 +309,7 @@ void gm_opts_for_kept(int argc, char **argv, char **ret_argv)
 	while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
 		/* An option and its value are one word or two. */
 		for (; next < optind; next++)
-			if (option != OPT_KEEP && option != OPT_WATCHDOG)
+			if (!is_keepers(option))
 				*ret_argv++ = argv[next];
 	}
 	*ret_argv = NULL;

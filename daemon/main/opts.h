@@ -41,8 +41,9 @@ struct gm_opts {
 	enum gm_sandbox_mode sandbox;
 	uint32_t workers;
 	bool keep;
-	bool fd_store;	      /* the service manager keeps fds: nothing is lost */
-	uint32_t watchdog_ms; /* of keep; 0: none */
+	bool fd_store;		 /* the service manager keeps fds: nothing is lost */
+	uint32_t watchdog_ms;	 /* of keep; 0: none */
+	uint32_t restart_max_ms; /* of keep */
 };
 
 /* 0; or -EINVAL, and *ret_fault is one line that says what is wrong. */

@@ -38,7 +38,7 @@ struct rig {
 
 static struct rig rig_new(void)
 {
-	struct rig rig = { .config = { .final_statuses = FINAL } };
+	struct rig rig = { .config = { .final_statuses = FINAL, .restart_max_ms = 1000 } };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int length = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1,
 			      "gmemd-test-keep-%d", (int)getpid());

@@ -208,7 +208,7 @@ static void what_is_not_known_says_nothing(void **state)
 static void the_first_death_costs_no_wait_and_each_early_one_doubles_it(void **state)
 {
 	static const uint32_t waits[] = { 0, 10, 20, 40, 80, 160, 320, 640, 1000, 1000 };
-	struct gm_keep_backoff backoff = { 0 };
+	struct gm_keep_backoff backoff = { .max_ms = GM_KEEP_BACKOFF_MAX_MS };
 
 	(void)state;
 	for (size_t i = 0; i < GM_ARRAY_SIZE(waits); i++)
@@ -216,6 +216,19 @@ static void the_first_death_costs_no_wait_and_each_early_one_doubles_it(void **s
 				 waits[i]);
 	assert_int_equal(gm_keep_backoff_next(&backoff, GM_KEEP_BACKOFF_RESET_MS), 0);
 	assert_int_equal(gm_keep_backoff_next(&backoff, 0), 10);
+}
+
+static void no_wait_is_longer_than_was_allowed(void **state)
+{
+	static const uint32_t waits[] = { 0, 10, 15, 15 };
+	struct gm_keep_backoff backoff = { .max_ms = 15 };
+
+	(void)state;
+	for (size_t i = 0; i < GM_ARRAY_SIZE(waits); i++)
+		assert_int_equal(gm_keep_backoff_next(&backoff, 0), waits[i]);
+	backoff = (struct gm_keep_backoff){ .max_ms = 0 };
+	assert_int_equal(gm_keep_backoff_next(&backoff, 0), 0);
+	assert_int_equal(gm_keep_backoff_next(&backoff, 0), 0);
 }
 
 int main(void)
@@ -231,6 +244,7 @@ int main(void)
 		gm_test(a_message_is_taken_apart_by_lines),
 		gm_test(what_is_not_known_says_nothing),
 		gm_test(the_first_death_costs_no_wait_and_each_early_one_doubles_it),
+		gm_test(no_wait_is_longer_than_was_allowed),
 	};
 
 	return gm_test_run("keep_parts", tests, GM_ARRAY_SIZE(tests));

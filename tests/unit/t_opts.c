@@ -172,10 +172,22 @@ static void a_watchdog_watches_for_a_keeper_only(void **state)
 	expect_fault("--watchdog");
 }
 
+static void the_longest_wait_before_a_restart_is_a_second_or_what_was_said(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--keep", NULL, NULL), 0);
+	assert_int_equal(opts.restart_max_ms, 1000);
+	assert_int_equal(parse("--keep", "--restart-max=0", NULL), 0);
+	assert_int_equal(opts.restart_max_ms, 0);
+	assert_int_equal(parse("--restart-max=3600001", NULL, NULL), -EINVAL);
+	expect_fault("--restart-max");
+}
+
 static void a_kept_daemon_gets_every_word_but_the_keepers(void **state)
 {
-	char words[][16] = { "gmemd", "--keep",	     "--listen",  "--keep=/x", "--watchdog",
-			     "5",     "--log-l=err", "--watch=7", "--admin",   "--keep" };
+	char words[][16] = { "gmemd",	   "--keep", "--listen",      "--keep=/x",
+			     "--watchdog", "5",	     "--log-l=err",   "--watch=7",
+			     "--admin",	   "--keep", "--restart-max", "5" };
 	static const char *const left[] = { "gmemd",	   "--listen", "--keep=/x",
 					    "--log-l=err", "--admin",  "--keep" };
 	char *argv[GM_ARRAY_SIZE(words) + 1] = { NULL }, *kept[GM_ARRAY_SIZE(argv)];
@@ -203,6 +215,7 @@ int main(void)
 		gm_test(what_is_no_option_is_named),
 		gm_test(the_other_actions_are_chosen_by_their_options),
 		gm_test(a_watchdog_watches_for_a_keeper_only),
+		gm_test(the_longest_wait_before_a_restart_is_a_second_or_what_was_said),
 		gm_test(a_kept_daemon_gets_every_word_but_the_keepers),
 	};
 
