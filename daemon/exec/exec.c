@@ -13,6 +13,7 @@
 
 #include "exec_job.h"
 #include "gm_cleanup.h"
+#include "gm_fault.h"
 #include "gm_fd.h"
 
 /* More threads than this only contend for the zone locks of a node. */
@@ -150,6 +151,7 @@ int gm_exec_make_region(struct gm_exec *exec, struct gm_region *region, struct g
 	int r;
 
 	r = make_fd(exec, region, refusal);
+	GM_FAULT_POINT("region: made");
 	if (r == 0 && exec->keep_ops != NULL)
 		r = keep_fd(exec, region, refusal);
 	return r;
@@ -220,8 +222,10 @@ void gm_exec_settle(struct gm_exec *exec)
 
 	while ((leaving = SLIST_FIRST(&exec->leaving)) != NULL) {
 		SLIST_REMOVE_HEAD(&exec->leaving, link);
+		GM_FAULT_POINT("region: off the record");
 		/* Whoever keeps it lets go first, so that the slow end of it is here. */
 		let_go(exec, leaving->record);
+		GM_FAULT_POINT("region: out of the fd store");
 		close_memory(exec, leaving->fd, leaving->slow);
 		free(leaving);
 	}

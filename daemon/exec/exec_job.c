@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exec_job.h"
+#include "gm_fault.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -64,6 +65,7 @@ static void on_progress(void *arg, const struct gm_job_range *part)
 	if (part->length == 0 || !is_asked_for(job, part))
 		return;
 	gm_exec_book_part(job, part->offset, part->length);
+	GM_FAULT_POINT("job: part booked");
 	if (job->ops->progress != NULL)
 		job->ops->progress(job->arg, job->done, job->total);
 }
@@ -151,6 +153,7 @@ static void on_end(void *arg, enum gm_job_end how, int error)
 	gm_book_end_job(&job->ticket);
 	TAILQ_REMOVE(&exec->jobs, job, link);
 	gm_exec_reap(exec, region);
+	GM_FAULT_POINT("job: ended");
 	job->ops->end(job->arg, result, &refusal, job->done);
 	free(job);
 }
@@ -264,6 +267,7 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, struct g
 		return r;
 	}
 	TAILQ_INSERT_TAIL(&exec->jobs, job, link);
+	GM_FAULT_POINT("job: submitted");
 	*ret_job = job;
 	return 0;
 }

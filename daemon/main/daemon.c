@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "bridge.h"
+#include "gm_fault.h"
 #include "host.h"
 #include "report.h"
 
@@ -121,8 +122,10 @@ static void close_all(struct gm_daemon *daemon)
 {
 	daemon->phase = GM_DAEMON_CLOSING;
 	daemon->phase_end_ms = now_ms(daemon) + GM_CLOSE_MS;
+	GM_FAULT_POINT("stop: drained");
 	/* With a record, what ends here is there again with the next daemon. */
 	gm_service_stop_recording(daemon->service);
+	GM_FAULT_POINT("stop: recorded");
 	gm_tenants_close(&daemon->tenants);
 	gm_service_end_all(daemon->service);
 }

@@ -13,6 +13,7 @@
 
 #include "daemon.h"
 #include "exit_status.h"
+#include "gm_fault.h"
 #include "host.h"
 #include "kept.h"
 #include "policy_file.h"
@@ -243,6 +244,7 @@ static enum gm_exit serve(const struct gm_opts *opts)
 	sandbox_mode = opts->sandbox;
 	status = set_up(&daemon);
 	if (status == GM_EXIT_OK) {
+		GM_FAULT_POINT("start: before ready");
 		say_ready(&daemon);
 		error = gm_daemon_run(&daemon);
 		/* A job that is stuck in the kernel still uses what would be freed now. */
@@ -349,6 +351,7 @@ int main(int argc, char **argv)
 	}
 	/* A log or a pipe that nobody reads any more is no reason to leave guests alone. */
 	signal(SIGPIPE, SIG_IGN);
+	gm_fault_open();
 	gm_log_open(opts.log_level);
 	return act(argc, argv, &opts);
 }

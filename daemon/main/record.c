@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fd_store.h"
+#include "gm_fault.h"
 #include "log.h"
 
 /* A keeper that was too busy is asked again after this. */
@@ -197,6 +198,7 @@ static int on_hold(void *arg, const struct gm_session *session, int pidfd)
 
 	if (pidfd < 0 || session->mark.record == 0)
 		return 0;
+	GM_FAULT_POINT("session: to be held");
 	return push(record, GM_STORED_PIDFD, session->mark.record, pidfd);
 }
 
@@ -233,7 +235,9 @@ static int on_keep(void *arg, struct gm_region *region, struct gm_refusal *refus
 	r = gm_store_reserve(record->store, &region->mark);
 	if (r < 0)
 		return r;
+	GM_FAULT_POINT("region: has a record");
 	r = push(record, GM_STORED_REGION, region->mark.record, region->fd);
+	GM_FAULT_POINT("region: in the fd store");
 	if (r == 0)
 		return 0;
 	gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_FDS_MAX, "host",

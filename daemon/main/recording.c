@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gm_cleanup.h"
+#include "gm_fault.h"
 #include "gm_fd.h"
 #include "host.h"
 #include "log.h"
@@ -91,8 +92,10 @@ static int push_vault(struct gm_recording *recording)
 		r = gm_fd_store_remove(&recording->fds, name);
 	if (r == 0)
 		r = push_part(recording, GM_STORED_MAPS, GM_STORE_MAPS);
+	GM_FAULT_POINT("start: maps stored");
 	if (r == 0)
 		r = push_part(recording, GM_STORED_STATE, GM_STORE_STATE);
+	GM_FAULT_POINT("start: state stored");
 	return r;
 }
 

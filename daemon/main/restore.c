@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gm_cleanup.h"
+#include "gm_fault.h"
 #include "gm_fd.h"
 #include "log.h"
 
@@ -152,6 +153,7 @@ static int on_region(void *arg, struct gm_domain *domain, const struct gm_region
 		return r;
 	}
 	restore->n_regions++;
+	GM_FAULT_POINT("restore: region back");
 	if (doubt != NULL) {
 		restore->n_quarantined++;
 		gm_log(LOG_ERR, "region %016" PRIx64 " is in quarantine: %s", from->id.v, doubt);
@@ -271,6 +273,7 @@ static void remove_the_rest(struct gm_restore *restore)
 		gm_log(LOG_INFO, "%s in the fd store is nobody's: removed", name);
 		gm_record_remove(restore->record, stored->kind, stored->record);
 		gm_fd_close(gm_take_fd(&stored->fd));
+		GM_FAULT_POINT("restore: one of the rest removed");
 	}
 }
 
@@ -281,11 +284,15 @@ int gm_restore_run(struct gm_restore *restore)
 
 	qsort(restore->stored, restore->n_stored, sizeof(*restore->stored), compare_stored);
 	r = gm_store_load(record->store, record->book, &load_ops, restore, restore->now_ms);
+	GM_FAULT_POINT("restore: read");
 	if (r == 0)
 		r = settle_all_sessions(restore);
 	if (r != 0)
 		return r < 0 ? r : -EBADMSG;
+	GM_FAULT_POINT("restore: sessions settled");
 	remove_the_rest(restore);
+	GM_FAULT_POINT("restore: rest removed");
 	gm_service_settle(restore->service);
+	GM_FAULT_POINT("restore: done");
 	return 0;
 }

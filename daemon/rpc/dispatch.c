@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "gm_fault.h"
 #include "status.h"
 
 static bool state_allows(const struct gm_method *method, enum gm_session_state state)
@@ -94,8 +95,10 @@ static int run(struct gm_call *call, const ProtobufCMessageDescriptor *answer_de
 	int r;
 
 	r = prepare_answer(call, answer_descriptor);
+	GM_FAULT_POINT("request: read");
 	if (r == 0)
 		r = call->method->fn(call);
+	GM_FAULT_POINT("request: carried out");
 	if (r == 0 && !call->deferred)
 		r = answer(call);
 	return r;
@@ -125,6 +128,7 @@ static int dispatch(struct gm_call *call, const void *body, const char **ret_fau
 			       &call->refusal);
 	if (call->method->flags & GM_METHOD_MUTATES)
 		gm_service_settle(call->service);
+	GM_FAULT_POINT("request: answered");
 	if (call->loser != NULL)
 		gm_link_tell_gone(call->loser, call->lost, call->why);
 	return 0;

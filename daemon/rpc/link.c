@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "call.h"
+#include "gm_fault.h"
 #include "status.h"
 
 bool gm_link_is_full(const struct gm_link *link)
@@ -62,7 +63,9 @@ int gm_link_answer(struct gm_link *link, const struct gm_frame *frame,
 		return 0;
 	out.version = GM_PROTOCOL_VERSION;
 	out.body_length = (uint32_t)length;
+	GM_FAULT_POINT("answer: recorded");
 	link->ops->send(link->channel, &out, body, fds);
+	GM_FAULT_POINT("answer: sent");
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "gm_fault.h"
 
 /* ---- towards the record ---- */
 
@@ -15,10 +16,13 @@ static void commit(struct gm_service *service, struct gm_session *session,
 {
 	const struct gm_recorder *recorder = &service->env.recorder;
 
+	GM_FAULT_POINT("record: before");
 	if (recorder->ops != NULL)
 		recorder->ops->commit(recorder->arg, session, answer);
+	GM_FAULT_POINT("record: done");
 	/* What has left the record may leave the fd store. */
 	gm_exec_settle(service->exec);
+	GM_FAULT_POINT("record: let go of");
 }
 
 void gm_service_settle(struct gm_service *service)
@@ -115,6 +119,7 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	link->surplus = false;
 	link->n_kept = GM_KEPT_ANSWERS;
 	recorder->ops->resumed(recorder->arg, session);
+	GM_FAULT_POINT("resume: joined");
 	/*
 	 * Whoever knew the key may be another process than before. Without a pidfd in the store the
 	 * session is ended by the next daemon if nobody resumes it: no reason to refuse it now. A
@@ -122,6 +127,7 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	 * there still when its number is another session's.
 	 */
 	recorder->ops->let_go(recorder->arg, session);
+	GM_FAULT_POINT("resume: pidfd removed");
 	if (TAILQ_EMPTY(&session->domains))
 		return;
 	r = gm_link_hold(link);
@@ -193,6 +199,7 @@ static void send_again(struct gm_link *link, const struct gm_kept_answer *kept)
 		gm_link_refuse(link, kept->type, kept->serial, r, &refusal);
 		return;
 	}
+	GM_FAULT_POINT("repeat: found");
 	frame.n_fds = fd >= 0;
 	link->ops->send(link->channel, &frame, kept->body, &fd);
 }

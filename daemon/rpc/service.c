@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "call.h"
+#include "gm_fault.h"
 #include "status.h"
 
 uint64_t gm_service_now(const struct gm_service *service)
@@ -185,6 +186,7 @@ void gm_service_close(struct gm_link *link)
 	TAILQ_FOREACH(pending, &link->pending, entry)
 		gm_exec_cancel_job(pending->job);
 	end_session_domains(service, link->session);
+	GM_FAULT_POINT("close: domains ended");
 	gm_link_release(link);
 	gm_service_settle(service);
 }
@@ -196,6 +198,7 @@ void gm_service_end_session(struct gm_service *service, struct gm_session *sessi
 	assert(session->owner == NULL);
 	gm_session_set_state(session, GM_SESSION_CLOSING);
 	end_session_domains(service, session);
+	GM_FAULT_POINT("guard: domains ended");
 	if (recorder->ops != NULL)
 		recorder->ops->let_go(recorder->arg, session);
 	gm_book_close_session(service->book, session);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "gm_fault.h"
 #include "store_private.h"
 
 static bool is_skipped(const struct gm_mark *mark)
@@ -201,6 +202,7 @@ int gm_store_commit(struct gm_store *store, struct gm_book *book,
 	gm_store_log_commit(store);
 
 	forget_gone(store, marks);
+	GM_FAULT_POINT("commit: places free");
 	gm_marks_clear(marks);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "gm_fault.h"
 #include "store_private.h"
 #include "store_words.h"
 
@@ -73,6 +74,7 @@ static void apply(struct gm_store *store, uint64_t committed)
 		struct entry entry = entry_at(store, at);
 
 		at += sizeof(uint64_t);
+		GM_FAULT_POINT("log: entry");
 		gm_store_copy_words(store->at[entry.part] + entry.offset, log_at(store) + at,
 				    entry.size);
 		at += entry.size;
@@ -85,10 +87,15 @@ void gm_store_log_commit(struct gm_store *store)
 
 	if (committed == 0)
 		return;
+	GM_FAULT_POINT("log: written");
 	gm_store_set_word(&control(store)->check, gm_store_checksum(log_at(store), committed));
+	GM_FAULT_POINT("log: checksummed");
 	gm_store_set_word(&control(store)->committed, committed);
+	GM_FAULT_POINT("log: committed");
 	apply(store, committed);
+	GM_FAULT_POINT("log: copied");
 	gm_store_set_word(&control(store)->committed, 0);
+	GM_FAULT_POINT("log: taken back");
 	store->log_used = 0;
 }
 
@@ -132,6 +139,7 @@ int gm_store_log_recover(struct gm_store *store)
 	if (!is_sound(store, committed))
 		return -EBADMSG;
 	apply(store, committed);
+	GM_FAULT_POINT("recovery: copied");
 	gm_store_set_word(&control(store)->committed, 0);
 	return 0;
 }
