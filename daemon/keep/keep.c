@@ -42,6 +42,7 @@ struct keeper {
 	char program[PATH_MAX];
 	struct gm_keep_notify notify;
 	struct gm_keep_fds fds;
+	struct gm_keep_janitor janitor;
 	struct gm_keep_backoff backoff;
 	bool said_full;
 
@@ -362,7 +363,11 @@ static int set_up(struct keeper *keeper)
 	if (!error)
 		error = init_fds(keeper);
 	if (!error)
+		error = gm_keep_janitor_start(&keeper->janitor);
+	if (!error) {
+		keeper->fds.janitor = &keeper->janitor;
 		error = gm_keep_notify_open(&keeper->notify);
+	}
 	if (error)
 		return error;
 	/* Who watches us wants the daemon watched: we do that, as strictly. */
@@ -381,6 +386,7 @@ static void tear_down(struct keeper *keeper)
 	gm_fd_close(keeper->pidfd);
 	gm_keep_notify_close(&keeper->notify);
 	gm_keep_fds_done(&keeper->fds);
+	gm_keep_janitor_stop(&keeper->janitor);
 	gm_fd_close(keeper->signals);
 	(void)sigprocmask(SIG_SETMASK, &keeper->signals_before, NULL);
 }
@@ -393,6 +399,7 @@ int gm_keep_run(const struct gm_keep_config *config)
 		.signals = -1,
 		.notify = { .socket = -1 },
 		.fds = { .hangups = -1 },
+		.janitor = GM_KEEP_JANITOR_NULL,
 		.pidfd = -1,
 		.spawn_at_ms = NEVER,
 		.watchdog_at_ms = NEVER,

@@ -130,7 +130,10 @@ static void drop(struct gm_keep_fds *fds, size_t i)
 
 	/* Others may have the open file too: closing our fd would not end the watch. */
 	(void)epoll_ctl(fds->hangups, EPOLL_CTL_DEL, kept->fd, NULL);
-	gm_fd_close(kept->fd);
+	if (fds->janitor)
+		gm_keep_janitor_close(fds->janitor, kept->fd);
+	else
+		gm_fd_close(kept->fd);
 	fds->names_length -= strlen(kept->name) + 1;
 	free(kept->name);
 	*kept = fds->kept[--fds->n_kept];

@@ -10,6 +10,7 @@
 #define GM_KEEP_FDS_H
 
 #include "gm_num.h"
+#include "keep_janitor.h"
 
 #define GM_KEEP_NAME_MAX 255
 
@@ -26,7 +27,8 @@ struct gm_keep_fds {
 	size_t max;
 	size_t names_length; /* of all names with a separator each, as in LISTEN_FDNAMES */
 	size_t names_max;
-	int hangups; /* epoll: readable while a watched fd has hung up */
+	int hangups;			       /* epoll: readable while a watched fd has hung up */
+	const struct gm_keep_janitor *janitor; /* closes what is removed; NULL: nobody else does */
 };
 
 /* 0 or -errno. */

@@ -3,6 +3,7 @@
 #include "gm_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -218,6 +219,32 @@ static void the_first_death_costs_no_wait_and_each_early_one_doubles_it(void **s
 	assert_int_equal(gm_keep_backoff_next(&backoff, 0), 10);
 }
 
+static void what_the_janitor_is_given_is_closed_when_it_has_stopped(void **state)
+{
+	struct gm_keep_janitor janitor;
+	struct gm_keep_fds fds;
+	int ends[2], own[2];
+	char byte;
+
+	(void)state;
+	assert_int_equal(gm_keep_janitor_start(&janitor), 0);
+	assert_int_equal(gm_keep_fds_init(&fds, ROOM, 1000), 0);
+	fds.janitor = &janitor;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(own, O_CLOEXEC), 0);
+	assert_int_equal(gm_keep_fds_add(&fds, "slow", ends[1], false), 0);
+	gm_keep_janitor_close(&janitor, own[1]);
+	assert_int_equal(gm_keep_fds_remove(&fds, "slow"), 1);
+	/* The end of the pipe comes with the close. */
+	assert_int_equal(read(ends[0], &byte, 1), 0);
+	assert_int_equal(read(own[0], &byte, 1), 0);
+	gm_keep_fds_done(&fds);
+	gm_keep_janitor_stop(&janitor);
+	gm_keep_janitor_stop(&janitor);
+	gm_fd_close(ends[0]);
+	gm_fd_close(own[0]);
+}
+
 static void no_wait_is_longer_than_was_allowed(void **state)
 {
 	static const uint32_t waits[] = { 0, 10, 15, 15 };
@@ -244,6 +271,7 @@ int main(void)
 		gm_test(a_message_is_taken_apart_by_lines),
 		gm_test(what_is_not_known_says_nothing),
 		gm_test(the_first_death_costs_no_wait_and_each_early_one_doubles_it),
+		gm_test(what_the_janitor_is_given_is_closed_when_it_has_stopped),
 		gm_test(no_wait_is_longer_than_was_allowed),
 	};
 
