@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -35,6 +36,10 @@
 
 #define NEVER UINT64_MAX
 
+/* How often we look for what a dead child has left, and from when on we say that we wait for it. */
+#define LEFT_POLL_MS 1
+#define LEFT_PATIENCE_MS 1000
+
 struct keeper {
 	const struct gm_keep_config *config;
 	int signals;
@@ -47,6 +52,9 @@ struct keeper {
 	bool said_full;
 
 	pid_t child; /* 0: none */
+	pid_t group; /* of the last child; 0: there was none, or nothing is left of it */
+	uint64_t died_ms;
+	bool said_left;
 	int pidfd;
 	uint64_t born_ms;
 	uint32_t watchdog_ms;
@@ -71,6 +79,33 @@ static uint64_t now_ms(void)
 
 /* ---- the child's life ---- */
 
+/*
+ * The child's own children work on the memory that the next one finds: they end first, as under a
+ * service manager. Orphans come to us (PR_SET_CHILD_SUBREAPER), so that no other process has the
+ * group's number while we ask for it.
+ */
+static bool is_something_left(struct keeper *keeper)
+{
+	pid_t pid = keeper->group;
+
+	while (pid > 0)
+		pid = waitpid(-keeper->group, NULL, WNOHANG);
+	if (pid < 0)
+		keeper->group = 0;
+	return pid == 0 && keeper->group > 0;
+}
+
+static void wait_for_the_rest(struct keeper *keeper, uint64_t now)
+{
+	keeper->spawn_at_ms = now + LEFT_POLL_MS;
+	if (keeper->said_left || now - keeper->died_ms < LEFT_PATIENCE_MS)
+		return;
+	keeper->said_left = true;
+	gm_log(LOG_WARNING,
+	       "keeper: processes of gmemd (pid %d) do not end: it is started again when they have",
+	       (int)keeper->group);
+}
+
 static void start_child(struct keeper *keeper)
 {
 	const struct gm_keep_order order = { .config = keeper->config,
@@ -80,6 +115,7 @@ static void start_child(struct keeper *keeper)
 					     .watchdog_ms = keeper->watchdog_ms };
 	int error = gm_keep_spawn(&order, &keeper->child, &keeper->pidfd);
 
+	keeper->said_left = false;
 	keeper->born_ms = now_ms();
 	keeper->spawn_at_ms = NEVER;
 	if (error) {
@@ -130,6 +166,10 @@ static void on_child_end(struct keeper *keeper)
 	bool exited, obeyed;
 
 	handle_messages(keeper, MESSAGES_AT_END);
+	/* Not waited for yet, it is still what the group is named for. */
+	(void)kill(-pid, SIGKILL);
+	keeper->group = pid;
+	keeper->died_ms = now_ms();
 	if (waitid(P_PIDFD, (id_t)keeper->pidfd, &end, WEXITED) < 0)
 		gm_log(LOG_ERR, "keeper: cannot wait for gmemd: %s", gm_strerror(errno));
 	gm_fd_close(keeper->pidfd);
@@ -281,7 +321,9 @@ static void check_timers(struct keeper *keeper)
 		keeper->kill_at_ms = NEVER;
 		kill_child(keeper, SIGKILL);
 	}
-	if (now >= keeper->spawn_at_ms)
+	if (now >= keeper->spawn_at_ms && is_something_left(keeper))
+		wait_for_the_rest(keeper, now);
+	else if (now >= keeper->spawn_at_ms)
 		start_child(keeper);
 }
 
@@ -356,7 +398,7 @@ static int find_program(struct keeper *keeper)
 static int set_up(struct keeper *keeper)
 {
 	uint64_t own_ms = gm_watchdog_interval_ms();
-	int error = watch_signals(keeper);
+	int error = prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ? -errno : watch_signals(keeper);
 
 	if (!error)
 		error = find_program(keeper);

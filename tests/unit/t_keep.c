@@ -177,6 +177,12 @@ static void a_file_pushed_twice_under_one_name_comes_back_once(void **state)
 	expect_good("same_file_is_stored_once");
 }
 
+static void what_a_dead_child_has_left_ends_before_the_next_one_starts(void **state)
+{
+	(void)state;
+	expect_good("what_it_leaves_ends_first");
+}
+
 static void a_flood_fills_the_store_and_goes_no_further(void **state)
 {
 	struct rig rig = rig_new();
@@ -397,6 +403,7 @@ int main(int argc, char **argv)
 		gm_test(every_stored_fd_comes_back_the_same_after_each_death),
 		gm_test(numbers_with_gaps_are_passed_on_without_loss),
 		gm_test(a_file_pushed_twice_under_one_name_comes_back_once),
+		gm_test(what_a_dead_child_has_left_ends_before_the_next_one_starts),
 		gm_test(a_flood_fills_the_store_and_goes_no_further),
 		gm_test(as_many_as_there_can_be_are_passed_on),
 		gm_test(only_the_child_itself_is_believed),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "t_keep_child.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/kvm.h>
@@ -28,6 +29,7 @@
 struct diary {
 	uint32_t life; /* 1: the first */
 	uint32_t n_files;
+	pid_t left;
 	struct {
 		uint32_t record;
 		struct gm_fd_identity identity;
@@ -200,6 +202,21 @@ static void gaps_are_filled(void)
 	die();
 }
 
+/* A child of its own, that does not end with its parent; by itself only long after the test. */
+static void what_it_leaves_ends_first(void)
+{
+	if (diary->life == 1) {
+		diary->left = fork();
+		EXPECT(diary->left >= 0);
+		if (diary->left == 0)
+			alarm(30);
+		while (diary->left == 0)
+			pause();
+		die();
+	}
+	EXPECT(kill(diary->left, 0) < 0 && errno == ESRCH);
+}
+
 static void same_file_is_stored_once(void)
 {
 	int fd = memory(), copy = dup(fd);
@@ -353,6 +370,7 @@ void t_keep_child(int argc, char **argv)
 	} scenarios[] = {
 		{ "everything_comes_back", everything_comes_back },
 		{ "gaps_are_filled", gaps_are_filled },
+		{ "what_it_leaves_ends_first", what_it_leaves_ends_first },
 		{ "same_file_is_stored_once", same_file_is_stored_once },
 		{ "flood", flood },
 		{ "others_are_not_believed", others_are_not_believed },
