@@ -206,12 +206,15 @@ static void gaps_are_filled(void)
 static void what_it_leaves_ends_first(void)
 {
 	if (diary->life == 1) {
-		diary->left = fork();
-		EXPECT(diary->left >= 0);
-		if (diary->left == 0)
-			alarm(30);
-		while (diary->left == 0)
-			pause();
+		pid_t pid = fork();
+
+		EXPECT(pid >= 0);
+		if (pid == 0) {
+			(void)alarm(30);
+			(void)pause();
+			_exit(T_KEEP_CHILD_BAD);
+		}
+		diary->left = pid;
 		die();
 	}
 	EXPECT(kill(diary->left, 0) < 0 && errno == ESRCH);
