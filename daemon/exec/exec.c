@@ -104,18 +104,30 @@ const struct gm_exec_backend *gm_exec_find(const struct gm_exec *exec, const cha
 	return NULL;
 }
 
+/* As "%016x", which printf takes a good part of a grant for. */
+static char *put_id(char *at, uint64_t id)
+{
+	for (int shift = 60; shift >= 0; shift -= 4)
+		*at++ = "0123456789abcdef"[id >> shift & 0xf];
+	return at;
+}
+
+static char *put_name(char *at, const char *name, uint64_t id)
+{
+	return name[0] != '\0' ? stpcpy(at, name) : put_id(at, id);
+}
+
 /* "acme.vm1.ram": what an operator sees in /proc/PID/maps. Ids stand in for missing names. */
-static void format_name(const struct gm_region *region, char *buffer, size_t size)
+static void format_name(const struct gm_region *region, char buffer[3 * GM_NAME_SIZE])
 {
 	const struct gm_domain *domain = region->domain;
-	char domain_id[17];
-	char region_id[17];
+	char *at = stpcpy(buffer, domain->tenant->name);
 
-	snprintf(domain_id, sizeof(domain_id), "%016" PRIx64, domain->id.v);
-	snprintf(region_id, sizeof(region_id), "%016" PRIx64, region->id.v);
-	snprintf(buffer, size, "%s.%s.%s", domain->tenant->name,
-		 domain->name[0] != '\0' ? domain->name : domain_id,
-		 region->name[0] != '\0' ? region->name : region_id);
+	*at++ = '.';
+	at = put_name(at, domain->name, domain->id.v);
+	*at++ = '.';
+	at = put_name(at, region->name, region->id.v);
+	*at = '\0';
 }
 
 static int make_fd(struct gm_exec *exec, struct gm_region *region, struct gm_refusal *refusal)
@@ -125,7 +137,7 @@ static int make_fd(struct gm_exec *exec, struct gm_region *region, struct gm_ref
 
 	/* A domain of a kind that is not there is quarantined, and takes no regions. */
 	assert(slot != NULL && region->fd < 0);
-	format_name(region, name, sizeof(name));
+	format_name(region, name);
 	return slot->backend->create(slot->state,
 				     &(struct gm_backing){ .size = region->size,
 							   .page_size = region->page_size,
@@ -246,6 +258,19 @@ static void drop_idle_regions(struct gm_exec *exec, struct gm_domain *domain)
 	}
 }
 
+/*
+ * Jobs hold the other regions for a while, but a domain that ends leaves the record with all of
+ * them: whoever keeps their fds lets go too, before another region has the number.
+ */
+static void let_go_of_busy_regions(struct gm_exec *exec, const struct gm_domain *domain)
+{
+	if (exec->keep_ops == NULL)
+		return;
+	for (uint32_t i = 0; i < domain->n_regions; i++)
+		if (domain->regions[i]->mark.record != 0)
+			leave(exec, domain->regions[i]->mark.record, -1, false);
+}
+
 static void remove_domain(struct gm_exec *exec, struct gm_domain *domain)
 {
 	struct gm_crew *crew = domain->owner;
@@ -269,6 +294,7 @@ unsigned gm_exec_end_domain(struct gm_exec *exec, struct gm_domain *domain)
 	}
 	gm_book_end_domain(domain);
 	drop_idle_regions(exec, domain);
+	let_go_of_busy_regions(exec, domain);
 	if (domain->n_jobs == 0)
 		remove_domain(exec, domain);
 	return n_cancelled;

@@ -308,6 +308,23 @@ static void a_job_is_on_record_before_a_worker_has_it(void **state)
 	stop();
 }
 
+/* The number that its memory has there may be another region's before the job lets go. */
+static void a_domain_that_ends_under_a_job_leaves_the_fd_store_at_once(void **state)
+{
+	struct gm_crew_job *job;
+
+	(void)state;
+	start();
+	(void)start_allocate(&peer, region, 0, GM_MIB);
+	job = fake_crew_first(rig.rig.hub);
+	assert_true(resume_count(&rig, GM_STORED_REGION) > 0);
+	peer_close(&peer);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 0);
+	fake_crew_end(job, GM_JOB_CANCELLED, 0);
+	assert_int_equal(rig.rig.acme->account.used[GM_RES_MEMORY], 0);
+	resume_stop(&rig);
+}
+
 static void what_a_job_has_reported_is_there_again(void **state)
 {
 	struct gm_crew_job *job;
@@ -404,6 +421,7 @@ int main(void)
 		gm_test(a_domain_of_a_kind_that_is_gone_is_quarantined),
 		gm_test(the_page_map_comes_back),
 		gm_test(a_job_is_on_record_before_a_worker_has_it),
+		gm_test(a_domain_that_ends_under_a_job_leaves_the_fd_store_at_once),
 		gm_test(what_a_job_has_reported_is_there_again),
 		gm_test(what_a_job_had_done_and_not_reported_is_found),
 		gm_test(a_job_that_was_cut_short_is_done_when_it_is_asked_for_again),
