@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,16 +119,26 @@ int gm_guards_add(struct gm_guards *guards, struct gm_session *session, int pidf
 	return 0;
 }
 
-void gm_guards_forget(struct gm_guards *guards, const struct gm_session *session)
+static bool is_alive(const struct guard *guard)
+{
+	struct pollfd polled = { .fd = guard->pidfd, .events = POLLIN };
+
+	return guard->pidfd >= 0 && poll(&polled, 1, 0) == 0;
+}
+
+bool gm_guards_forget(struct gm_guards *guards, const struct gm_session *session)
 {
 	struct guard *guard;
 
 	TAILQ_FOREACH(guard, &guards->list, link) {
 		if (guard->session == session) {
+			bool alive = is_alive(guard);
+
 			guard_free(guard);
-			return;
+			return alive;
 		}
 	}
+	return false;
 }
 
 /* "Pid:" of a pidfd; -1 once the process has been reaped, 0 in another pid namespace. */

@@ -24,8 +24,8 @@ void gm_guards_free(struct gm_guards *guards);
 /* Takes @pidfd on success; -1: there is none. 0 or -errno. */
 GM_WARN_UNUSED int gm_guards_add(struct gm_guards *guards, struct gm_session *session, int pidfd);
 
-/* It has a connection again, or has ended. Idempotent. */
-void gm_guards_forget(struct gm_guards *guards, const struct gm_session *session);
+/* It has a connection again, or has ended. Idempotent. True: its process is known, and lives. */
+bool gm_guards_forget(struct gm_guards *guards, const struct gm_session *session);
 
 /* Is @fd a pidfd of the process @pid, even of one that has ended? */
 bool gm_guard_is_pidfd(int fd, pid_t pid);

@@ -208,11 +208,11 @@ static void on_let_go(void *arg, const struct gm_session *session)
 		gm_record_remove(arg, GM_STORED_PIDFD, session->mark.record);
 }
 
-static void on_resumed(void *arg, const struct gm_session *session)
+static bool on_resumed(void *arg, const struct gm_session *session)
 {
 	const struct gm_record *record = arg;
 
-	gm_guards_forget(record->guards, session);
+	return gm_guards_forget(record->guards, session);
 }
 
 const struct gm_recorder_ops gm_record_recorder_ops = {

@@ -46,8 +46,11 @@ struct gm_recorder_ops {
 	int (*hold)(void *arg, const struct gm_session *session, int pidfd);
 	/* The session that was held has another process now, or is about to end. */
 	void (*let_go)(void *arg, const struct gm_session *session);
-	/* A session that came from the record has a connection again. */
-	void (*resumed)(void *arg, const struct gm_session *session);
+	/*
+	 * A session that came from the record has a connection again. True: the process that it had
+	 * lives, and its pidfd is held.
+	 */
+	bool (*resumed)(void *arg, const struct gm_session *session);
 };
 
 struct gm_recorder {

@@ -107,6 +107,9 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 {
 	const struct gm_recorder *recorder = &link->service->env.recorder;
 	struct gm_session *fresh = link->session;
+	/* A pid that we cannot see is 0. */
+	bool same_pid = session->peer.pid != 0 && session->peer.pid == fresh->peer.pid;
+	bool same_process;
 	int r;
 
 	assert(session->owner == NULL && session->state == GM_SESSION_OPEN);
@@ -118,18 +121,28 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	session->owner = link;
 	link->surplus = false;
 	link->n_kept = GM_KEPT_ANSWERS;
-	recorder->ops->resumed(recorder->arg, session);
+	same_process = recorder->ops->resumed(recorder->arg, session) && same_pid;
 	GM_FAULT_POINT("resume: joined");
-	/*
-	 * Whoever knew the key may be another process than before. Without a pidfd in the store the
-	 * session is ended by the next daemon if nobody resumes it: no reason to refuse it now. A
-	 * session that has no domain any more may have had one: what is stored for it must not be
-	 * there still when its number is another session's.
-	 */
-	recorder->ops->let_go(recorder->arg, session);
-	GM_FAULT_POINT("resume: pidfd removed");
-	if (TAILQ_EMPTY(&session->domains))
+	if (same_process) {
+		/* What is held stays so: there is no moment at which its end would be missed. */
+		link->held = true;
 		return;
+	}
+	/*
+	 * Whoever knew the key may be another process than before. A session that has no domain any
+	 * more may have had one: what is stored for it must not be there still when its number is
+	 * another session's.
+	 */
+	if (TAILQ_EMPTY(&session->domains)) {
+		recorder->ops->let_go(recorder->arg, session);
+		GM_FAULT_POINT("resume: pidfd removed");
+		return;
+	}
+	/*
+	 * Beside the old one, which goes with it: were that removed first, a daemon that starts in
+	 * between would know of no process. Without any the session is ended by the next daemon if
+	 * nobody resumes it: no reason to refuse it now.
+	 */
 	r = gm_link_hold(link);
 	if (r < 0)
 		link->service->env.log_failure(session, "HELLO", r);

@@ -15,6 +15,7 @@ static const struct gm_store_limits limits = {
 };
 
 int resume_pidfd = -1;
+pid_t resume_pid;
 
 /* ---- a loop that turns when it is told to ---- */
 
@@ -239,6 +240,7 @@ void resume_start(struct resume_rig *rig)
 	memset(rig, 0, sizeof(*rig));
 	memset(watches, 0, sizeof(watches));
 	resume_pidfd = -1;
+	resume_pid = 0;
 	rig->area.size[GM_STORE_STATE] = gm_store_state_size(&limits);
 	rig->area.size[GM_STORE_MAPS] = gm_store_maps_size(&limits);
 	for (unsigned part = 0; part < GM_STORE_PART_N_; part++)
@@ -308,6 +310,8 @@ struct answer resume_hello(struct peer *peer, struct resume_rig *rig, struct gm_
 	peer_open(peer, &rig->rig, tenant);
 	peer->link->ops = &ops;
 	peer->serial = serial;
+	if (resume_pid != 0)
+		peer->link->session->peer.pid = resume_pid;
 	memset(bytes, key, sizeof(bytes));
 	hello.has_min_version = 1;
 	hello.min_version = 1;

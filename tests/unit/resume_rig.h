@@ -55,6 +55,8 @@ unsigned resume_count(const struct resume_rig *rig, enum gm_stored_kind kind);
 
 /* What the peer's channel has for a pidfd; -1 at first. */
 extern int resume_pidfd;
+/* Of the peers that connect, as the kernel says; 0: the one that every peer has. */
+extern pid_t resume_pid;
 
 /* Fires the watch of a pidfd, as the loop would; or the timer. */
 void resume_fire_exits(struct resume_rig *rig);

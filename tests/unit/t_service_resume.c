@@ -310,9 +310,14 @@ static void a_session_that_is_resumed_has_the_pidfd_of_its_new_connection_stored
 	restart();
 	gm_fd_close(resume_pidfd);
 	resume_pidfd = memfd_create("as if it were the pidfd of another", MFD_CLOEXEC);
+	rig.remove_result = -EIO;
 	assert_true(resume_connect(&peer, &rig, rig.rig.acme, KEY));
-	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 1);
-	assert_int_equal(inode(resume_find(&rig, GM_STORED_PIDFD)->fd), inode(resume_pidfd));
+	/* Beside the other: at no moment is there none. */
+	assert_int_equal(rig.record.n_unremoved, 0);
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 2);
+	rig.remove_result = 0;
+	peer_close(&peer);
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 0);
 	stop();
 }
 
@@ -352,6 +357,27 @@ static void a_process_that_lives_is_believed_beside_one_of_its_name_that_has_end
 	restart();
 	resume_fire_exits(&rig);
 	assert_true(resume_connect(&peer, &rig, rig.rig.acme, KEY));
+	stop();
+}
+
+/* Taken out and put in again it would be missing to a daemon that starts in between. */
+static void the_pidfd_of_a_process_that_comes_back_itself_stays_where_it_is(void **state)
+{
+	(void)state;
+	start();
+	resume_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	assert_true(resume_pidfd >= 0);
+	peer.link->session->peer.pid = resume_pid = getpid();
+	gm_mark_dirty(&rig.rig.book.marks, &peer.link->session->mark);
+	(void)make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL);
+	restart();
+	rig.remove_result = rig.push_result = -EIO;
+	assert_true(resume_connect(&peer, &rig, rig.rig.acme, KEY));
+	assert_int_equal(rig.record.n_unremoved, 0);
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 1);
+	rig.remove_result = rig.push_result = 0;
+	peer_close(&peer);
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 0);
 	stop();
 }
 
@@ -856,6 +882,7 @@ int main(void)
 		gm_test(a_session_that_is_resumed_has_the_pidfd_of_its_new_connection_stored),
 		gm_test(a_session_that_is_resumed_without_a_domain_leaves_no_pidfd_behind),
 		gm_test(a_process_that_lives_is_believed_beside_one_of_its_name_that_has_ended),
+		gm_test(the_pidfd_of_a_process_that_comes_back_itself_stays_where_it_is),
 		gm_test(a_session_that_nobody_can_watch_ends_when_nobody_comes),
 		gm_test(who_has_come_back_is_not_ended_by_the_timer),
 		gm_test(the_domain_of_an_absent_session_can_be_taken_over),
