@@ -181,9 +181,10 @@ static bool is_cut_off(int error)
 	       error == -EPIPE;
 }
 
-static int tell(const struct gm_fd_store *store, char *message, size_t length, int fd)
+static int tell_in_time(const struct gm_fd_store *store, char *message, size_t length, int fd)
 {
-	int64_t end_ms = now_ms() + GM_FD_STORE_PATIENCE_MS;
+	int64_t end_ms =
+		now_ms() + (store->behind ? GM_FD_STORE_SHORT_MS : GM_FD_STORE_PATIENCE_MS);
 	bool connected_again = false;
 
 	for (;;) {
@@ -202,7 +203,15 @@ static int tell(const struct gm_fd_store *store, char *message, size_t length, i
 	}
 }
 
-static int tell_about(const struct gm_fd_store *store, const char *verb, const char *name,
+static int tell(struct gm_fd_store *store, char *message, size_t length, int fd)
+{
+	int error = tell_in_time(store, message, length, fd);
+
+	store->behind = error == -EAGAIN;
+	return error;
+}
+
+static int tell_about(struct gm_fd_store *store, const char *verb, const char *name,
 		      const char *more, int fd)
 {
 	char message[MESSAGE_SIZE];
@@ -215,13 +224,13 @@ static int tell_about(const struct gm_fd_store *store, const char *verb, const c
 	return tell(store, message, (size_t)length, fd);
 }
 
-int gm_fd_store_push(const struct gm_fd_store *store, const char *name, int fd)
+int gm_fd_store_push(struct gm_fd_store *store, const char *name, int fd)
 {
 	/* Without FDPOLL=0 a pidfd would leave the store when its process ends. */
 	return fd < 0 ? -EBADF : tell_about(store, "FDSTORE=1", name, "\nFDPOLL=0", fd);
 }
 
-int gm_fd_store_remove(const struct gm_fd_store *store, const char *name)
+int gm_fd_store_remove(struct gm_fd_store *store, const char *name)
 {
 	return tell_about(store, "FDSTOREREMOVE=1", name, "", -1);
 }

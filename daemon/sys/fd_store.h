@@ -46,6 +46,7 @@ bool gm_stored_parse(const char *name, enum gm_stored_kind *ret_kind, uint32_t *
 
 struct gm_fd_store {
 	int socket;   /* -1: there is no store */
+	bool behind;  /* the last message found no room in time */
 	uint32_t max; /* fds that it takes: $FDSTORE where it is set, at most GM_FD_STORE_MAX */
 	socklen_t address_length;
 	struct sockaddr_un address;
@@ -62,14 +63,18 @@ GM_WARN_UNUSED int gm_fd_store_open(struct gm_fd_store *ret_store);
 void gm_fd_store_close(struct gm_fd_store *store);
 
 /*
- * Puts a copy of @fd, which is borrowed, under @name. Waits for GM_FD_STORE_PATIENCE_MS at most.
+ * Puts a copy of @fd, which is borrowed, under @name. Waits for GM_FD_STORE_PATIENCE_MS at most:
+ * a service manager that starts itself anew (systemctl daemon-reexec) is away for some 100 ms, and
+ * nobody is to notice. As long as it is behind then, only for GM_FD_STORE_SHORT_MS: one that hangs
+ * must not hang us with every message.
  * 0, or -errno and nothing is stored: what hangs on it must not be granted then. -EAGAIN: the
  * keeper of the store is behind.
  */
-#define GM_FD_STORE_PATIENCE_MS 25
-GM_WARN_UNUSED int gm_fd_store_push(const struct gm_fd_store *store, const char *name, int fd);
+#define GM_FD_STORE_PATIENCE_MS 1000
+#define GM_FD_STORE_SHORT_MS 25
+GM_WARN_UNUSED int gm_fd_store_push(struct gm_fd_store *store, const char *name, int fd);
 
 /* Removes all fds of @name. As above; what stays is found to be nobody's after a restart. */
-GM_WARN_UNUSED int gm_fd_store_remove(const struct gm_fd_store *store, const char *name);
+GM_WARN_UNUSED int gm_fd_store_remove(struct gm_fd_store *store, const char *name);
 
 #endif
