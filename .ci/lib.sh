@@ -5,6 +5,9 @@
 # logs in $logs.
 : "${top:?}" "${logs:?}"
 
+# Other users, and the root of a test container, have to get at what is made here.
+umask 022
+
 if [ -t 1 ]; then
 	bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
 else

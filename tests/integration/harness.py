@@ -4,8 +4,10 @@
 $GMEMD_BUILD is the build folder, $GMEMD_SANITIZE says which sanitizers it was built with.
 Every test of a DaemonCase must leave the books at zero and the daemon's fds as they were.
 """
+import atexit
 import contextlib
 import fcntl
+import functools
 import gc
 import os
 import pickle
@@ -39,8 +41,32 @@ PATIENCE = 10.0
 BAD_WORDS = re.compile(r"not zero|Sanitizer|runtime error|assert", re.IGNORECASE)
 
 
+# What tests run, or have read, as a user without rights.
+LENT = ("bin/gmemctl", "bin/tinyvmm", "lib/libgmem.so.0", "tests/qemu_guest.bin")
+
+
+@functools.cache
+def lent_build():
+    """The build folder, or a copy of what others need of it if it is closed to them, as one below
+    /root is. The programs look for libgmem in ../lib, so the copy has the same shape."""
+    folder = os.path.realpath(BUILD)
+    while os.stat(folder).st_mode & 1 and folder != "/":
+        folder = os.path.dirname(folder)
+    if folder == "/":
+        return BUILD
+    copy = tempfile.mkdtemp(prefix="gmemd-it-")
+    atexit.register(shutil.rmtree, copy)
+    present = [name for name in LENT if os.path.exists(os.path.join(BUILD, name))]
+    for name in present:
+        subprocess.run(["install", "-D", "-m", "755", os.path.join(BUILD, name),
+                        os.path.join(copy, name)], check=True)
+    os.chmod(copy, 0o755)
+    return copy
+
+
 def program(name):
-    return os.path.join(BUILD, "bin", name)
+    path = os.path.join("bin", name)
+    return os.path.join(lent_build() if path in LENT else BUILD, path)
 
 
 def wait_until(condition, timeout=PATIENCE, step=0.005):

@@ -16,7 +16,7 @@ import runner
 from harness import MIB
 
 QEMU = "qemu-system-x86_64"
-GUEST = os.path.join(harness.BUILD, "tests", "qemu_guest.bin")
+GUEST = os.path.join(harness.lent_build(), "tests", "qemu_guest.bin")
 SIZE = 64 * MIB
 # What a device's state may take, whatever the memory's size.
 STATE_MAX = 2 * MIB
