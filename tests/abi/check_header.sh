@@ -21,12 +21,12 @@ compile() {
 	fi
 }
 
-for compiler in gcc clang clang-14; do
+for compiler in gcc clang-14; do
 	for standard in c90 c99 c11 c17; do
 		compile "$compiler" c "$standard"
 	done
 done
-for compiler in g++ clang++ clang++-14; do
+for compiler in g++ clang++-14; do
 	for standard in c++11 c++17; do
 		compile "$compiler" c++ "$standard"
 	done

@@ -23,7 +23,7 @@ flags=$(pkg-config --define-variable=prefix="$work/root" --cflags --libs gmem)
 LD_LIBRARY_PATH=$libdir "$work/by-pkg-config"
 
 echo "== CMake"
-"$cmake" -S "$project" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/root" \
+"$cmake" -G Ninja -S "$project" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/root" \
 	-DCMAKE_C_COMPILER="$cc" >/dev/null
 "$cmake" --build "$work/build" >/dev/null
 "$work/build/outside"

@@ -10,7 +10,7 @@ trap 'rm -rf "$scratch"' EXIT
 	-artifact_prefix="$scratch/" "$scratch" "$corpus" || {
 	echo "the input that did it:"
 	for find in "$scratch"/crash-* "$scratch"/timeout-* "$scratch"/oom-* "$scratch"/leak-*; do
-		[ -e "$find" ] && xxd "$find" | head -n 40
+		[ -e "$find" ] && od -A x -t x1z "$find" | head -n 40
 	done
 	exit 1
 }
