@@ -184,7 +184,7 @@ class Machine:
 
     def popen(self, *command, **options):
         return subprocess.Popen(["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p",
-                                 "-C", *command], **options)
+                                 "-C", "-r", *command], **options)
 
     def run(self, *command, check=True):
         """What a command in the container prints."""
