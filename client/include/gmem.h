@@ -81,15 +81,15 @@ enum gmem_status {
 
 /* Why the last call on this client failed. Valid until the next call on it. */
 struct gmem_error {
-	int status;	      /* positive enum gmem_status; 0: the last call succeeded */
-	const char *rule;     /* "MemoryMax", "size", ... or "" */
-	const char *object;   /* "tenant acme", ... or "" */
+	int status;	    /* positive enum gmem_status; 0: the last call succeeded */
+	const char *rule;   /* "MemoryMax", "size", ... or "" */
+	const char *object; /* "tenant acme", ... or "" */
 	uint64_t offset;
 	uint64_t limit;
 	uint64_t used;
 	uint64_t asked;
-	int sys_errno;	      /* 0 if none */
-	const char *text;     /* a whole sentence with the numbers in it, never NULL */
+	int sys_errno;	  /* 0 if none */
+	const char *text; /* a whole sentence with the numbers in it, never NULL */
 };
 
 /* @client may be NULL only after gmem_connect failed: see ret_error there. */
@@ -101,7 +101,7 @@ const char *gmem_status_name(int status);
 /* ---- connection ---- */
 
 struct gmem_connect_spec {
-	const char *name;	/* of the program, for the daemon's log; default: the process's name */
+	const char *name; /* of the program, for the daemon's log; default: the process's name */
 	/*
 	 * For each blocking call but jobs; 0: 10 seconds; -1: none. Time without a connection
 	 * does not count.
@@ -112,7 +112,7 @@ struct gmem_connect_spec {
 	 * See gmem_dispatch and GMEM_EVENT_RECONNECTED.
 	 */
 	int reconnect_ms;
-	char *ret_error;	/* if not NULL: gets a sentence when gmem_connect fails */
+	char *ret_error; /* if not NULL: gets a sentence when gmem_connect fails */
 	size_t ret_error_size;
 };
 
@@ -139,8 +139,8 @@ int gmem_ping(gmem_client *client);
  * fd: poll it, and do nothing else with it. It stays the same while the client reconnects.
  * gmem_dispatch never blocks; it handles all that has arrived, calling callbacks from within, takes
  * the next step of a reconnection, and returns 0, or -GMEM_AGAIN if there was nothing. When the
- * client has ended it returns -GMEM_DISCONNECTED (the first time perhaps -GMEM_PROTOCOL), and the fd
- * stays readable: take it out of the loop.
+ * client has ended it returns -GMEM_DISCONNECTED (the first time perhaps -GMEM_PROTOCOL), and the
+ * fd stays readable: take it out of the loop.
  */
 int gmem_client_fd(const gmem_client *client);
 int gmem_dispatch(gmem_client *client);
@@ -166,7 +166,8 @@ enum gmem_loss {
 	GMEM_LOSS_MEMORY = 3 /* a region is gone, or is no longer the memory that is mapped here */
 };
 
-/* @domain is NULL for events that are not about one. Called from gmem_dispatch or a blocking call. */
+/* @domain is NULL for events that are not about one. Called from gmem_dispatch or a blocking call.
+ */
 typedef void (*gmem_event_fn)(void *arg, int type, gmem_domain *domain, uint64_t value);
 void gmem_client_on_event(gmem_client *client, gmem_event_fn fn, void *arg);
 
@@ -178,10 +179,10 @@ void gmem_client_on_event(gmem_client *client, gmem_event_fn fn, void *arg);
 #define GMEM_DOMAIN_PERSISTENT (1u << 0) /* survives this process; come back with the token */
 
 struct gmem_domain_spec {
-	const char *kind;     /* "memfd", "guest-memfd"; default "memfd" */
-	const char *name;     /* unique in the tenant; default none */
-	uint32_t flags;	      /* GMEM_DOMAIN_* */
-	uint32_t devices;     /* GMEM_DEVICE_*: wanted with it */
+	const char *kind; /* "memfd", "guest-memfd"; default "memfd" */
+	const char *name; /* unique in the tenant; default none */
+	uint32_t flags;	  /* GMEM_DOMAIN_* */
+	uint32_t devices; /* GMEM_DEVICE_*: wanted with it */
 };
 
 int gmem_domain_create(gmem_client *client, const struct gmem_domain_spec *spec,
@@ -211,17 +212,16 @@ gmem_region *gmem_domain_region(const gmem_domain *domain, size_t index);
 int gmem_domain_destroy(gmem_domain *domain);
 
 /* Ends a domain that no handle is attached to. */
-int gmem_domain_destroy_id(gmem_client *client, uint64_t id,
-			   const uint8_t token[GMEM_TOKEN_SIZE]);
+int gmem_domain_destroy_id(gmem_client *client, uint64_t id, const uint8_t token[GMEM_TOKEN_SIZE]);
 
 /* ---- regions ---- */
 
 struct gmem_region_spec {
-	uint64_t gpa;	      /* guest-physical address of the first byte */
+	uint64_t gpa; /* guest-physical address of the first byte */
 	uint64_t size;
-	uint64_t page_size;   /* 0: the kind's smallest; 2 MiB, 1 GiB */
-	const char *name;     /* default none */
-	uint64_t numa_nodes;  /* one bit a node; 0: anywhere */
+	uint64_t page_size;  /* 0: the kind's smallest; 2 MiB, 1 GiB */
+	const char *name;    /* default none */
+	uint64_t numa_nodes; /* one bit a node; 0: anywhere */
 };
 
 int gmem_region_create(gmem_domain *domain, const struct gmem_region_spec *spec,
@@ -244,7 +244,8 @@ struct gmem_range {
 	uint64_t length;
 };
 
-/* From gmem_dispatch or a blocking call, now and then while a job runs. Return nonzero to cancel it. */
+/* From gmem_dispatch or a blocking call, now and then while a job runs. Return nonzero to cancel
+ * it. */
 typedef int (*gmem_progress_fn)(void *arg, uint64_t done, uint64_t total);
 
 /*
@@ -272,8 +273,8 @@ struct gmem_job_callbacks {
 };
 int gmem_region_allocate_start(gmem_region *region, const struct gmem_range *ranges,
 			       size_t n_ranges, const struct gmem_job_callbacks *callbacks);
-int gmem_region_discard_start(gmem_region *region, const struct gmem_range *ranges,
-			      size_t n_ranges, const struct gmem_job_callbacks *callbacks);
+int gmem_region_discard_start(gmem_region *region, const struct gmem_range *ranges, size_t n_ranges,
+			      const struct gmem_job_callbacks *callbacks);
 
 /* ---- looking ---- */
 
@@ -281,7 +282,7 @@ struct gmem_domain_info {
 	uint64_t id;
 	char name[65];
 	char kind[33];
-	char tenant[65];	 /* admin sockets only, else "" */
+	char tenant[65]; /* admin sockets only, else "" */
 	int persistent;
 	int attached;
 	uint32_t owner_pid;
@@ -289,9 +290,9 @@ struct gmem_domain_info {
 	uint32_t regions;
 	uint64_t reserved_bytes;
 	uint64_t allocated_bytes;
-	uint64_t orphan_ttl_ms;	 /* UINT64_MAX: no end */
+	uint64_t orphan_ttl_ms; /* UINT64_MAX: no end */
 	uint64_t age_ms;
-	int quarantined;	 /* a restart of gmemd has not found it as it was: destroy it */
+	int quarantined; /* a restart of gmemd has not found it as it was: destroy it */
 };
 
 struct gmem_region_info {
@@ -366,8 +367,8 @@ const char *gmem_page_state_name(int state);
 struct gmem_backend_info {
 	char kind[33];
 	int usable;
-	uint64_t page_sizes;	 /* or'ed together: each is a power of two */
-	char capabilities[256];	 /* blank-separated names */
+	uint64_t page_sizes;	/* or'ed together: each is a power of two */
+	char capabilities[256]; /* blank-separated names */
 	char reason[256];
 };
 
@@ -393,8 +394,8 @@ struct gmem_host_info {
 
 /*
  * Each calls @fn once per object, in order of creation (regions of one domain: by address), when
- * the list is whole; nonzero from @fn ends the walk and is returned if negative. @domain 0: all that the socket may
- * see. Tenants: admin sockets only.
+ * the list is whole; nonzero from @fn ends the walk and is returned if negative. @domain 0: all
+ * that the socket may see. Tenants: admin sockets only.
  */
 int gmem_list_domains(gmem_client *client,
 		      int (*fn)(void *arg, const struct gmem_domain_info *info), void *arg);
