@@ -271,7 +271,7 @@ static int start_keeper(struct conductor *conductor)
 	char listen[STORM_TENANTS][128];
 	const char *const args[STORM_ARGS_MAX] = {
 		"gmemd",   "--keep",	 "--restart-max", "0",	      "--log-level",
-		"notice",  "--workers",	 "512",		  "--policy", conductor->keeper.policy,
+		"info",	   "--workers",	 "512",		  "--policy", conductor->keeper.policy,
 		"--admin", storm->admin, "--listen",	  listen[0],  "--listen",
 		listen[1], NULL
 	};
@@ -471,6 +471,9 @@ static int conclude(struct conductor *conductor, bool good)
 	storm_keeper_clear(&conductor->keeper, !good);
 	if (good)
 		return 0;
+	if (conductor->dead < storm->n_clients)
+		printf("client %u (process %d) was killed in this round\n", conductor->dead,
+		       (int)conductor->dead_pid);
 	printf("FAILED: seed %" PRIu64 ", kill %u, round %u: %s\n"
 	       "the daemon's log: %s\n",
 	       conductor->seed, count_kills(conductor), conductor->rounds, storm->fault,

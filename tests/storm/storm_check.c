@@ -364,9 +364,10 @@ static bool nothing_else(void)
 	for (size_t i = 0; i < seen.n_domains; i++)
 		if (!seen.domains[i].known)
 			return differ("nobody has domain %s (%016" PRIx64
-				      ", tenant %s, attached %d)",
+				      ", tenant %s, attached %d, process %u, %u regions)",
 				      seen.domains[i].info.name, seen.domains[i].info.id,
-				      seen.domains[i].info.tenant, seen.domains[i].info.attached);
+				      seen.domains[i].info.tenant, seen.domains[i].info.attached,
+				      seen.domains[i].info.owner_pid, seen.domains[i].info.regions);
 	for (size_t i = 0; i < seen.n_regions; i++)
 		if (!seen.regions[i].known)
 			return differ("nobody has region %016" PRIx64 " at %" PRIx64
@@ -511,6 +512,45 @@ unsigned storm_count_fds(pid_t pid, unsigned *ret_memory)
 	return n;
 }
 
+static bool region_is_seen(const char *target)
+{
+	for (size_t i = 0; i < seen.n_regions; i++) {
+		char id[17];
+
+		(void)snprintf(id, sizeof(id), "%016" PRIx64, seen.regions[i].info.id);
+		if (strstr(target, id))
+			return true;
+	}
+	return false;
+}
+
+/* The memory of no region; the names of memfds tell. */
+static const char *find_leak(pid_t pid)
+{
+	static char target[128];
+	struct dirent *entry;
+	char path[300];
+	DIR *folder;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	folder = opendir(path);
+	while (folder && (entry = readdir(folder))) {
+		ssize_t length;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/fd/%s", (int)pid, entry->d_name);
+		length = readlink(path, target, sizeof(target) - 1);
+		target[length > 0 ? length : 0] = '\0';
+		if (strstr(target, "memfd:") && !strstr(target, "gmemd-") &&
+		    !region_is_seen(target)) {
+			(void)closedir(folder);
+			return target;
+		}
+	}
+	if (folder)
+		(void)closedir(folder);
+	return "none by its name";
+}
+
 /* Beside memory: two for each session, or its guard; a channel and a pidfd for each worker. */
 static bool compare_fds(gmem_client *client, const struct storm_host *host, unsigned n_sessions)
 {
@@ -528,8 +568,9 @@ static bool compare_fds(gmem_client *client, const struct storm_host *host, unsi
 	n = storm_count_fds(host->keeper, &memory);
 	if (memory != seen.n_regions || n > host->keeper_fds + memory + n_sessions)
 		return differ("the keeper has %u fds, %u of them memory, for %zu regions and %u "
-			      "sessions; %u at first",
-			      n, memory, seen.n_regions, n_sessions, host->keeper_fds);
+			      "sessions; %u at first; of no region: %s",
+			      n, memory, seen.n_regions, n_sessions, host->keeper_fds,
+			      find_leak(host->keeper));
 	return true;
 }
 

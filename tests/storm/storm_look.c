@@ -106,9 +106,9 @@ static bool look_at_region(struct storm_self *self, struct storm_domain *domain,
 			return false;
 		}
 	}
-	return !differs(self, domain, "allocated", op.allocated,
-			storm_pages_count(&region->pages) * STORM_PAGE) &&
-	       read_map(self, domain, region, false);
+	return read_map(self, domain, region, false) &&
+	       !differs(self, domain, "allocated", op.allocated,
+			storm_pages_count(&region->pages) * STORM_PAGE);
 }
 
 static bool look_at_domain(struct storm_self *self, struct storm_domain *domain)
