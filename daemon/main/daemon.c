@@ -125,6 +125,7 @@ static void close_all(struct gm_daemon *daemon)
 	GM_FAULT_POINT("stop: drained");
 	/* With a record, what ends here is there again with the next daemon. */
 	gm_service_stop_recording(daemon->service);
+	gm_recording_stop(&daemon->recording);
 	GM_FAULT_POINT("stop: recorded");
 	gm_tenants_close(&daemon->tenants);
 	gm_service_end_all(daemon->service);

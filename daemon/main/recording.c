@@ -104,6 +104,12 @@ static int make_vault(struct gm_recording *recording)
 	uint64_t id;
 	int r;
 
+	/* No gmemd has granted anything before its record was there: this one has been lost. */
+	if (find_part(recording, GM_STORED_REGION) != NULL) {
+		gm_log(LOG_ERR, "the fd store has memory, but no record of whose it is; it is left "
+				"untouched");
+		return -EBADMSG;
+	}
 	recording->is_new = true;
 	r = gm_vault_make(&recording->vault);
 	if (r == 0)
@@ -235,11 +241,16 @@ int gm_recording_restore(struct gm_recording *recording, struct gm_exec *exec,
 	return 0;
 }
 
+void gm_recording_stop(struct gm_recording *recording)
+{
+	gm_guards_free(recording->record.guards);
+	recording->record.guards = NULL;
+}
+
 void gm_recording_done(struct gm_recording *recording)
 {
 	forget_stored(recording);
-	gm_guards_free(recording->record.guards);
-	recording->record.guards = NULL;
+	gm_recording_stop(recording);
 	gm_record_done(&recording->record);
 	gm_store_close(recording->record.store);
 	recording->record.store = NULL;

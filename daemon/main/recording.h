@@ -38,6 +38,12 @@ GM_WARN_UNUSED int gm_recording_restore(struct gm_recording *recording, struct g
 					struct gm_service *service, struct gm_loop_ref loop,
 					uint64_t host_memory);
 
+/*
+ * The sessions that wait to be resumed are about to go: their processes are watched no longer.
+ * Idempotent.
+ */
+void gm_recording_stop(struct gm_recording *recording);
+
 /* Leaves everything to the next daemon. Idempotent. */
 void gm_recording_done(struct gm_recording *recording);
 

@@ -263,6 +263,44 @@ class Restart(harness.unittest.TestCase):
         session.client.region_destroy(lost.region)
         self.assertEqual(gmem.usage(session.client.stats().accounts[0])["memory"], SIZE)
 
+    def refuse_to_start(self, *words):
+        """A gmemd that does not start, and says why, takes nothing from the store."""
+        names = self.manager.stored()
+        self.manager.start(wait=False)
+        self.assertEqual(self.manager.reap(), 1)
+        self.assertEqual(self.manager.stored(), names)
+        said = self.manager.log().splitlines()[-1]
+        for word in (*words, "left untouched"):
+            self.assertIn(word, said)
+
+    def test_a_record_that_cannot_be_used_is_left_untouched(self):
+        session = self.session()
+        guest = Guest(session.client, session.client.domain_create(), 0)
+        self.manager.kill()
+        state = dict(self.manager.store)["+state"]
+        header = os.pread(state, 80, 0)
+        for offset, wrong, word in ((12, b"\x63", "version 99"), (0, b"?", "cannot be read"),
+                                    (16, b"\0" * 8, "cannot be read")):
+            os.pwrite(state, wrong, offset)
+            self.refuse_to_start(word)
+            self.assertEqual(os.pread(state, len(wrong), offset), wrong)
+            os.pwrite(state, header, 0)
+        self.manager.start()
+        session.come_back()
+        guest.check(session.client)
+
+    def test_memory_without_a_record_is_left_untouched(self):
+        session = self.session()
+        guest = Guest(session.client, session.client.domain_create(), 0)
+        self.manager.kill()
+        state = next(entry for entry in self.manager.store if entry[0] == "+state")
+        self.manager.store.remove(state)
+        self.refuse_to_start("no record of whose it is")
+        self.manager.store.append(state)
+        self.manager.start()
+        session.come_back()
+        guest.check(session.client)
+
     def test_status_tells_what_was_restored(self):
         session = self.session()
         self.populate(session.client)
