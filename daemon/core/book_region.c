@@ -190,7 +190,7 @@ static int new_region(struct gm_domain *domain, const struct gm_region_spec *spe
 	region->page_size = spec->page_size;
 	region->numa_nodes = nodes_of(&domain->tenant->policy, spec->numa_nodes);
 	region->fd = -1;
-	snprintf(region->name, sizeof(region->name), "%s", spec->name);
+	memcpy(region->name, spec->name, strlen(spec->name) + 1);
 
 	r = gm_book_charge_region(region, gm_charge_take, refusal);
 	if (r)

@@ -14,7 +14,7 @@
 
 #include "gm_num.h"
 
-/* FNV-1a. uthash's own functions are macros that fall through switch labels without saying so. */
+/* For names. FNV-1a: uthash's own are macros that fall through switch labels without saying so. */
 static inline unsigned gm_hash_bytes(const void *key, size_t length)
 {
 	const unsigned char *bytes = key;
