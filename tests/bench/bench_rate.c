@@ -117,7 +117,7 @@ static int prepare(struct bench_client *client, struct bench_packet *requests, u
 	int r = bench_create_domain(client, "memfd", ret_domain);
 
 	for (unsigned i = 0; i < PER_CLIENT && r == 0; i++)
-		r = bench_grant_request(client, *ret_domain, i * GM_MIB, GM_MIB, GM_PAGE_4K,
+		r = bench_grant_request(client, *ret_domain, i * GM_PAGE_4K, GM_PAGE_4K, GM_PAGE_4K,
 					&requests[i]);
 	return r;
 }
@@ -163,7 +163,7 @@ static int open_stage(struct stage *stage, const struct bench_options *options)
 	const struct bench_floor_spec spec = {
 		.n_clients = N_CLIENTS,
 		.cpu = bench_cpu(0),
-		.region_size = GM_MIB,
+		.region_size = GM_PAGE_4K,
 		.answer_length = GM_FRAME_HEADER_SIZE + 17, /* of gmemd's answer to a grant */
 	};
 	int r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One request at a time, client and server on one CPU: PING, and the grant of a region. The
- * smallest memory, as its size costs nothing.
+ * smallest memory: its size costs nothing, and larger ones are freed by a process of gmemd that
+ * would be in the way.
  */
 #include <errno.h>
 #include <string.h>
@@ -85,7 +86,8 @@ static int daemon_grant(void *arg, double *ret_ns)
 	const void *message;
 	int r;
 
-	r = bench_grant_request(&server->client, server->domain, 0, GM_MIB, GM_PAGE_4K, &request);
+	r = bench_grant_request(&server->client, server->domain, 0, GM_PAGE_4K, GM_PAGE_4K,
+				&request);
 	if (r == 0)
 		r = bench_exchange(server->client.socket, &request, &answer, &fd, ret_ns);
 	if (r == 0)
@@ -98,7 +100,7 @@ static int daemon_grant(void *arg, double *ret_ns)
 
 static int library_grant(void *arg, double *ret_ns)
 {
-	const struct gmem_region_spec spec = { .size = GM_MIB, .page_size = GM_PAGE_4K };
+	const struct gmem_region_spec spec = { .size = GM_PAGE_4K, .page_size = GM_PAGE_4K };
 	struct stage *stage = arg;
 	gmem_region *region;
 	uint64_t start = bench_now();
@@ -151,7 +153,7 @@ static int open_stage(struct stage *stage, const struct bench_options *options)
 	const struct bench_floor_spec spec = {
 		.n_clients = 1,
 		.cpu = bench_cpu(0),
-		.region_size = GM_MIB,
+		.region_size = GM_PAGE_4K,
 		.answer_length = GM_FRAME_HEADER_SIZE + 17, /* of gmemd's answer to a grant */
 	};
 	int r;
@@ -246,7 +248,7 @@ int bench_grant(const struct bench_options *options, struct bench_report *rows)
 	if (r == 0)
 		r = open_server(&stage.kept, options, true);
 	if (r == 0)
-		r = bench_grant_request(&stage.plain.client, stage.plain.domain, 0, GM_MIB,
+		r = bench_grant_request(&stage.plain.client, stage.plain.domain, 0, GM_PAGE_4K,
 					GM_PAGE_4K, &model);
 	if (r == 0) {
 		bench_floor_request(BENCH_FLOOR_GRANT, model.length, &stage.request);

@@ -60,7 +60,7 @@ static int fill_domain(struct place *place)
 		_gm_close_ int fd = -1;
 		uint64_t region;
 
-		r = bench_create_region(&place->client, place->domain, i * GM_MIB, GM_MIB,
+		r = bench_create_region(&place->client, place->domain, i * GM_PAGE_4K, GM_PAGE_4K,
 					GM_PAGE_4K, &region, &fd);
 	}
 	return r;
@@ -91,8 +91,8 @@ static int grant(void *arg, double *ret_ns)
 	const void *message;
 	int r;
 
-	r = bench_grant_request(&place->client, place->domain, REGIONS_PER_DOMAIN * GM_MIB, GM_MIB,
-				GM_PAGE_4K, &request);
+	r = bench_grant_request(&place->client, place->domain, REGIONS_PER_DOMAIN * GM_PAGE_4K,
+				GM_PAGE_4K, GM_PAGE_4K, &request);
 	if (r == 0)
 		r = bench_exchange(place->client.socket, &request, &answer, &fd, ret_ns);
 	if (r == 0)
