@@ -63,6 +63,11 @@ int bench_report_skip(struct bench_report *report, const char *figure, const cha
 	return 0;
 }
 
+bool bench_row_is_memory(const struct bench_row *row)
+{
+	return strcmp(row->unit, "MiB") == 0;
+}
+
 size_t bench_report_missed(const struct bench_report *report, size_t first)
 {
 	size_t n = 0;

@@ -42,6 +42,9 @@ int bench_report_value(struct bench_report *report, const char *figure, double m
 /* A figure that was not measured here, and why; it fails nothing. 0 or -ENOMEM. */
 int bench_report_skip(struct bench_report *report, const char *figure, const char *why);
 
+/* Of bytes, which no other load on the host changes. */
+bool bench_row_is_memory(const struct bench_row *row);
+
 /* Gates that were missed, from row @first on. */
 size_t bench_report_missed(const struct bench_report *report, size_t first);
 

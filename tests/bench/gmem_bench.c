@@ -29,7 +29,8 @@ static const char help[] =
 	"\n"
 	"  --only NAME  one part: grant, ping, rate, scale, idle, allocate, record or page-map\n"
 	"  --quick      fewer rounds; a part that misses a gate is run a second time, which "
-	"counts\n"
+	"counts;\n"
+	"               times that miss are shown, but only memory decides on the exit status\n"
 	"  --json       the rows as JSON\n"
 	"  --help\n";
 
@@ -60,6 +61,16 @@ static int run_part(const struct run *run, const struct part *part, struct bench
 	return r;
 }
 
+/* A few rounds on a host that others use say nothing certain about time. */
+static size_t decisive_misses(const struct bench_report *report, bool quick)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < report->n_rows; i++)
+		n += !report->rows[i].ok && (!quick || bench_row_is_memory(&report->rows[i]));
+	return n;
+}
+
 static int run_parts(const struct run *run)
 {
 	struct bench_report report = { 0 };
@@ -72,7 +83,7 @@ static int run_parts(const struct run *run)
 		bench_report_print_json(&report, stdout);
 	else
 		bench_report_print(&report, stdout);
-	failed = failed || bench_report_missed(&report, 0) > 0;
+	failed = failed || decisive_misses(&report, run->options.quick) > 0;
 	bench_report_done(&report);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
