@@ -2,7 +2,6 @@
 #include "record.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +12,6 @@
 
 /* A keeper that was too busy is asked again after this. */
 #define RETRY_MS 10
-
-/*
- * Each waits GM_FD_STORE_PATIENCE_MS. A keeper that is behind, as everybody is on a host with too
- * much to do, makes a grant slow; only one that hangs makes it impossible.
- */
-#define PUSH_TRIES 20
 
 _Static_assert(GM_KEPT_BODY_MAX == GM_STORE_BODY_MAX, "an answer that is kept fits the record");
 _Static_assert(GM_KEPT_ANSWERS == GM_STORE_ANSWERS, "as many as a session may have unanswered");
@@ -173,16 +166,13 @@ void gm_record_remove(struct gm_record *record, enum gm_stored_kind kind, uint32
 static int push(struct gm_record *record, enum gm_stored_kind kind, uint32_t number, int fd)
 {
 	char name[GM_STORED_NAME_SIZE];
-	int r = -EAGAIN;
+	int r = remove_waiting(record);
 
 	assert(number != 0);
+	if (r < 0)
+		return r;
 	gm_stored_name(kind, number, name);
-	for (unsigned i = 0; i < PUSH_TRIES && r == -EAGAIN; i++) {
-		r = remove_waiting(record);
-		if (r == 0)
-			r = record->keeper->push(record->keeper_arg, name, fd);
-	}
-	return r;
+	return record->keeper->push(record->keeper_arg, name, fd);
 }
 
 int gm_record_start(struct gm_record *record, struct gm_loop_ref loop)

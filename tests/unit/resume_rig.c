@@ -103,10 +103,6 @@ static int on_push(void *arg, const char *name, int fd)
 
 	if (rig->push_result < 0)
 		return rig->push_result;
-	if (rig->n_busy_pushes > 0) {
-		rig->n_busy_pushes--;
-		return -EAGAIN;
-	}
 	for (size_t i = 0; i < RESUME_STORED_MAX; i++) {
 		if (rig->stored[i].name[0] != '\0')
 			continue;

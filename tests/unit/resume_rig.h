@@ -25,7 +25,6 @@ struct resume_rig {
 	unsigned n_stored;
 	struct resume_stored stored[RESUME_STORED_MAX];
 	int push_result;
-	unsigned n_busy_pushes; /* -EAGAIN so often */
 	int remove_result;
 };
 

@@ -773,20 +773,6 @@ static void what_cannot_be_stored_is_not_granted(void **state)
 	stop();
 }
 
-static void a_keeper_that_is_behind_makes_a_grant_slow_and_not_impossible(void **state)
-{
-	struct made_domain domain;
-
-	(void)state;
-	start();
-	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, NULL);
-	rig.n_busy_pushes = 3;
-	(void)make_region(&peer, domain.id, 0, GM_MIB);
-	assert_int_equal(rig.n_busy_pushes, 0);
-	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 1);
-	stop();
-}
-
 static void a_region_that_goes_leaves_the_fd_store(void **state)
 {
 	struct made_domain domain;
@@ -913,7 +899,6 @@ int main(void)
 		gm_test(after_256_answers_the_old_ones_are_not_looked_for),
 		gm_test(an_answer_is_recorded_and_its_fd_stored_before_it_is_sent),
 		gm_test(what_cannot_be_stored_is_not_granted),
-		gm_test(a_keeper_that_is_behind_makes_a_grant_slow_and_not_impossible),
 		gm_test(a_region_that_goes_leaves_the_fd_store),
 		gm_test(a_removal_that_the_keeper_was_too_busy_for_is_done_later),
 		gm_test(nothing_is_stored_before_what_has_to_be_removed),
