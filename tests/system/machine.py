@@ -96,6 +96,8 @@ class Machine:
             self.process = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh",
                                              "-c", BOOT], env=self.env, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, start_new_session=True)
+        # At its own time limit ctest kills the janitor as well: end before that.
+        signal.alarm(150)
         self._start_janitor()
         try:
             self._wait_until_up()
