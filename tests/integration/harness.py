@@ -41,8 +41,8 @@ PATIENCE = 10.0
 BAD_WORDS = re.compile(r"not zero|Sanitizer|runtime error|assert", re.IGNORECASE)
 
 
-# What tests run, or have read, as a user without rights.
-LENT = ("bin/gmemctl", "bin/tinyvmm", "lib/libgmem.so.0", "tests/qemu_guest.bin")
+# What tests run, or have read, as a user without rights; gmemctl looks for gmemd beside itself.
+LENT = ("bin/gmemctl", "bin/gmemd", "bin/tinyvmm", "lib/libgmem.so.0", "tests/qemu_guest.bin")
 
 
 @functools.cache
@@ -65,8 +65,7 @@ def lent_build():
 
 
 def program(name):
-    path = os.path.join("bin", name)
-    return os.path.join(lent_build() if path in LENT else BUILD, path)
+    return os.path.join(BUILD if name == "gmemd" else lent_build(), "bin", name)
 
 
 def wait_until(condition, timeout=PATIENCE, step=0.005):
