@@ -23,13 +23,13 @@
 #include "gm_verdict.h"
 
 enum gm_backend_cap {
-	GM_CAP_DAEMON_CREATES = 1 << 0,		/* the daemon makes the fd itself */
-	GM_CAP_MAPPABLE = 1 << 1,		/* a holder may map and touch it */
-	GM_CAP_SEALED = 1 << 2,			/* size fixed by seals */
-	GM_CAP_NUMA = 1 << 3,			/* placement of 4K pages can be bound to nodes */
-	GM_CAP_PRIVATE = 1 << 4,		/* pages can be private to the guest */
-	GM_CAP_PROTECTED_STATE = 1 << 5,	/* so are the registers */
-	GM_CAP_MIRRORED_PAGE_TABLE = 1 << 6,	/* zapping destroys contents */
+	GM_CAP_DAEMON_CREATES = 1 << 0,	     /* the daemon makes the fd itself */
+	GM_CAP_MAPPABLE = 1 << 1,	     /* a holder may map and touch it */
+	GM_CAP_SEALED = 1 << 2,		     /* size fixed by seals */
+	GM_CAP_NUMA = 1 << 3,		     /* placement of 4K pages can be bound to nodes */
+	GM_CAP_PRIVATE = 1 << 4,	     /* pages can be private to the guest */
+	GM_CAP_PROTECTED_STATE = 1 << 5,     /* so are the registers */
+	GM_CAP_MIRRORED_PAGE_TABLE = 1 << 6, /* zapping destroys contents */
 	GM_CAP_IN_PLACE_CONVERSION = 1 << 7,
 	GM_CAP_DIGEST_BINDS_ADDRESSES = 1 << 8,
 };
@@ -47,8 +47,8 @@ struct gm_probe {
 };
 
 struct gm_backing {
-	uint64_t size;	     /* multiple of page_size, below 2^52 */
-	uint64_t page_size;  /* one of probe.page_sizes */
+	uint64_t size;	    /* multiple of page_size, below 2^52 */
+	uint64_t page_size; /* one of probe.page_sizes */
 	/*
 	 * Bits; 0: anywhere. With GM_CAP_NUMA and 4K pages the file itself is bound. In all other
 	 * cases the kernel keeps no policy with the file: only what allocate does in a thread
