@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # The service on a real record, with memory for its files and an fd store that is an array.
-foreach(name resume restore)
+foreach(name resume again restore)
 	gm_add_test(NAME t_service_${name}
 		SOURCES t_service_${name}.c resume_rig.c
 			${PROJECT_SOURCE_DIR}/daemon/main/guard.c
@@ -9,4 +9,8 @@ foreach(name resume restore)
 			${PROJECT_SOURCE_DIR}/daemon/main/restore.c
 		LINK gm_service_rig gm_store gm_sys)
 	target_include_directories(t_service_${name} PRIVATE ${PROJECT_SOURCE_DIR}/daemon/main)
+endforeach()
+
+foreach(name resume again)
+	target_sources(t_service_${name} PRIVATE resume_case.c)
 endforeach()
