@@ -3,159 +3,16 @@
  * Crews with real worker processes: every job ends exactly once, whatever happens to its worker,
  * and the progress adds up.
  */
-#include "gm_test.h"
+#include "crew_rig.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "crew.h"
-#include "gm_fd.h"
 #include "poll_loop.h"
-#include "worker_backends.h"
 
-#define PATIENCE_MS 8000
 #define CREWS_MAX 16
-
-struct work {
-	struct gm_crew_job *job;
-	uint64_t bytes;
-	unsigned n_progress;
-	unsigned n_ends;
-	bool ended;
-	enum gm_job_end how;
-	int error;
-	unsigned place;		   /* in the order of ends */
-	struct gm_crew *free_crew; /* in the end callback */
-	struct gm_crew *again;	   /* submit the same once more */
-};
-
-static struct poll_loop *loop;
-static struct gm_spawner spawner = { .socket = -1 };
-static struct gm_crew_hub *hub;
-static unsigned n_ended;
-static bool inside; /* a call of submit or cancel */
-static int memory = -1;
-
-static void on_progress(void *arg, const struct gm_job_range *done)
-{
-	struct work *work = arg;
-
-	assert_false(inside);
-	assert_false(work->ended);
-	work->bytes += done->length;
-	work->n_progress++;
-}
-
-static void submit(struct gm_crew *crew, const char *kind, uint64_t length, struct work *work);
-
-static void on_end(void *arg, enum gm_job_end how, int error)
-{
-	struct work *work = arg;
-	struct gm_crew *again = work->again;
-
-	assert_false(inside);
-	work->n_ends++;
-	work->ended = true;
-	work->how = how;
-	work->error = error;
-	work->place = ++n_ended;
-	if (work->free_crew)
-		gm_crew_free(work->free_crew);
-	work->again = NULL;
-	if (again)
-		submit(again, "memfd", CHUNK, work + 1);
-}
-
-static const struct gm_crew_job_ops job_ops = { .progress = on_progress, .end = on_end };
-
-static void submit(struct gm_crew *crew, const char *kind, uint64_t length, struct work *work)
-{
-	struct gm_job_order order = order_of(kind, GM_JOB_ALLOCATE, length, 2);
-
-	inside = true;
-	assert_int_equal(gm_crew_submit(crew, &order, memory, &job_ops, work, &work->job), 0);
-	inside = false;
-}
-
-static void cancel(struct work *work)
-{
-	inside = true;
-	gm_crew_cancel(work->job);
-	inside = false;
-}
-
-static void run_until_ended(struct work *work)
-{
-	assert_true(poll_loop_run(loop, &work->ended, PATIENCE_MS));
-	assert_int_equal(work->n_ends, 1);
-}
-
-static void run_for(uint64_t ms)
-{
-	(void)poll_loop_run(loop, NULL, ms);
-}
-
-static struct gm_crew *crew_new(void)
-{
-	struct gm_crew *crew;
-
-	assert_int_equal(gm_crew_new(hub, &crew), 0);
-	return crew;
-}
-
-static void begin(uint32_t workers_max, uint64_t idle_ms)
-{
-	const struct gm_spawner_config config = { 0 };
-
-	loop = poll_loop_new();
-	assert_int_equal(gm_spawner_start(&config, &spawner), 0);
-	assert_int_equal(gm_crew_hub_new(poll_loop_ref(loop), &spawner, workers_max, idle_ms, &hub),
-			 0);
-	memory = memory_new(64 * CHUNK);
-	n_ended = 0;
-}
-
-static void end(void)
-{
-	gm_crew_hub_free(hub);
-	gm_spawner_stop(&spawner);
-	poll_loop_free(loop);
-	gm_fd_close(memory);
-}
-
-/* Pids of the spawner's children. */
-static unsigned workers(pid_t *pids, unsigned max)
-{
-	char path[64];
-	unsigned n = 0;
-	FILE *file;
-	int pid;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)spawner.pid,
-		 (int)spawner.pid);
-	file = fopen(path, "re");
-	if (!file) {
-		printf("needs a kernel with CONFIG_PROC_CHILDREN\n");
-		skip();
-	}
-	while (n < max && fscanf(file, "%d", &pid) == 1)
-		pids[n++] = pid;
-	fclose(file);
-	return n;
-}
-
-static pid_t the_worker(void)
-{
-	pid_t pids[2];
-
-	assert_int_equal(workers(pids, 2), 1);
-	return pids[0];
-}
 
 static void a_job_is_done_and_its_progress_adds_up(void **state)
 {
@@ -578,116 +435,6 @@ static void submit_without_memory_leaves_nothing_behind(void **state)
 	end();
 }
 
-static pid_t janitor(void)
-{
-	pid_t pids[4];
-	unsigned n = workers(pids, 4);
-
-	return n > 0 ? pids[n - 1] : 0;
-}
-
-static bool holds_memory(pid_t pid, const char *name)
-{
-	char path[64], target[256];
-
-	for (int fd = 0; fd < 16; fd++) {
-		ssize_t n;
-
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
-		n = readlink(path, target, sizeof(target) - 1);
-		if (n < 0)
-			continue;
-		target[n] = '\0';
-		if (strstr(target, name))
-			return true;
-	}
-	return false;
-}
-
-static void a_disposed_fd_is_closed_by_another_process(void **state)
-{
-	int fd;
-
-	(void)state;
-	begin(1, 1000);
-	fd = memory_new(CHUNK);
-	gm_crew_hub_dispose(hub, fd);
-	assert_int_equal(fcntl(fd, F_GETFD), -1);
-	run_for(50);
-	assert_int_not_equal(janitor(), 0);
-	assert_false(holds_memory(janitor(), "worker-test"));
-	/* It takes no place from a job. */
-	assert_int_equal(gm_crew_hub_workers(hub), 0);
-	end();
-}
-
-static void a_dead_closer_of_fds_is_replaced(void **state)
-{
-	pid_t first;
-
-	(void)state;
-	begin(1, 1000);
-	gm_crew_hub_dispose(hub, memory_new(CHUNK));
-	run_for(50);
-	first = janitor();
-	assert_int_not_equal(first, 0);
-	assert_int_equal(kill(first, SIGKILL), 0);
-	run_for(50);
-	gm_crew_hub_dispose(hub, memory_new(CHUNK));
-	run_for(50);
-	assert_int_not_equal(janitor(), 0);
-	assert_int_not_equal(janitor(), first);
-	end();
-}
-
-/* More than its channel holds. */
-#define FDS_MANY 1000
-
-static void a_closer_of_fds_that_is_behind_gets_colleagues(void **state)
-{
-	char byte;
-	int pipe_fds[2];
-	pid_t pids[8];
-	pid_t first;
-
-	(void)state;
-	begin(1, 1000);
-	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
-	gm_crew_hub_dispose(hub, memory_new(CHUNK));
-	run_for(50);
-	first = janitor();
-	assert_int_equal(kill(first, SIGSTOP), 0);
-	for (unsigned i = 0; i < FDS_MANY; i++)
-		gm_crew_hub_dispose(hub, fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, 0));
-	gm_fd_close(pipe_fds[1]);
-	run_for(100);
-	assert_true(workers(pids, 8) > 1);
-	/* What the first one was given it still has: nothing was closed here. */
-	assert_int_equal(read(pipe_fds[0], &byte, 1), -1);
-	assert_int_equal(errno, EAGAIN);
-	assert_int_equal(kill(first, SIGCONT), 0);
-	run_for(100);
-	assert_int_equal(read(pipe_fds[0], &byte, 1), 0);
-	/* It has done its share and gone: the last one stays. */
-	assert_int_equal(workers(pids, 8), 1);
-	gm_fd_close(pipe_fds[0]);
-	end();
-}
-
-static void without_a_spawner_a_disposed_fd_is_closed_here(void **state)
-{
-	int fd;
-
-	(void)state;
-	begin(1, 1000);
-	assert_int_equal(kill(spawner.pid, SIGKILL), 0);
-	run_for(50);
-	fd = memory_new(CHUNK);
-	gm_crew_hub_dispose(hub, fd);
-	assert_int_equal(fcntl(fd, F_GETFD), -1);
-	end();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -711,10 +458,6 @@ int main(void)
 		gm_test(a_job_may_be_submitted_in_the_end_of_another),
 		gm_test(an_invalid_order_is_refused_by_submit),
 		gm_test(submit_without_memory_leaves_nothing_behind),
-		gm_test(a_disposed_fd_is_closed_by_another_process),
-		gm_test(a_dead_closer_of_fds_is_replaced),
-		gm_test(a_closer_of_fds_that_is_behind_gets_colleagues),
-		gm_test(without_a_spawner_a_disposed_fd_is_closed_here),
 	};
 
 	return gm_test_run("crew", tests, GM_ARRAY_SIZE(tests));

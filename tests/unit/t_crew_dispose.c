@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fds that the hub has another process close: one that lags or dies holds nothing up. */
+#include "crew_rig.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gm_fd.h"
+
+static pid_t janitor(void)
+{
+	pid_t pids[4];
+	unsigned n = workers(pids, 4);
+
+	return n > 0 ? pids[n - 1] : 0;
+}
+
+static bool holds_memory(pid_t pid, const char *name)
+{
+	char path[64], target[256];
+
+	for (int fd = 0; fd < 16; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+		n = readlink(path, target, sizeof(target) - 1);
+		if (n < 0)
+			continue;
+		target[n] = '\0';
+		if (strstr(target, name))
+			return true;
+	}
+	return false;
+}
+
+static void a_disposed_fd_is_closed_by_another_process(void **state)
+{
+	int fd;
+
+	(void)state;
+	begin(1, 1000);
+	fd = memory_new(CHUNK);
+	gm_crew_hub_dispose(hub, fd);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	run_for(50);
+	assert_int_not_equal(janitor(), 0);
+	assert_false(holds_memory(janitor(), "worker-test"));
+	/* It takes no place from a job. */
+	assert_int_equal(gm_crew_hub_workers(hub), 0);
+	end();
+}
+
+static void a_dead_closer_of_fds_is_replaced(void **state)
+{
+	pid_t first;
+
+	(void)state;
+	begin(1, 1000);
+	gm_crew_hub_dispose(hub, memory_new(CHUNK));
+	run_for(50);
+	first = janitor();
+	assert_int_not_equal(first, 0);
+	assert_int_equal(kill(first, SIGKILL), 0);
+	run_for(50);
+	gm_crew_hub_dispose(hub, memory_new(CHUNK));
+	run_for(50);
+	assert_int_not_equal(janitor(), 0);
+	assert_int_not_equal(janitor(), first);
+	end();
+}
+
+/* More than its channel holds. */
+#define FDS_MANY 1000
+
+static void a_closer_of_fds_that_is_behind_gets_colleagues(void **state)
+{
+	char byte;
+	int pipe_fds[2];
+	pid_t pids[8];
+	pid_t first;
+
+	(void)state;
+	begin(1, 1000);
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
+	gm_crew_hub_dispose(hub, memory_new(CHUNK));
+	run_for(50);
+	first = janitor();
+	assert_int_equal(kill(first, SIGSTOP), 0);
+	for (unsigned i = 0; i < FDS_MANY; i++)
+		gm_crew_hub_dispose(hub, fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, 0));
+	gm_fd_close(pipe_fds[1]);
+	run_for(100);
+	assert_true(workers(pids, 8) > 1);
+	/* What the first one was given it still has: nothing was closed here. */
+	assert_int_equal(read(pipe_fds[0], &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(kill(first, SIGCONT), 0);
+	run_for(100);
+	assert_int_equal(read(pipe_fds[0], &byte, 1), 0);
+	/* It has done its share and gone: the last one stays. */
+	assert_int_equal(workers(pids, 8), 1);
+	gm_fd_close(pipe_fds[0]);
+	end();
+}
+
+static void without_a_spawner_a_disposed_fd_is_closed_here(void **state)
+{
+	int fd;
+
+	(void)state;
+	begin(1, 1000);
+	assert_int_equal(kill(spawner.pid, SIGKILL), 0);
+	run_for(50);
+	fd = memory_new(CHUNK);
+	gm_crew_hub_dispose(hub, fd);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		gm_test(a_disposed_fd_is_closed_by_another_process),
+		gm_test(a_dead_closer_of_fds_is_replaced),
+		gm_test(a_closer_of_fds_that_is_behind_gets_colleagues),
+		gm_test(without_a_spawner_a_disposed_fd_is_closed_here),
+	};
+
+	return gm_test_run("crew dispose", tests, GM_ARRAY_SIZE(tests));
+}
