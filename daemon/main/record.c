@@ -42,9 +42,9 @@ static void check_commit(struct gm_record *record, int result)
 	record->failed = result != 0;
 }
 
-static void on_commit(void *arg, struct gm_session *session, const struct gm_kept_answer *kept)
+static void commit(struct gm_record *record, struct gm_session *session,
+		   const struct gm_kept_answer *kept)
 {
-	struct gm_record *record = arg;
 	struct gm_store_answer answer;
 
 	if (kept == NULL) {
@@ -202,10 +202,33 @@ static int on_hold(void *arg, const struct gm_session *session, int pidfd)
 	return push(record, GM_STORED_PIDFD, session->mark.record, pidfd);
 }
 
+/*
+ * Not before the commit: a daemon that starts in between would find the session, what it has, and
+ * no process to watch.
+ */
 static void on_let_go(void *arg, const struct gm_session *session)
 {
-	if (session->mark.record != 0)
-		gm_record_remove(arg, GM_STORED_PIDFD, session->mark.record);
+	struct gm_record *record = arg;
+	const struct gm_unremoved what = { .kind = GM_STORED_PIDFD,
+					   .number = session->mark.record };
+
+	if (what.number == 0)
+		return;
+	remove_later(record, &what);
+	record->lets_go = true;
+}
+
+static void on_commit(void *arg, struct gm_session *session, const struct gm_kept_answer *kept)
+{
+	struct gm_record *record = arg;
+
+	commit(record, session, kept);
+	if (!record->lets_go)
+		return;
+	record->lets_go = false;
+	GM_FAULT_POINT("session: off the record");
+	/* What the keeper is too busy for has its timer. */
+	(void)remove_waiting(record);
 }
 
 static bool on_resumed(void *arg, const struct gm_session *session)

@@ -31,6 +31,7 @@ struct gm_record {
 	 * once, so nothing is pushed before them.
 	 */
 	struct gm_unremoved *unremoved;
+	bool lets_go; /* some of @unremoved wait for the next commit */
 	size_t n_unremoved;
 	size_t max_unremoved;
 	struct gm_loop_ref loop;

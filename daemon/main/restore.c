@@ -195,7 +195,11 @@ static struct gm_stored *find_process(const struct gm_restore *restore,
 	struct gm_stored *first = find_stored(restore, GM_STORED_PIDFD, session->mark.record);
 	struct gm_stored *found = NULL;
 
-	if (first == NULL)
+	/*
+	 * A session had its pidfd stored before its first domain. One that has none may have had
+	 * its number from another, whose pidfd is still here, and tells no pid once that is reaped.
+	 */
+	if (first == NULL || TAILQ_EMPTY(&session->domains))
 		return NULL;
 	for (struct gm_stored *at = first; has_same_name(restore, first, at); at++)
 		if (gm_guard_is_pidfd(at->fd, session->peer.pid) &&

@@ -135,7 +135,6 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	 */
 	if (TAILQ_EMPTY(&session->domains)) {
 		recorder->ops->let_go(recorder->arg, session);
-		GM_FAULT_POINT("resume: pidfd removed");
 		return;
 	}
 	/*
