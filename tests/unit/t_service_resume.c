@@ -307,6 +307,22 @@ static void a_process_that_lives_is_believed_beside_one_of_its_name_that_has_end
 	stop();
 }
 
+/* Its number may have been that of another, whose pidfd is still to be removed. */
+static void a_session_without_a_domain_is_taken_for_no_process_of_its_number(void **state)
+{
+	struct resume_stored *stored = &rig.stored[RESUME_STORED_MAX - 1];
+
+	(void)state;
+	start();
+	gm_stored_name(GM_STORED_PIDFD, peer.link->session->mark.record, stored->name);
+	stored->fd = pidfd_of_the_dead();
+	restart();
+	resume_fire_exits(&rig);
+	assert_true(resume_connect(&peer, &rig, rig.rig.acme, KEY));
+	assert_int_equal(resume_count(&rig, GM_STORED_PIDFD), 0);
+	stop();
+}
+
 /* Taken out and put in again it would be missing to a daemon that starts in between. */
 static void the_pidfd_of_a_process_that_comes_back_itself_stays_where_it_is(void **state)
 {
@@ -425,6 +441,7 @@ int main(void)
 		gm_test(a_session_that_is_resumed_has_the_pidfd_of_its_new_connection_stored),
 		gm_test(a_session_that_is_resumed_without_a_domain_leaves_no_pidfd_behind),
 		gm_test(a_process_that_lives_is_believed_beside_one_of_its_name_that_has_ended),
+		gm_test(a_session_without_a_domain_is_taken_for_no_process_of_its_number),
 		gm_test(the_pidfd_of_a_process_that_comes_back_itself_stays_where_it_is),
 		gm_test(a_session_that_nobody_can_watch_ends_when_nobody_comes),
 		gm_test(who_has_come_back_is_not_ended_by_the_timer),
