@@ -155,6 +155,14 @@ unsigned long long storm_faults_kills(void)
 	return kills;
 }
 
+bool storm_faults_were_all_hit(void)
+{
+	for (unsigned i = 0; i < storm_faults_count(); i++)
+		if (!is_special(i) && atomic_load(&page->points[i].kills) == 0)
+			return false;
+	return true;
+}
+
 unsigned storm_faults_print(void)
 {
 	unsigned missed = 0;

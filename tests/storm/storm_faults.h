@@ -31,6 +31,9 @@ void storm_faults_disarm(void);
 
 unsigned long long storm_faults_kills(void);
 
+/* All that a storm comes by; those of a first start and of a stop are for its end. */
+bool storm_faults_were_all_hit(void);
+
 /* A line each, on stdout. The number of those that were never hit. */
 unsigned storm_faults_print(void);
 
