@@ -169,7 +169,8 @@ static void print_host(const struct ctl *ctl, const struct gmem_host_info *info,
 	printf("kernel %s; memory %s, %s available; asked %s\n", info->kernel,
 	       ctl_size_text(info->memory_total, a), ctl_size_text(info->memory_available, b),
 	       asked);
-	print_mark(ctl, info->kvm, "/dev/kvm", info->kvm_reason);
+	print_mark(ctl, info->kvm, "/dev/kvm",
+		   info->kvm ? "VMMs get it open from gmemd" : info->kvm_reason);
 	for (uint32_t i = 0; i < info->n_backends; i++) {
 		const struct gmem_backend_info *backend = &info->backends[i];
 		size_t used = 0;
