@@ -161,7 +161,7 @@ static_assert(sizeof(struct gm_store_gib_head) == 32, "no padding");
 #define GM_STORE_GIB_SIZE (256 * GM_KIB)
 #define GM_STORE_SNAPSHOT_AT(active) (64u * 1024u + (active) * (96u * 1024u))
 static_assert(GM_STORE_OPS_MAX * 8 <= GM_STORE_SNAPSHOT_AT(0), "the operations fit");
-static_assert(GM_PAGE_GIB_BYTES_MAX <= 96 * 1024, "a snapshot fits");
+static_assert(GM_PAGE_GIB_BYTES_MAX <= 96 * GM_KIB, "a snapshot fits");
 
 /* Where everything is, by the limits. */
 struct gm_store_layout {
