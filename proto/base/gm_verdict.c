@@ -78,6 +78,28 @@ static const struct rule_words rules[] = {
 				 "what was recorded does not check out: only destroy it" },
 	[GM_RULE_SESSION_KEY] = { "session-key",
 				  "the key is not 16 bytes, or its session is in use" },
+	[GM_RULE_MEMLOCK_MAX] = { "MemlockMax", "the policy's limit of locked memory" },
+	[GM_RULE_RLIMIT] = { "rlimit", "the limit of the process cannot be changed" },
+	[GM_RULE_SLOTS] = { "slots", "no hardware slot is left" },
+	[GM_RULE_REQUESTS_RATE] = { "RequestsRate", "the policy's rate of requests" },
+	[GM_RULE_ALLOCATE_RATE] = { "AllocateRate", "the policy's rate of allocated bytes" },
+	[GM_RULE_WORKERS_MAX] = { "WorkersMax", "the limit of worker processes" },
+	[GM_RULE_SHARED_MAX] = { "SharedMax", "the policy's limit of shared memory of a guest" },
+	[GM_RULE_CONVERSION_RATE] = { "ConversionRate", "the policy's rate of conversions" },
+	[GM_RULE_CONVERSION_GRANULARITY] = { "ConversionGranularity",
+					     "the range is not a multiple of the policy's "
+					     "granularity" },
+	[GM_RULE_CONVERT_IN_PLACE] = { "ConvertInPlace",
+				       "conversion in place is not allowed or not there" },
+	[GM_RULE_STEP] = { "step", "the report fits no step under way" },
+	[GM_RULE_STEP_UNDER_WAY] = { "step-under-way", "a step is under way: report it first" },
+	[GM_RULE_FD] = { "fd", "the file descriptor is not what was asked for" },
+	[GM_RULE_LAUNCH_STATE] = { "launch-state", "the launch is not in a state for it" },
+	[GM_RULE_SOURCE] = { "source", "the source is not sealed or not page aligned" },
+	[GM_RULE_MEASUREMENT_ALLOW] = { "MeasurementAllow",
+					"the policy does not allow this measurement" },
+	[GM_RULE_REQUIRE_ID_BLOCK] = { "RequireIdBlock", "the launch needs an ID block that fits" },
+	[GM_RULE_FIRMWARE] = { "firmware", "the firmware refused" },
 };
 static_assert(GM_ARRAY_SIZE(rules) == GM_RULE_N_, "every rule has words");
 
