@@ -156,6 +156,13 @@ static const struct key keys[] = {
 	{ "NUMANodes", assign_nodes, FIELD(numa_nodes) },
 	{ "Persistent", assign_boolean, FIELD(persistent) },
 	{ "PersistentTTL", assign_time, FIELD(persistent_ttl_ms) },
+	{ "MemlockMax", assign_size, FIELD(memlock_max) },
+	{ "SevSlots", assign_count, FIELD(slots_max[0]) },
+	{ "SevEsSlots", assign_count, FIELD(slots_max[1]) },
+	{ "TdxSlots", assign_count, FIELD(slots_max[2]) },
+	{ "RequestsRate", assign_count, FIELD(requests_rate) },
+	{ "AllocateRate", assign_size, FIELD(allocate_rate) },
+	{ "WorkersMax", assign_count, FIELD(workers_max) },
 };
 
 _Static_assert(GM_ARRAY_SIZE(keys) <= 64, "gm_conf::assigned has a bit for each key");

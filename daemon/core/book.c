@@ -143,6 +143,9 @@ void gm_book_set_policy(struct gm_tenant *tenant, const struct gm_policy *policy
 	gm_account_set_limit(account, GM_RES_DOMAINS, policy->domains_max);
 	gm_account_set_limit(account, GM_RES_SESSIONS, policy->sessions_max);
 	gm_account_set_limit(account, GM_RES_JOBS, policy->jobs_max);
+	gm_account_set_limit(account, GM_RES_MEMLOCK, policy->memlock_max);
+	for (unsigned pool = 0; pool < GM_SLOT_POOLS; pool++)
+		gm_account_set_limit(account, gm_slot_resource(pool), policy->slots_max[pool]);
 }
 
 static void session_free(struct gm_session *session)

@@ -17,6 +17,11 @@ static const struct {
 	[GM_RES_SESSIONS] = { "sessions", GM_RULE_SESSIONS_MAX },
 	[GM_RES_FDS] = { "fds", GM_RULE_FDS_MAX },
 	[GM_RES_JOBS] = { "jobs", GM_RULE_JOBS_MAX },
+	[GM_RES_MEMLOCK] = { "memlock", GM_RULE_MEMLOCK_MAX },
+	[GM_RES_SLOT_0] = { "slots-0", GM_RULE_SLOTS },
+	[GM_RES_SLOT_1] = { "slots-1", GM_RULE_SLOTS },
+	[GM_RES_SLOT_2] = { "slots-2", GM_RULE_SLOTS },
+	[GM_RES_WORKERS] = { "workers", GM_RULE_WORKERS_MAX },
 };
 static_assert(GM_ARRAY_SIZE(resources) == GM_RESOURCE_N_, "a row for every resource");
 

@@ -20,6 +20,11 @@ enum gm_resource {
 	GM_RES_SESSIONS,
 	GM_RES_FDS, /* fds that the daemon holds for somebody */
 	GM_RES_JOBS,
+	GM_RES_MEMLOCK, /* bytes that RLIMIT_MEMLOCK of clients was raised by */
+	GM_RES_SLOT_0,	/* leases of hardware slots; what the pools are, the backends know */
+	GM_RES_SLOT_1,
+	GM_RES_SLOT_2,
+	GM_RES_WORKERS, /* worker processes that exist or have been asked for */
 	GM_RESOURCE_N_
 };
 

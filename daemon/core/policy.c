@@ -19,6 +19,8 @@ void gm_policy_defaults(struct gm_policy *policy, uint64_t host_memory)
 	policy->numa_nodes = UINT64_MAX;
 	policy->persistent = true;
 	policy->persistent_ttl_ms = GM_POLICY_TTL_MS;
+	policy->requests_rate = GM_UNLIMITED;
+	policy->allocate_rate = GM_UNLIMITED;
 }
 
 bool gm_policy_allows_kind(const struct gm_policy *policy, const char *kind)

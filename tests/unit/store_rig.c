@@ -211,6 +211,11 @@ static uint64_t pages_of(const struct gm_region *region, enum gm_resource resour
 	case GM_RES_DOMAINS:
 	case GM_RES_SESSIONS:
 	case GM_RES_JOBS:
+	case GM_RES_MEMLOCK:
+	case GM_RES_SLOT_0:
+	case GM_RES_SLOT_1:
+	case GM_RES_SLOT_2:
+	case GM_RES_WORKERS:
 	case GM_RESOURCE_N_:
 		break;
 	}

@@ -68,7 +68,14 @@ static void every_key_sets_its_limit(void **state)
 		      "HugePages=2M:8G 1G\n"
 		      "NUMANodes=0-1\n"
 		      "Persistent=no\n"
-		      "PersistentTTL=10min\n");
+		      "PersistentTTL=10min\n"
+		      "MemlockMax=5G\n"
+		      "SevSlots=6\n"
+		      "SevEsSlots=7\n"
+		      "TdxSlots=8\n"
+		      "RequestsRate=1000\n"
+		      "AllocateRate=2G\n"
+		      "WorkersMax=9\n");
 	assert_false(policy.all_kinds);
 	assert_int_equal(policy.n_kinds, 2);
 	assert_string_equal(policy.kinds[0], "memfd");
@@ -84,6 +91,13 @@ static void every_key_sets_its_limit(void **state)
 	assert_int_equal(policy.numa_nodes, 3);
 	assert_false(policy.persistent);
 	assert_int_equal(policy.persistent_ttl_ms, 600000);
+	assert_int_equal(policy.memlock_max, 5 * GM_GIB);
+	assert_int_equal(policy.slots_max[0], 6);
+	assert_int_equal(policy.slots_max[1], 7);
+	assert_int_equal(policy.slots_max[2], 8);
+	assert_int_equal(policy.requests_rate, 1000);
+	assert_int_equal(policy.allocate_rate, 2 * GM_GIB);
+	assert_int_equal(policy.workers_max, 9);
 }
 
 static void other_sections_are_skipped_whatever_they_hold(void **state)

@@ -52,6 +52,28 @@ static void counts_nodes_and_lifetimes_have_defaults(void **state)
 	assert_int_equal(policy.persistent_ttl_ms, 3600 * 1000);
 }
 
+static void locked_memory_and_slots_are_the_operators_to_give(void **state)
+{
+	struct gm_policy policy;
+
+	(void)state;
+	gm_policy_defaults(&policy, GM_TIB);
+	assert_int_equal(policy.memlock_max, 0);
+	for (unsigned pool = 0; pool < GM_SLOT_POOLS; pool++)
+		assert_int_equal(policy.slots_max[pool], 0);
+}
+
+static void no_rate_is_limited_by_default(void **state)
+{
+	struct gm_policy policy;
+
+	(void)state;
+	gm_policy_defaults(&policy, GM_TIB);
+	assert_int_equal(policy.requests_rate, GM_UNLIMITED);
+	assert_int_equal(policy.allocate_rate, GM_UNLIMITED);
+	assert_int_equal(policy.workers_max, 0);
+}
+
 static void every_kind_is_allowed_by_default(void **state)
 {
 	struct gm_policy policy;
@@ -82,6 +104,8 @@ int main(void)
 		gm_test(four_fifths_of_the_host_is_the_limit),
 		gm_test(the_limit_is_whole_pages_and_does_not_overflow),
 		gm_test(hugepages_are_the_operators_to_give),
+		gm_test(locked_memory_and_slots_are_the_operators_to_give),
+		gm_test(no_rate_is_limited_by_default),
 		gm_test(counts_nodes_and_lifetimes_have_defaults),
 		gm_test(every_kind_is_allowed_by_default),
 		gm_test(only_the_kinds_that_are_named_are_allowed),
