@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The files of the memory controller. A group where the controller is not on, or that shares that
+ * of a group above it (a threaded one), has none of them and says nothing.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cgroup.h"
+#include "cgroup_file.h"
+
+/* Some 60 lines. */
+#define STAT_MAX 8192
+
+/* Version 1 has no word for "none": it rounds the greatest number down to a page. */
+#define V1_UNLIMITED (UINT64_C(1) << 62)
+
+struct names {
+	const char *limit, *usage, *peak, *events;
+	/* Keys of memory.stat, of the group with all below it. */
+	const char *active, *inactive, *dirty, *writeback;
+};
+
+static const struct names names_v2 = {
+	.limit = "memory.max",
+	.usage = "memory.current",
+	.peak = "memory.peak", /* since 5.19 */
+	.events = "memory.events",
+	.active = "active_file",
+	.inactive = "inactive_file",
+	.dirty = "file_dirty",
+	.writeback = "file_writeback",
+};
+
+static const struct names names_v1 = {
+	.limit = "memory.limit_in_bytes",
+	.usage = "memory.usage_in_bytes",
+	.peak = "memory.max_usage_in_bytes",
+	.events = "memory.oom_control",
+	.active = "total_active_file",
+	.inactive = "total_inactive_file",
+	.dirty = "total_dirty",
+	.writeback = "total_writeback",
+};
+
+struct group {
+	const struct gm_cgroup_root *root;
+	const struct names *names;
+	const char *path;
+	size_t length; /* of the path that counts */
+};
+
+static void file_of(const struct group *group, const char *name, char path[GM_CGROUP_FILE_PATH_MAX])
+{
+	snprintf(path, GM_CGROUP_FILE_PATH_MAX, "%s%.*s/%s", group->root->at, (int)group->length,
+		 group->path, name);
+}
+
+static int read_number(const struct group *group, const char *name, uint64_t *ret_number)
+{
+	char path[GM_CGROUP_FILE_PATH_MAX];
+
+	file_of(group, name, path);
+	return gm_cgroup_file_number(path, ret_number);
+}
+
+/* No limit where there is no such file: the root of version 2 has none. */
+static uint64_t read_limit(const struct group *group)
+{
+	uint64_t limit;
+
+	if (read_number(group, group->names->limit, &limit) < 0 || limit >= V1_UNLIMITED)
+		return GM_UNLIMITED;
+	return limit;
+}
+
+/* The kernel sums it up over all CPUs and groups below: only for who needs it. */
+static uint64_t read_reclaimable(const struct group *group)
+{
+	const struct names *names = group->names;
+	char path[GM_CGROUP_FILE_PATH_MAX], text[STAT_MAX];
+	uint64_t clean, busy;
+
+	file_of(group, "memory.stat", path);
+	if (gm_cgroup_file_read(path, text, sizeof(text)) < 0)
+		return 0;
+	clean = gm_cgroup_text_key(text, names->active) + gm_cgroup_text_key(text, names->inactive);
+	busy = gm_cgroup_text_key(text, names->dirty) + gm_cgroup_text_key(text, names->writeback);
+	return clean - gm_min_u64(clean, busy);
+}
+
+static int group_of(const struct gm_cgroups *cgroups, const char *path, struct group *ret_group)
+{
+	const struct gm_cgroup_root *root;
+
+	if (cgroups->memory < 0)
+		return -ENODATA;
+	root = &cgroups->roots[cgroups->memory];
+	*ret_group = (struct group){
+		.root = root,
+		.names = root->unified ? &names_v2 : &names_v1,
+		.path = path,
+		.length = strlen(path),
+	};
+	return 0;
+}
+
+/* The next group above; false where there is none. */
+static bool go_up(struct group *group)
+{
+	if (group->length == 0)
+		return false;
+	while (group->length > 0 && group->path[--group->length] != '/')
+		;
+	return true;
+}
+
+int gm_cgroup_memory_read(const struct gm_cgroups *cgroups, const char *path,
+			  struct gm_cgroup_memory *ret_memory)
+{
+	char file[GM_CGROUP_FILE_PATH_MAX], text[STAT_MAX];
+	struct gm_cgroup_memory memory = { 0 };
+	struct group group;
+	int r = group_of(cgroups, path, &group);
+
+	if (r < 0)
+		return r;
+	/* A threaded group's memory is that of the group above. */
+	while ((r = read_number(&group, group.names->usage, &memory.usage)) == -ENOENT)
+		if (!go_up(&group))
+			return r;
+	if (r < 0)
+		return r;
+	memory.limit = read_limit(&group);
+	if (read_number(&group, group.names->peak, &memory.peak) < 0)
+		memory.peak = 0;
+	file_of(&group, group.names->events, file);
+	if (gm_cgroup_file_read(file, text, sizeof(text)) == 0)
+		memory.oom_kills = gm_cgroup_text_key(text, "oom_kill");
+	*ret_memory = memory;
+	return 0;
+}
+
+static void look_at(const struct group *group, uint64_t wanted, struct gm_cgroup_headroom *headroom)
+{
+	uint64_t limit = read_limit(group);
+	uint64_t usage = 0, bytes;
+
+	if (limit == GM_UNLIMITED || read_number(group, group->names->usage, &usage) < 0)
+		return;
+	bytes = limit - gm_min_u64(limit, usage);
+	/* More than the usage can never be dropped, however the figures are out of step. */
+	if (bytes < wanted)
+		bytes = gm_min_u64(limit, bytes + gm_min_u64(usage, read_reclaimable(group)));
+	if (bytes >= headroom->bytes)
+		return;
+	headroom->bytes = bytes;
+	headroom->limit = limit;
+	headroom->usage = usage;
+	snprintf(headroom->path, sizeof(headroom->path), "%.*s", (int)group->length, group->path);
+}
+
+int gm_cgroup_memory_headroom(const struct gm_cgroups *cgroups, const char *path, uint64_t wanted,
+			      struct gm_cgroup_headroom *ret_headroom)
+{
+	struct gm_cgroup_headroom headroom = { .bytes = GM_UNLIMITED,
+					       .limit = GM_UNLIMITED,
+					       .usage = 0 };
+	struct group group;
+	int r = group_of(cgroups, path, &group);
+
+	if (r < 0)
+		return r;
+	do
+		look_at(&group, wanted, &headroom);
+	while (go_up(&group));
+	*ret_headroom = headroom;
+	return 0;
+}
