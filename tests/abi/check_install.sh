@@ -12,7 +12,9 @@ cmake=$4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$cmake" --install "$build" --component libgmem --prefix "$work/root" >/dev/null
+for component in libgmem0 libgmem-dev; do
+	"$cmake" --install "$build" --component $component --prefix "$work/root" >/dev/null
+done
 libdir=$(dirname "$(find "$work/root" -name 'libgmem.so')")
 
 echo "== pkg-config"
