@@ -1,220 +1,168 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conf.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "conf_private.h"
 
-#define UTF8_BOM "\xef\xbb\xbf"
-
-enum section {
-	SECTION_NONE, /* before the first header */
-	SECTION_OURS,
-	SECTION_OTHER, /* another reader's: whatever it holds is skipped */
-};
-
-struct reader {
-	const char *at;
-	const char *end;
-	unsigned line; /* number of the line that @at is on */
-	enum section section;
+struct application {
 	struct gm_conf conf;
-	struct gm_conf_fault *fault;
-
-	/* The logical line: what is left of its lines when comments and continuations are. */
-	unsigned first_line;
-	size_t length;
-	bool too_long;
-	char text[GM_CONF_LINE_MAX + 1];
+	struct gm_conf_sources sources; /* of what these texts assign */
+	const char *path;		/* of the text that is being read */
+	bool has_sources;
+	const struct gm_unit_place *place;
+	struct gm_unit_fault *fault;
+	char expanded[GM_UNIT_LINE_MAX + 1];
 };
 
-static int fault_at(struct reader *reader, unsigned line, const char *key, const char *reason)
+void gm_conf_sources_done(struct gm_conf_sources *sources)
 {
-	struct gm_conf_fault *fault = reader->fault;
-
-	fault->line = line;
-	snprintf(fault->key, sizeof(fault->key), "%s", gm_value_quote(key).text);
-	snprintf(fault->reason, sizeof(fault->reason), "%s", reason);
-	return GM_INVALID;
-}
-
-/* Cuts blanks off both ends, in place. */
-static char *strip(char *text)
-{
-	size_t length;
-
-	text += strspn(text, GM_VALUE_BLANKS);
-	length = strlen(text);
-	while (length > 0 && strchr(GM_VALUE_BLANKS, text[length - 1]))
-		length--;
-	text[length] = '\0';
-	return text;
-}
-
-static void append(struct reader *reader, const char *piece, size_t length)
-{
-	if (length > sizeof(reader->text) - 1 - reader->length) {
-		reader->too_long = true;
-		return;
+	for (size_t i = 0; i < GM_CONF_KEYS_MAX; i++) {
+		free(sources->of[i]);
+		sources->of[i] = NULL;
 	}
-	memcpy(reader->text + reader->length, piece, length);
-	reader->length += length;
-	reader->text[reader->length] = '\0';
 }
 
-/* An odd number of backslashes at the end: the last one is not itself escaped. */
-static bool is_continued(const char *piece, size_t length)
+static int fault_of(const struct application *application, const struct gm_unit_line *line,
+		    const char *reason)
 {
-	size_t backslashes = 0;
-
-	while (backslashes < length && piece[length - 1 - backslashes] == '\\')
-		backslashes++;
-	return backslashes % 2 == 1;
+	return gm_unit_fault_at(application->fault, line->number, *line->key ? line->key : "=",
+				reason);
 }
 
-/* Takes the next line off the text, without the blanks that it starts with. */
-static const char *take_line(struct reader *reader, size_t *ret_length)
+/* An assignment of nothing leaves nothing to tell the source of. */
+static int note_source(struct application *application, unsigned key, unsigned line)
 {
-	const char *line = reader->at;
-	const char *newline = memchr(line, '\n', (size_t)(reader->end - line));
-	const char *end = newline ? newline : reader->end;
+	char **source = &application->sources.of[key];
 
-	reader->at = newline ? newline + 1 : end;
-	reader->line++;
-	while (line < end && strchr(GM_VALUE_BLANKS, *line))
-		line++;
-	*ret_length = (size_t)(end - line);
-	return line;
-}
-
-/* Joins the next logical line in @text. False at the end of the file. */
-static bool read_logical(struct reader *reader)
-{
-	bool continued = false;
-
-	reader->length = 0;
-	reader->text[0] = '\0';
-	reader->too_long = false;
-
-	while (reader->at < reader->end) {
-		unsigned number = reader->line;
-		size_t length;
-		const char *line = take_line(reader, &length);
-
-		/* Comment lines are dropped, also between the lines of a continued one. */
-		if (length > 0 && (*line == '#' || *line == ';'))
-			continue;
-		if (length == 0 && !continued)
-			continue;
-		if (!continued)
-			reader->first_line = number;
-
-		continued = is_continued(line, length);
-		append(reader, line, continued ? length - 1 : length);
-		if (!continued)
-			return true;
-		append(reader, " ", 1);
-	}
-	return continued;
-}
-
-static int parse_header(struct reader *reader, char *text)
-{
-	size_t length = strlen(text);
-	const char *name = text + 1;
-
-	if (reader->too_long || length < 3 || text[length - 1] != ']')
-		return fault_at(reader, reader->first_line, "section",
-				"a section header is [Name] on a line of its own");
-	text[length - 1] = '\0';
-
-	if (strcmp(name, GM_CONF_SECTION) == 0) {
-		reader->section = SECTION_OURS;
+	if (!application->has_sources)
 		return 0;
+	free(*source);
+	*source = NULL;
+	if (!gm_conf_is_assigned(&application->conf, key))
+		return 0;
+	if (asprintf(source, "%s:%u", application->path, line) >= 0)
+		return 0;
+	*source = NULL;
+	return -ENOMEM;
+}
+
+static int expand(struct application *application, const struct gm_unit_line *line,
+		  char **ret_value, struct gm_value_fault *why)
+{
+	*ret_value = line->value;
+	if (!application->place)
+		return 0;
+	*ret_value = application->expanded;
+	return gm_unit_expand(application->place, line->value, application->expanded,
+			      sizeof(application->expanded), why->reason);
+}
+
+static int assign(struct application *application, const struct gm_unit_line *line)
+{
+	struct gm_value_fault why = { .reason = "" };
+	unsigned key = 0;
+	char *value;
+	int r;
+
+	if (!line->value)
+		return fault_of(application, line, "not an assignment: KEY=VALUE");
+	if (!*line->key)
+		return fault_of(application, line, "no key before the =");
+	if (line->too_long) {
+		gm_value_bad(&why, "longer than %d bytes", GM_UNIT_LINE_MAX);
+		return fault_of(application, line, why.reason);
 	}
-	if (strcasecmp(name, GM_CONF_SECTION) == 0)
-		return fault_at(reader, reader->first_line, "section",
+	r = expand(application, line, &value, &why);
+	if (!r)
+		r = gm_conf_assign(&application->conf, line->key, value, &key, &why);
+	return r ? fault_of(application, line, why.reason)
+		 : note_source(application, key, line->number);
+}
+
+static int on_header(struct application *application, const struct gm_unit_line *line)
+{
+	if (strcmp(line->section, GM_CONF_SECTION) == 0 ||
+	    strcasecmp(line->section, GM_CONF_SECTION) != 0)
+		return 0;
+	return gm_unit_fault_at(application->fault, line->number, "section",
 				"the name is spelt [" GM_CONF_SECTION "]");
-	reader->section = SECTION_OTHER;
-	return 0;
 }
 
-static int parse_assignment(struct reader *reader, char *text)
+static int on_line(void *arg, const struct gm_unit_line *line)
 {
-	struct gm_value_fault why = { .reason = "" };
-	char *equals = strchr(text, '=');
-	char *key;
+	struct application *application = arg;
 
-	if (reader->section == SECTION_OTHER)
-		return 0;
-	if (!equals)
-		return fault_at(reader, reader->first_line, text, "not an assignment: KEY=VALUE");
-
-	*equals = '\0';
-	key = strip(text);
-	if (!*key)
-		return fault_at(reader, reader->first_line, "=", "no key before the =");
-	if (reader->section == SECTION_NONE)
-		return fault_at(reader, reader->first_line, key,
+	if (!line->key)
+		return on_header(application, line);
+	if (line->section)
+		return strcmp(line->section, GM_CONF_SECTION) == 0 ? assign(application, line) : 0;
+	if (line->value && *line->key)
+		return fault_of(application, line,
 				"outside of a section: [" GM_CONF_SECTION "] comes first");
-	if (reader->too_long) {
-		gm_value_bad(&why, "longer than %d bytes", GM_CONF_LINE_MAX);
-		return fault_at(reader, reader->first_line, key, why.reason);
-	}
-	if (gm_conf_assign(&reader->conf, key, strip(equals + 1), &why) != 0)
-		return fault_at(reader, reader->first_line, key, why.reason);
-	return 0;
+	return assign(application, line);
 }
 
-static int check_bytes(struct reader *reader, const char *text, size_t length)
+/* What these texts have assigned has a new source, and what follows from it none. */
+static void give_sources(struct application *application, struct gm_conf_sources *sources)
 {
-	const char *nul = memchr(text, '\0', length);
-	unsigned line = 1;
-	struct gm_value_fault why = { .reason = "" };
-
-	if (length > GM_CONF_TEXT_MAX) {
-		gm_value_bad(&why, "larger than %d bytes", GM_CONF_TEXT_MAX);
-		return fault_at(reader, 1, "file", why.reason);
+	for (unsigned key = 0; sources && key < gm_conf_n_keys(); key++) {
+		if (!application->sources.of[key])
+			continue;
+		free(sources->of[key]);
+		sources->of[key] = application->sources.of[key];
+		application->sources.of[key] = NULL;
 	}
-	if (!nul)
-		return 0;
-	for (; text < nul; text++)
-		if (*text == '\n')
-			line++;
-	return fault_at(reader, line, "file", "has a NUL byte: not a text");
+}
+
+static int read_texts(struct application *application, const struct gm_conf_text *texts,
+		      size_t n_texts, size_t *ret_at)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n_texts && r == 0; i++) {
+		*ret_at = i;
+		application->path = texts[i].path;
+		r = gm_unit_text_read(texts[i].text, texts[i].length, on_line, application,
+				      application->fault);
+	}
+	return r;
+}
+
+int gm_conf_apply(enum gm_conf_scope scope, const struct gm_conf_text *texts, size_t n_texts,
+		  const struct gm_unit_place *place, uint64_t host_memory, struct gm_policy *policy,
+		  struct gm_conf_sources *sources, size_t *ret_at, struct gm_unit_fault *ret_fault)
+{
+	struct application application = {
+		.conf = { .scope = scope,
+			  .defaults = policy,
+			  .host_memory = host_memory,
+			  .policy = *policy },
+		.has_sources = sources != NULL,
+		.place = place,
+		.fault = ret_fault,
+	};
+	int r = read_texts(&application, texts, n_texts, ret_at);
+
+	if (r == 0) {
+		gm_conf_finish(&application.conf);
+		*policy = application.conf.policy;
+		give_sources(&application, sources);
+	}
+	gm_conf_sources_done(&application.sources);
+	return r;
 }
 
 int gm_conf_parse(const char *text, size_t length, uint64_t host_memory, struct gm_policy *policy,
-		  struct gm_conf_fault *ret_fault)
+		  struct gm_unit_fault *ret_fault)
 {
-	struct reader reader = {
-		.at = text,
-		.end = text + length,
-		.line = 1,
-		.fault = ret_fault,
-	};
-	int r;
+	const struct gm_conf_text one = { .text = text, .length = length };
+	size_t at;
 
-	r = check_bytes(&reader, text, length);
-	if (r)
-		return r;
-	if (length >= strlen(UTF8_BOM) && memcmp(text, UTF8_BOM, strlen(UTF8_BOM)) == 0)
-		reader.at += strlen(UTF8_BOM);
-
-	gm_conf_begin(&reader.conf, policy, host_memory);
-	while (read_logical(&reader)) {
-		char *line = strip(reader.text);
-
-		if (!*line)
-			continue;
-		r = *line == '[' ? parse_header(&reader, line) : parse_assignment(&reader, line);
-		if (r)
-			return r;
-	}
-	gm_conf_finish(&reader.conf);
-
-	*policy = reader.conf.policy;
-	return 0;
+	return gm_conf_apply(GM_CONF_TENANT, &one, 1, /* place= */ NULL, host_memory, policy,
+			     /* sources= */ NULL, &at, ret_fault);
 }

@@ -12,25 +12,6 @@
 /* The mask of a set of nodes has this many bits. */
 #define NODES_MAX 64
 
-struct gm_value_quote gm_value_quote(const char *text)
-{
-	struct gm_value_quote quote = { .text = "" };
-	size_t length = strlen(text);
-	size_t room = sizeof(quote.text) - 1;
-	size_t shown = length <= room ? length : room - strlen("...");
-
-	for (size_t i = 0; i < shown; i++) {
-		char shown_as = '?';
-
-		if (text[i] >= ' ' && text[i] <= '~')
-			shown_as = text[i];
-		quote.text[i] = shown_as;
-	}
-	if (shown < length)
-		memcpy(quote.text + shown, "...", strlen("..."));
-	return quote;
-}
-
 int gm_value_bad(struct gm_value_fault *why, const char *format, ...)
 {
 	va_list args;
@@ -62,10 +43,10 @@ static int read_whole(const char **text, uint64_t *ret_number, struct gm_value_f
 
 	if (length == 0)
 		return gm_value_bad(why, "\"%s\" does not start with a number",
-				    gm_value_quote(*text).text);
+				    gm_unit_quote(*text).text);
 	for (size_t i = 0; i < length; i++)
 		if (!push_digit(&number, (*text)[i]))
-			return gm_value_bad(why, "\"%s\" is too large", gm_value_quote(*text).text);
+			return gm_value_bad(why, "\"%s\" is too large", gm_unit_quote(*text).text);
 	*text += length;
 	*ret_number = number;
 	return 0;
@@ -86,7 +67,7 @@ static int read_decimal(const char **text, struct decimal *ret_number, struct gm
 		places = strspn(*text, DIGITS);
 		if (places == 0 || places > 6)
 			return gm_value_bad(why, "\"%s\": one to six digits after the point",
-					    gm_value_quote(start).text);
+					    gm_unit_quote(start).text);
 		for (; places > 0; places--) {
 			number.part = number.part * 10 + (uint64_t)(*(*text)++ - '0');
 			number.scale *= 10;
@@ -158,18 +139,18 @@ int gm_value_size(const char *text, uint64_t host_memory, uint64_t *ret_bytes,
 	if (strcmp(at, "%") == 0) {
 		if (!percent_of(&number, host_memory, ret_bytes))
 			return gm_value_bad(why, "\"%s\" is more than the host has",
-					    gm_value_quote(text).text);
+					    gm_unit_quote(text).text);
 		return 0;
 	}
 	for (size_t i = 0; i < GM_ARRAY_SIZE(size_suffixes); i++) {
 		if (strcmp(at, size_suffixes[i].suffix) != 0)
 			continue;
 		if (!decimal_times(&number, size_suffixes[i].factor, ret_bytes))
-			return gm_value_bad(why, "\"%s\" is too large", gm_value_quote(text).text);
+			return gm_value_bad(why, "\"%s\" is too large", gm_unit_quote(text).text);
 		return 0;
 	}
 	return gm_value_bad(why, "\"%s\" is no unit of size: use K, M, G, T, P, E or %%",
-			    gm_value_quote(at).text);
+			    gm_unit_quote(at).text);
 }
 
 int gm_value_count(const char *text, uint64_t *ret_count, struct gm_value_fault *why)
@@ -186,9 +167,9 @@ int gm_value_count(const char *text, uint64_t *ret_count, struct gm_value_fault 
 	if (r)
 		return r;
 	if (*at)
-		return gm_value_bad(why, "\"%s\" is not a whole number", gm_value_quote(text).text);
+		return gm_value_bad(why, "\"%s\" is not a whole number", gm_unit_quote(text).text);
 	if (count == GM_UNLIMITED)
-		return gm_value_bad(why, "\"%s\" is too large", gm_value_quote(text).text);
+		return gm_value_bad(why, "\"%s\" is too large", gm_unit_quote(text).text);
 	*ret_count = count;
 	return 0;
 }
@@ -261,9 +242,9 @@ static int read_span(const char **text, uint64_t *total, struct gm_value_fault *
 	unit = time_unit(*text, length);
 	if (unit == 0)
 		return gm_value_bad(why, "\"%s\" is no unit of time: use ms, s, min, h, d or w",
-				    gm_value_quote(*text).text);
+				    gm_unit_quote(*text).text);
 	if (!decimal_times(&number, unit, &usec) || gm_add_overflows(*total, usec, total))
-		return gm_value_bad(why, "\"%s\" is too long a time", gm_value_quote(start).text);
+		return gm_value_bad(why, "\"%s\" is too long a time", gm_unit_quote(start).text);
 	*text += length;
 	*text += strspn(*text, GM_VALUE_BLANKS);
 	return 0;
@@ -304,7 +285,7 @@ int gm_value_boolean(const char *text, bool *ret_value, struct gm_value_fault *w
 			return 0;
 		}
 	}
-	return gm_value_bad(why, "\"%s\" is neither yes nor no", gm_value_quote(text).text);
+	return gm_value_bad(why, "\"%s\" is neither yes nor no", gm_unit_quote(text).text);
 }
 
 static int read_node(const char **text, uint64_t *ret_node, struct gm_value_fault *why)
@@ -363,7 +344,7 @@ int gm_value_nodes(const char *text, uint64_t *ret_nodes, struct gm_value_fault 
 			return r;
 		if (*text && !strchr(separators, *text))
 			return gm_value_bad(why, "\"%s\" is not a list of nodes like 0-3,5",
-					    gm_value_quote(text).text);
+					    gm_unit_quote(text).text);
 		text += strspn(text, separators);
 	} while (*text);
 	*ret_nodes = nodes;

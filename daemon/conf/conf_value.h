@@ -8,20 +8,13 @@
 #ifndef GM_CONF_VALUE_H
 #define GM_CONF_VALUE_H
 
-#include "gm_num.h"
-#include "gm_verdict.h"
+#include "unit_text.h"
 
-#define GM_VALUE_BLANKS " \t\r"
+#define GM_VALUE_BLANKS GM_UNIT_BLANKS
 
 struct gm_value_fault {
 	char reason[GM_TEXT_MAX];
 };
-
-/* Text from a file, made fit for a message: printable ASCII, cut. */
-struct gm_value_quote {
-	char text[48];
-};
-struct gm_value_quote gm_value_quote(const char *text);
 
 int gm_value_bad(struct gm_value_fault *why, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -53,10 +53,10 @@ static int read_policy(const char *path, char *text, size_t *ret_length)
 
 	if (fd < 0)
 		return fd;
-	length = read_all(fd, text, GM_CONF_TEXT_MAX + 1);
+	length = read_all(fd, text, GM_UNIT_TEXT_MAX + 1);
 	if (length < 0)
 		return (int)length;
-	if (length > GM_CONF_TEXT_MAX)
+	if (length > GM_UNIT_TEXT_MAX)
 		return -EFBIG;
 	*ret_length = (size_t)length;
 	return 0;
@@ -65,7 +65,7 @@ static int read_policy(const char *path, char *text, size_t *ret_length)
 static int apply(const char *path, char *text, uint64_t host_memory, struct gm_policy *policy,
 		 char *ret_fault)
 {
-	struct gm_conf_fault fault;
+	struct gm_unit_fault fault;
 	size_t length = 0;
 	int error = text ? read_policy(path, text, &length) : -ENOMEM;
 
@@ -83,7 +83,7 @@ static int apply(const char *path, char *text, uint64_t host_memory, struct gm_p
 int gm_policy_file_apply(const char *path, uint64_t host_memory, struct gm_policy *policy,
 			 char ret_fault[GM_POLICY_FAULT_MAX])
 {
-	char *text = malloc(GM_CONF_TEXT_MAX + 1);
+	char *text = malloc(GM_UNIT_TEXT_MAX + 1);
 	int error = apply(path, text, host_memory, policy, ret_fault);
 
 	free(text);

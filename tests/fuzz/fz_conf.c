@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gm_policy defaults;
 	struct gm_policy policy;
 	struct gm_policy again;
-	struct gm_conf_fault fault = { 0 };
+	struct gm_unit_fault fault = { 0 };
 
 	gm_policy_defaults(&defaults, HOST_MEMORY);
 	policy = defaults;

@@ -7,7 +7,7 @@
 
 #define HOST (10 * GM_GIB)
 
-static int parse(const char *text, struct gm_policy *ret_policy, struct gm_conf_fault *ret_fault)
+static int parse(const char *text, struct gm_policy *ret_policy, struct gm_unit_fault *ret_fault)
 {
 	gm_policy_defaults(ret_policy, HOST);
 	memset(ret_fault, 0, sizeof(*ret_fault));
@@ -17,7 +17,7 @@ static int parse(const char *text, struct gm_policy *ret_policy, struct gm_conf_
 static struct gm_policy good(const char *text)
 {
 	struct gm_policy policy;
-	struct gm_conf_fault fault;
+	struct gm_unit_fault fault;
 
 	if (parse(text, &policy, &fault) != 0)
 		fail_msg("%u: %s: %s\n%s", fault.line, fault.key, fault.reason, text);
@@ -29,7 +29,7 @@ static void bad(const char *text, const char *said)
 {
 	struct gm_policy defaults;
 	struct gm_policy policy;
-	struct gm_conf_fault fault;
+	struct gm_unit_fault fault;
 	char line[512];
 
 	gm_policy_defaults(&defaults, HOST);
@@ -260,7 +260,7 @@ static void a_text_is_applied_over_what_is_there(void **state)
 {
 	const char *text = "[X-Gmemd]\nJobsMax=3\nKinds=private\nHugePages=1G\n";
 	struct gm_policy policy = good("[X-Gmemd]\nDomainsMax=7\nKinds=memfd\nHugePages=2M\n");
-	struct gm_conf_fault fault;
+	struct gm_unit_fault fault;
 
 	(void)state;
 	assert_int_equal(gm_conf_parse(text, strlen(text), HOST, &policy, &fault), 0);
@@ -277,7 +277,7 @@ static void RegionMax_follows_MemoryMax_unless_it_is_set(void **state)
 {
 	const char *text = "[X-Gmemd]\nMemoryMax=3G\n";
 	struct gm_policy policy;
-	struct gm_conf_fault fault;
+	struct gm_unit_fault fault;
 
 	(void)state;
 	assert_int_equal(good("[X-Gmemd]\nMemoryMax=20G\n").region_max, 20 * GM_GIB);
@@ -370,7 +370,7 @@ static void a_nul_byte_is_a_fault_with_its_line(void **state)
 {
 	static const char text[] = "[X-Gmemd]\n\nMemoryMax=1G\0\n";
 	struct gm_policy policy;
-	struct gm_conf_fault fault;
+	struct gm_unit_fault fault;
 
 	(void)state;
 	gm_policy_defaults(&policy, HOST);
@@ -381,9 +381,9 @@ static void a_nul_byte_is_a_fault_with_its_line(void **state)
 
 static void a_file_of_more_than_256_KiB_is_a_fault(void **state)
 {
-	static char text[GM_CONF_TEXT_MAX + 1];
+	static char text[GM_UNIT_TEXT_MAX + 1];
 	struct gm_policy policy;
-	struct gm_conf_fault fault;
+	struct gm_unit_fault fault;
 
 	(void)state;
 	memset(text, '\n', sizeof(text));
@@ -396,7 +396,7 @@ static void a_file_of_more_than_256_KiB_is_a_fault(void **state)
 }
 
 /* "[X-Gmemd]\nKinds=memfd" with @n blanks behind, split over lines. */
-static int parse_long(size_t n, const char *section, struct gm_conf_fault *ret_fault)
+static int parse_long(size_t n, const char *section, struct gm_unit_fault *ret_fault)
 {
 	static char text[64 * 1024];
 	struct gm_policy policy;
@@ -411,8 +411,8 @@ static int parse_long(size_t n, const char *section, struct gm_conf_fault *ret_f
 
 static void an_assignment_of_more_than_4_KiB_is_a_fault(void **state)
 {
-	struct gm_conf_fault fault;
-	size_t fits = GM_CONF_LINE_MAX - strlen("Kinds=memfd") - strlen(" x");
+	struct gm_unit_fault fault;
+	size_t fits = GM_UNIT_LINE_MAX - strlen("Kinds=memfd") - strlen(" x");
 
 	(void)state;
 	assert_int_equal(parse_long(fits, "[X-Gmemd]", &fault), 0);

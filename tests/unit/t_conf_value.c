@@ -289,14 +289,14 @@ static void nodes_are_numbers_and_spans_of_numbers(void **state)
 
 static void a_quote_is_short_and_printable(void **state)
 {
-	struct gm_value_quote quote;
+	struct gm_unit_quote quote;
 
 	(void)state;
-	quote = gm_value_quote("a\033[31m\n\302\265");
+	quote = gm_unit_quote("a\033[31m\n\302\265");
 	assert_string_equal(quote.text, "a?[31m???");
-	quote = gm_value_quote("01234567890123456789012345678901234567890123456");
+	quote = gm_unit_quote("01234567890123456789012345678901234567890123456");
 	assert_string_equal(quote.text, "01234567890123456789012345678901234567890123456");
-	quote = gm_value_quote("012345678901234567890123456789012345678901234567");
+	quote = gm_unit_quote("012345678901234567890123456789012345678901234567");
 	assert_string_equal(quote.text, "01234567890123456789012345678901234567890123...");
 }
 
