@@ -97,9 +97,10 @@ struct gmem_client {
 	struct gmem_error error; /* what gmem_error shows: points into @failure */
 };
 
-/* How far a domain has come on its way into a new session. */
+/* How far a domain has come on its way back, into the same session or a new one. */
 enum gm_return {
 	GM_RETURN_NONE = 0,
+	GM_RETURN_DOUBTED,  /* in the same session: is it still attached? */
 	GM_RETURN_WANTED,   /* to be attached */
 	GM_RETURN_ASKED,    /* the daemon was asked to */
 	GM_RETURN_ATTACHED, /* now its regions are compared */
@@ -114,8 +115,8 @@ struct gmem_domain {
 	bool persistent;
 	bool gone;	     /* not attached to this session any more; told, or about to be */
 	enum gmem_loss loss; /* to be told; 0: none */
-	enum gm_return step; /* in a new session */
-	int kvm_fd;	     /* -1: not asked for */
+	enum gm_return step;
+	int kvm_fd; /* -1: not asked for */
 	char kind[33];
 	char name[65];
 	uint64_t created_ms;

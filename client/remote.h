@@ -78,7 +78,7 @@ struct gm_pending {
 enum gm_link_state {
 	GM_LINK_DOWN,	   /* no connection: the next attempt is at next_us */
 	GM_LINK_GREETING,  /* HELLO is under way */
-	GM_LINK_RETURNING, /* in a new session: domains are attached and compared */
+	GM_LINK_RETURNING, /* domains are looked at; in a new session attached and compared */
 	GM_LINK_UP,	   /* requests are sent and answered */
 	GM_LINK_OVER,	   /* for good */
 };

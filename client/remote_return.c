@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a connection to a session: the greeting, and where the daemon has no record of the session,
- * the way of each domain into a new one.
+ * From a connection to a session: the greeting, and then each domain. In the same session it is
+ * looked at: a daemon that dies between taking a domain from us and telling us so leaves nobody who
+ * would tell. In a new session it is attached again.
  *
  * Nothing here waits: each answer leads to the next question. Between them the program may be
  * called back and may destroy any handle, so how far they are is written in the handles.
@@ -90,6 +91,22 @@ static void attach_refused(struct gmem_client *client, struct gmem_domain *domai
 		lose(domain, GMEM_LOSS_ENDED);
 }
 
+/*
+ * Somebody has it, or had it and left it. It is not taken back: it may have another's bytes, and
+ * other regions. A daemon that cannot answer now is asked again: a guest is not stopped for that.
+ */
+static void take_look(struct gmem_client *client, struct gmem_domain *domain,
+		      const struct gm_pending *pending, const Gmem__DomainGetReply *answer)
+{
+	domain->step = GM_RETURN_NONE;
+	if (!answer && pending->failure.status == GMEM_NO_SUCH_OBJECT)
+		lose(domain, GMEM_LOSS_ENDED);
+	else if (!answer)
+		turn_away(&client->remote->link, &pending->failure);
+	else if (!answer->attached_here)
+		lose(domain, GMEM_LOSS_TAKEN);
+}
+
 static bool is_creating(const struct gm_remote *remote)
 {
 	for (const struct gm_pending *pending = remote->pending; pending; pending = pending->next)
@@ -162,6 +179,10 @@ const char *gm_return_take(struct gmem_client *client, const struct gm_pending *
 		if (domain)
 			attach_refused(client, domain, &pending->failure);
 		return NULL;
+	case GM_MSG_DOMAIN_GET:
+		if (domain)
+			take_look(client, domain, pending, (const Gmem__DomainGetReply *)message);
+		return NULL;
 	case GM_MSG_REGION_GET:
 		if (region)
 			compare(region, (const Gmem__RegionGetReply *)message, fds);
@@ -172,6 +193,22 @@ const char *gm_return_take(struct gmem_client *client, const struct gm_pending *
 }
 
 /* ---- questions */
+
+static int ask_look(struct gmem_client *client, struct gmem_domain *domain)
+{
+	Gmem__DomainGetRequest request = GMEM__DOMAIN_GET_REQUEST__INIT;
+	struct gm_pending *pending;
+	int r;
+
+	request.has_domain = true;
+	request.domain = domain->id;
+	r = gm_remote_post(client, GM_PENDING_LINK, GM_MSG_DOMAIN_GET, &request.base, &pending);
+	if (r < 0)
+		return r;
+	pending->subject = domain->id;
+	domain->step = GM_RETURN_ASKED;
+	return 1;
+}
 
 static int ask_attach(struct gmem_client *client, struct gmem_domain *domain)
 {
@@ -211,6 +248,8 @@ static int ask_region(struct gmem_client *client, struct gmem_region *region)
 static int ask_next(struct gmem_client *client)
 {
 	for (struct gmem_domain *domain = client->domains; domain; domain = domain->next) {
+		if (domain->step == GM_RETURN_DOUBTED)
+			return ask_look(client, domain);
 		if (domain->step == GM_RETURN_WANTED)
 			return ask_attach(client, domain);
 		if (domain->step != GM_RETURN_ATTACHED)
@@ -224,11 +263,16 @@ static int ask_next(struct gmem_client *client)
 
 /* ---- steps */
 
-static void begin_returning(struct gmem_client *client)
+static void begin_looking(struct gmem_client *client)
+{
+	for (struct gmem_domain *domain = client->domains; domain; domain = domain->next)
+		domain->step = domain->gone ? GM_RETURN_NONE : GM_RETURN_DOUBTED;
+}
+
+static void begin_moving(struct gmem_client *client)
 {
 	struct gm_remote *remote = client->remote;
 
-	remote->link.state = GM_LINK_RETURNING;
 	remote->link.sessions++;
 	for (struct gm_pending *pending = remote->pending; pending; pending = pending->next)
 		pending->doubted = pending->repeated;
@@ -296,11 +340,11 @@ void gm_return_step(struct gmem_client *client)
 		return;
 	}
 	if (link->state == GM_LINK_GREETING) {
-		if (!link->known || link->resumed) {
-			come_up(client);
-			return;
-		}
-		begin_returning(client);
+		link->state = GM_LINK_RETURNING;
+		if (link->resumed)
+			begin_looking(client);
+		else if (link->known)
+			begin_moving(client);
 	}
 	if (link->state == GM_LINK_RETURNING)
 		go_on(client);

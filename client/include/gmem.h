@@ -151,9 +151,10 @@ enum gmem_event_type {
 	GMEM_EVENT_SHUTDOWN = 3,	  /* the daemon stops in value milliseconds */
 	GMEM_EVENT_DISCONNECTED = 4,	  /* the last one: the daemon did not come back in time */
 	/*
-	 * There is a connection again. Value 1: to the same session, nothing has changed. Value 0:
-	 * to a new session; persistent domains have been attached again, and DOMAIN_LOST follows
-	 * for each domain that could not be kept.
+	 * There is a connection again. Value 1: to the same session. Value 0: to a new session;
+	 * persistent domains have been attached again. DOMAIN_LOST follows for each domain that
+	 * could not be kept; in the same session that is one that was taken or ended while the
+	 * daemon could not tell.
 	 */
 	GMEM_EVENT_RECONNECTED = 5,
 	GMEM_EVENT_DOMAIN_LOST = 6 /* value: enum gmem_loss. Its mappings stay: stop the guest */
@@ -161,7 +162,8 @@ enum gmem_event_type {
 
 /* Why a domain could not be kept. */
 enum gmem_loss {
-	GMEM_LOSS_ENDED = 1, /* the daemon has it no more: it was bound, or its time was over */
+	/* The daemon has it no more: it was bound, its time was over, or it was evicted. */
+	GMEM_LOSS_ENDED = 1,
 	GMEM_LOSS_TAKEN = 2, /* another process has attached to it meanwhile */
 	GMEM_LOSS_MEMORY = 3 /* a region is gone, or is no longer the memory that is mapped here */
 };

@@ -111,6 +111,7 @@ struct storm_client {
 	atomic_ullong answers;
 	atomic_ullong resumed;
 	atomic_ullong repeated; /* requests that were sent once more */
+	atomic_ullong told;	/* domains that it was told to have lost to another client */
 	char doing[32];
 };
 

@@ -19,6 +19,7 @@ struct lib {
 	/* Handles of domains that may be another's meanwhile are found by id. */
 	size_t n_domains;
 	gmem_domain *domains[STORM_DOMAINS_MAX];
+	bool told[STORM_DOMAINS_MAX]; /* that it is another's */
 };
 
 static struct lib *lib_of(const struct storm_link *link)
@@ -36,14 +37,26 @@ static gmem_domain *find_domain(const struct lib *lib, uint64_t id)
 
 static void add_domain(struct lib *lib, gmem_domain *domain)
 {
+	lib->told[lib->n_domains] = false;
 	lib->domains[lib->n_domains++] = domain;
 }
 
 static void remove_domain(struct lib *lib, const gmem_domain *domain)
 {
+	for (size_t i = 0; i < lib->n_domains; i++) {
+		if (lib->domains[i] != domain)
+			continue;
+		lib->domains[i] = lib->domains[--lib->n_domains];
+		lib->told[i] = lib->told[lib->n_domains];
+	}
+}
+
+static bool was_told(const struct lib *lib, const gmem_domain *domain)
+{
 	for (size_t i = 0; i < lib->n_domains; i++)
 		if (lib->domains[i] == domain)
-			lib->domains[i] = lib->domains[--lib->n_domains];
+			return lib->told[i];
+	return false;
 }
 
 static gmem_region *find_region(const struct lib *lib, const struct storm_op *op)
@@ -59,6 +72,34 @@ static gmem_region *find_region(const struct lib *lib, const struct storm_op *op
 	return NULL;
 }
 
+static bool is_held(const struct lib *lib, uint64_t id)
+{
+	for (size_t i = 0; i < STORM_DOMAINS_MAX; i++)
+		if (storm->domains[i].id == id &&
+		    (atomic_load(&storm->domains[i].holder) & 0xffff) == (int)lib->index)
+			return true;
+	return false;
+}
+
+/* Another may take what it holds by the model, and nobody what we hold. */
+static void lose(struct storm_link *link, int type, const gmem_domain *domain, uint64_t value)
+{
+	struct lib *lib = lib_of(link);
+	uint64_t id = gmem_domain_id(domain);
+
+	if (type == GMEM_EVENT_DOMAIN_EVICTED || is_held(lib, id)) {
+		storm_fail("client %u: domain %016" PRIx64 " was lost: event %d, %" PRIu64,
+			   link->index, id, type, value);
+		return;
+	}
+	if (was_told(lib, domain))
+		storm_fail("client %u: told twice to have lost domain %016" PRIx64, link->index,
+			   id);
+	atomic_fetch_add(&link->client->told, 1);
+	for (size_t i = 0; i < lib->n_domains; i++)
+		lib->told[i] = lib->told[i] || lib->domains[i] == domain;
+}
+
 static void on_event(void *arg, int type, gmem_domain *domain, uint64_t value)
 {
 	struct storm_link *link = arg;
@@ -69,9 +110,9 @@ static void on_event(void *arg, int type, gmem_domain *domain, uint64_t value)
 			storm_fail("client %u: libgmem's session was not resumed", link->index);
 	} else if (type == GMEM_EVENT_DISCONNECTED) {
 		storm_fail("client %u: libgmem has given up", link->index);
-	} else if (type == GMEM_EVENT_DOMAIN_LOST || type == GMEM_EVENT_DOMAIN_EVICTED) {
-		storm_fail("client %u: domain %016" PRIx64 " was lost: event %d, %" PRIu64,
-			   link->index, domain ? gmem_domain_id(domain) : 0, type, value);
+	} else if (type == GMEM_EVENT_DOMAIN_LOST || type == GMEM_EVENT_DOMAIN_EVICTED ||
+		   type == GMEM_EVENT_DOMAIN_TAKEN_OVER) {
+		lose(link, type, domain, value);
 	}
 }
 
@@ -297,7 +338,10 @@ static bool run(struct storm_link *link, struct storm_op *ops, unsigned n)
 	return true;
 }
 
-/* Nothing but the handle: it is another's, who would be asked in vain. */
+/*
+ * Nothing but the handle: it is another's, who would be asked in vain. By the answer to a ping made
+ * after the other had its own, we have been told, whoever died meanwhile.
+ */
 static void drop(struct storm_link *link, uint64_t id)
 {
 	struct lib *lib = lib_of(link);
@@ -305,6 +349,9 @@ static void drop(struct storm_link *link, uint64_t id)
 
 	if (!domain)
 		return;
+	if (gmem_ping(lib->client) == 0 && !was_told(lib, domain))
+		storm_fail("client %u: not told that domain %016" PRIx64 " is another's",
+			   link->index, id);
 	remove_domain(lib, domain);
 	(void)gmem_domain_destroy(domain);
 }

@@ -165,6 +165,33 @@ void outage_answer_attach(struct server *server, uint64_t stray)
 	server_answer(server, &reply.base, NULL, 0);
 }
 
+void outage_expect_look(struct server *server)
+{
+	server_expect(server, GM_MSG_DOMAIN_GET);
+	server_check(server, ((const Gmem__DomainGetRequest *)server->request)->domain == 1,
+		     "another domain");
+}
+
+void outage_answer_look(struct server *server, bool attached_here)
+{
+	Gmem__DomainGetReply reply = GMEM__DOMAIN_GET_REPLY__INIT;
+	Gmem__DomainInfo info = GMEM__DOMAIN_INFO__INIT;
+
+	info.has_domain = true;
+	info.domain = 1;
+	reply.info = &info;
+	reply.has_attached_here = true;
+	reply.attached_here = attached_here;
+	server_answer(server, &reply.base, NULL, 0);
+}
+
+void outage_resume(struct server *server)
+{
+	server_return(server, true);
+	outage_expect_look(server);
+	outage_answer_look(server, true);
+}
+
 void outage_give_memory(struct server *server, int fd)
 {
 	Gmem__RegionGetReply reply = GMEM__REGION_GET_REPLY__INIT;

@@ -51,6 +51,11 @@ void outage_answer_allocate(struct server *server, uint32_t serial);
 /* Domain 1 is attached again with its token; @stray: the id of a second region, or 0. */
 void outage_expect_attach(struct server *server);
 void outage_answer_attach(struct server *server, uint64_t stray);
+/* What a client asks about domain 1 when its session was resumed. */
+void outage_expect_look(struct server *server);
+void outage_answer_look(struct server *server, bool attached_here);
+/* All of that: the session is resumed, and domain 1 is there. */
+void outage_resume(struct server *server);
 void outage_give_memory(struct server *server, int fd);
 void outage_refuse(struct server *server, Gmem__Code code, Gmem__Rule rule);
 

@@ -133,7 +133,7 @@ static void die_and_take_what_was_started(struct server *server)
 	outage_grant(server);
 	server_hang_up(server);
 	server_wait_flag(server, 1);
-	server_return(server, true);
+	outage_resume(server);
 	server_expect(server, GM_MSG_ALLOCATE);
 	outage_answer_allocate(server, server->frame.serial);
 }
@@ -211,7 +211,7 @@ static void die_with_a_full_socket(struct server *server)
 	server_wait_flag(server, 1);
 	for (int i = 0; i < 3; i++)
 		server_expect(server, GM_MSG_ALLOCATE);
-	server_return(server, true);
+	outage_resume(server);
 	for (int i = 0; i < MANY; i++) {
 		server_expect(server, GM_MSG_ALLOCATE);
 		outage_answer_allocate(server, server->frame.serial);

@@ -175,7 +175,7 @@ static void die_in_a_job(struct server *server)
 	server_expect(server, GM_MSG_ALLOCATE);
 	serial = server->frame.serial;
 	outage_send_progress(server, SIZE / 2);
-	server_return(server, true);
+	outage_resume(server);
 	server_expect(server, GM_MSG_ALLOCATE);
 	server_check(server, server->frame.serial == serial, "another serial");
 	server_check(server, ((const Gmem__AllocateRequest *)server->request)->region == REGION,
@@ -205,7 +205,7 @@ static void die_with_three_requests(struct server *server)
 		server_expect(server, i < 2 ? GM_MSG_ALLOCATE : GM_MSG_PING);
 		serials[i] = server->frame.serial;
 	}
-	server_return(server, true);
+	outage_resume(server);
 	for (int i = 0; i < 3; i++) {
 		server_expect(server, i < 2 ? GM_MSG_ALLOCATE : GM_MSG_PING);
 		server_check(server, server->frame.serial == serials[i], "another order");
@@ -243,7 +243,7 @@ static void die_in_a_cancelled_job(struct server *server)
 	outage_send_progress(server, SIZE / 2);
 	server_expect(server, GM_MSG_CANCEL);
 	server_answer(server, &reply.base, NULL, 0);
-	server_return(server, true);
+	outage_resume(server);
 	outage_serve_ping(server);
 }
 

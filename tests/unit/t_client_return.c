@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How libgmem comes back to a daemon that has no record of the session: what can be kept, and what
- * is lost.
+ * How libgmem comes back to a daemon that has no record of the session, or has one but could not
+ * tell what became of a domain: what can be kept, and what is lost.
  */
 #include <sys/socket.h>
 
@@ -155,6 +155,135 @@ static void a_region_that_is_gone_is_a_loss(void **state)
 	(void)state;
 	check_loss(come_back_without_the_region, GMEM_DOMAIN_PERSISTENT, GMEM_LOSS_MEMORY);
 }
+
+/* ---- the session is resumed */
+
+static void resume_with_the_domain(struct server *server)
+{
+	outage_grant(server);
+	server_expect(server, GM_MSG_PING);
+	outage_resume(server);
+	outage_serve_ping(server);
+}
+
+static void a_resumed_session_that_has_its_domain_lost_nothing(void **state)
+{
+	struct server server = SERVER_NULL;
+	struct seen seen;
+
+	(void)state;
+	outage_open_region(&server, resume_with_the_domain, &seen, 0);
+	assert_int_equal(gmem_ping(seen.client), 0);
+	outage_check_resumed(&seen);
+	outage_close_region(&server, &seen);
+}
+
+static void check_loss_in_the_session(server_script script, enum gmem_loss loss)
+{
+	struct server server = SERVER_NULL;
+	struct seen seen;
+	gmem_domain *domain = outage_open_region(&server, script, &seen, GMEM_DOMAIN_PERSISTENT);
+
+	assert_int_equal(gmem_ping(seen.client), 0);
+	assert_int_equal(seen.n, 2);
+	assert_int_equal(seen.types[0], GMEM_EVENT_RECONNECTED);
+	assert_int_equal(seen.values[0], 1);
+	assert_int_equal(seen.types[1], GMEM_EVENT_DOMAIN_LOST);
+	assert_int_equal(seen.values[1], loss);
+	assert_ptr_equal(seen.lost, domain);
+	/* What is lost is lost once, and not asked for again. */
+	assert_int_equal(gmem_ping(seen.client), 0);
+	assert_int_equal(seen.n, 3);
+	assert_int_equal(seen.types[2], GMEM_EVENT_RECONNECTED);
+	outage_close_region(&server, &seen);
+}
+
+static void resume_taken(struct server *server)
+{
+	outage_grant(server);
+	server_expect(server, GM_MSG_PING);
+	server_return(server, true);
+	outage_expect_look(server);
+	outage_answer_look(server, false);
+	outage_serve_ping(server);
+	server_return(server, true);
+	outage_serve_ping(server);
+}
+
+static void a_domain_taken_while_the_daemon_could_not_tell_is_lost(void **state)
+{
+	(void)state;
+	check_loss_in_the_session(resume_taken, GMEM_LOSS_TAKEN);
+}
+
+static void resume_evicted(struct server *server)
+{
+	outage_grant(server);
+	server_expect(server, GM_MSG_PING);
+	server_return(server, true);
+	outage_expect_look(server);
+	outage_refuse(server, GMEM__CODE__CODE_NO_SUCH_OBJECT, GMEM__RULE__RULE_NONE);
+	outage_serve_ping(server);
+	server_return(server, true);
+	outage_serve_ping(server);
+}
+
+static void a_domain_ended_while_the_daemon_could_not_tell_is_lost(void **state)
+{
+	(void)state;
+	check_loss_in_the_session(resume_evicted, GMEM_LOSS_ENDED);
+}
+
+static void resume_and_fail_to_look(struct server *server)
+{
+	outage_grant(server);
+	server_expect(server, GM_MSG_PING);
+	server_return(server, true);
+	outage_expect_look(server);
+	outage_refuse(server, GMEM__CODE__CODE_FAILED, GMEM__RULE__RULE_NONE);
+	/* And once more it dies before it answers. */
+	server_return(server, true);
+	outage_expect_look(server);
+	outage_resume(server);
+	outage_serve_ping(server);
+}
+
+static void a_daemon_that_cannot_tell_costs_no_domain(void **state)
+{
+	struct server server = SERVER_NULL;
+	struct seen seen;
+
+	(void)state;
+	outage_open_region(&server, resume_and_fail_to_look, &seen, 0);
+	assert_int_equal(gmem_ping(seen.client), 0);
+	outage_check_resumed(&seen);
+	outage_close_region(&server, &seen);
+}
+
+static void resume_in_a_destruction(struct server *server)
+{
+	Gmem__DomainDestroyReply reply = GMEM__DOMAIN_DESTROY_REPLY__INIT;
+
+	outage_grant(server);
+	server_expect(server, GM_MSG_DOMAIN_DESTROY);
+	server_return(server, true);
+	server_expect(server, GM_MSG_DOMAIN_DESTROY);
+	server_answer(server, &reply.base, NULL, 0);
+}
+
+static void a_domain_that_is_being_destroyed_is_not_asked_for(void **state)
+{
+	struct server server = SERVER_NULL;
+	struct seen seen;
+	gmem_domain *domain = outage_open_region(&server, resume_in_a_destruction, &seen, 0);
+
+	(void)state;
+	assert_int_equal(gmem_domain_destroy(domain), 0);
+	outage_check_resumed(&seen);
+	outage_close_region(&server, &seen);
+}
+
+/* ---- the session is new */
 
 static void die_between_attach_and_memory(struct server *server)
 {
@@ -375,6 +504,11 @@ int main(void)
 		gm_test(a_domain_that_another_process_has_is_lost_and_not_taken_back),
 		gm_test(other_memory_under_the_same_id_is_a_loss),
 		gm_test(a_region_that_is_gone_is_a_loss),
+		gm_test(a_resumed_session_that_has_its_domain_lost_nothing),
+		gm_test(a_domain_taken_while_the_daemon_could_not_tell_is_lost),
+		gm_test(a_domain_ended_while_the_daemon_could_not_tell_is_lost),
+		gm_test(a_daemon_that_cannot_tell_costs_no_domain),
+		gm_test(a_domain_that_is_being_destroyed_is_not_asked_for),
 		gm_test(a_return_that_is_cut_short_begins_again),
 		gm_test(what_a_lost_session_has_destroyed_already_is_no_failure),
 		gm_test(a_grant_that_was_lost_with_its_session_makes_room_for_its_repetition),

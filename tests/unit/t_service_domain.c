@@ -120,6 +120,32 @@ static void get_describes_a_domain_to_any_session_of_the_tenant(void **state)
 	stop();
 }
 
+static bool is_attached_to(struct peer *session, uint64_t domain)
+{
+	struct answer answer = ask_domain_get(session, domain);
+
+	return ((const Gmem__DomainGetReply *)expect_reply(&answer))->attached_here;
+}
+
+static void get_tells_whose_session_has_the_domain(void **state)
+{
+	struct made_domain domain;
+	struct answer answer;
+
+	(void)state;
+	start();
+	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_PERSISTENT, NULL);
+	assert_true(is_attached_to(&peer, domain.id));
+	assert_false(is_attached_to(&other, domain.id));
+	answer = ask_attach(&other, domain.id, domain.token, true);
+	expect_reply(&answer);
+	answer = peer_take(&peer);
+	assert_int_equal(answer.frame.type, GM_EVENT_DOMAIN_GONE);
+	assert_false(is_attached_to(&peer, domain.id));
+	assert_true(is_attached_to(&other, domain.id));
+	stop();
+}
+
 /* ---- refusals of DOMAIN_CREATE ---- */
 
 static void an_ill_formed_name_is_refused(void **state)
@@ -580,6 +606,7 @@ int main(void)
 		gm_test(a_domain_has_an_id_and_a_token_of_its_own),
 		gm_test(a_token_stays_in_the_books_only),
 		gm_test(get_describes_a_domain_to_any_session_of_the_tenant),
+		gm_test(get_tells_whose_session_has_the_domain),
 		gm_test(an_ill_formed_name_is_refused),
 		gm_test(a_name_is_the_tenants_once),
 		gm_test(an_unknown_kind_is_refused_by_name),
