@@ -436,22 +436,26 @@ static bool play(struct conductor *conductor)
 static void report(const struct conductor *conductor)
 {
 	unsigned long long requests = 0, answers = 0, resumed = 0, repeated = 0;
+	unsigned long long told = 0, late = 0;
 
 	for (unsigned i = 0; i < storm->n_clients; i++) {
 		requests += atomic_load(&storm->clients[i].requests);
 		answers += atomic_load(&storm->clients[i].answers);
 		resumed += atomic_load(&storm->clients[i].resumed);
 		repeated += atomic_load(&storm->clients[i].repeated);
+		told += atomic_load(&storm->clients[i].told);
+		late += atomic_load(&storm->clients[i].late);
 	}
 	printf("kills of gmemd      %u (%llu at fault points)\n"
 	       "kills of clients    %u\n"
 	       "comparisons         %u (the longest until all was the same: %" PRIu64 " ms)\n"
 	       "requests            %llu, answers %llu\n"
 	       "sessions resumed    %llu, requests repeated (raw clients) %llu\n"
+	       "losers told         %llu (by libgmem), %llu of them after a return\n"
 	       "time                %" PRIu64 " s\n",
 	       count_kills(conductor), storm_faults_kills(), conductor->vmm_kills,
 	       conductor->rounds, conductor->worst_compare_us / 1000, requests, answers, resumed,
-	       repeated, (storm_now_us() - conductor->began_us) / 1000000);
+	       repeated, told, late, (storm_now_us() - conductor->began_us) / 1000000);
 }
 
 static int conclude(struct conductor *conductor, bool good)

@@ -112,6 +112,7 @@ struct storm_client {
 	atomic_ullong resumed;
 	atomic_ullong repeated; /* requests that were sent once more */
 	atomic_ullong told;	/* domains that it was told to have lost to another client */
+	atomic_ullong late;	/* of these, told after a return: the event was lost */
 	char doing[32];
 };
 

@@ -96,6 +96,7 @@ static void lose(struct storm_link *link, int type, const gmem_domain *domain, u
 		storm_fail("client %u: told twice to have lost domain %016" PRIx64, link->index,
 			   id);
 	atomic_fetch_add(&link->client->told, 1);
+	atomic_fetch_add(&link->client->late, type == GMEM_EVENT_DOMAIN_LOST);
 	for (size_t i = 0; i < lib->n_domains; i++)
 		lib->told[i] = lib->told[i] || lib->domains[i] == domain;
 }
