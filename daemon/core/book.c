@@ -49,6 +49,7 @@ void gm_book_init(struct gm_book *book)
 	gm_account_init(&book->admin, "admin", /* parent= */ NULL);
 	TAILQ_INIT(&book->tenants);
 	TAILQ_INIT(&book->admin_sessions);
+	TAILQ_INIT(&book->steps);
 	gm_marks_init(&book->marks);
 }
 
@@ -108,6 +109,7 @@ int gm_book_add_tenant(struct gm_book *book, const char *name, const struct gm_p
 
 	gm_mark_init(&tenant->mark, GM_MARK_TENANT);
 	tenant->marks = &book->marks;
+	tenant->steps = &book->steps;
 	snprintf(tenant->name, sizeof(tenant->name), "%s", name);
 	tenant->index = book->next_tenant_index++;
 	gm_account_init(&tenant->account, object, &book->host);

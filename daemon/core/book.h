@@ -34,6 +34,7 @@ struct gm_book {
 	uint32_t n_regions;
 	bool draining; /* new objects and jobs are refused: GM_SHUTTING_DOWN; admins still may look
 			*/
+	struct gm_step_list steps;   /* regions with a step under way, oldest first */
 	struct gm_counters counters; /* of admin sessions and of peers without a tenant */
 	struct gm_marks marks;
 };
@@ -98,6 +99,7 @@ struct gm_domain_spec {
 	const char *name; /* "" for none; syntax has been checked */
 	const char *kind; /* known to the daemon and usable on this host: the caller has asked */
 	enum gm_lifetime lifetime;
+	unsigned traits; /* enum gm_trait bits of the kind */
 };
 
 /* Attaches the new domain to @session. -EEXIST: @id is in use, draw another. */
@@ -215,22 +217,19 @@ void gm_book_remove_region(struct gm_book *book, struct gm_region *region);
 
 /* ---- jobs ---- */
 
-struct gm_range {
-	uint64_t offset;
-	uint64_t length;
-};
-
 /* A job on one region. Lives in the layer above; the core counts and books it. */
 struct gm_job_ticket {
 	struct gm_region *region;
 	struct gm_session *session;
 	enum gm_page_op op;
+	bool private_half; /* of a kind with private memory: the job is on gm_region::private_fd */
 	struct gm_charge charge; /* GM_RES_JOBS */
 };
 
 /*
  * Checks the ranges (at least one, page aligned, inside, disjoint), the state of every page and
- * the job limit, and books the job as under way. @ranges is sorted in place.
+ * the job limit, and books the job as under way. @ranges is sorted in place. In a kind with
+ * private memory all pages must be shared, or none: a job works on one of the two halves.
  * The session pointer of the ticket stays valid until gm_book_end_job.
  */
 GM_WARN_UNUSED int gm_book_begin_job(struct gm_book *book, struct gm_session *session,

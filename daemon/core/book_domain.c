@@ -68,6 +68,10 @@ static int check_spec(const struct gm_book *book, const struct gm_session *sessi
 
 	if (spec->lifetime == GM_LIFETIME_PERSISTENT && !tenant->policy.persistent)
 		return gm_refuse(refusal, GM_DENIED, GM_RULE_PERSISTENT, tenant->account.name);
+	if (spec->lifetime == GM_LIFETIME_PERSISTENT && (spec->traits & GM_TRAIT_PRIVATE))
+		return gm_refuse_text(refusal, GM_INVALID, GM_RULE_PERSISTENT, spec->kind,
+				      "private memory belongs to the VM of the process that asks "
+				      "and ends with it");
 
 	if (*spec->name) {
 		const struct gm_domain *other = find_by_name(tenant, spec->name);
@@ -144,6 +148,8 @@ int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
 
 	domain->id = id;
 	domain->lifetime = spec->lifetime;
+	domain->traits = spec->traits;
+	domain->running = !(spec->traits & GM_TRAIT_LAUNCH);
 	domain->token = *token;
 	domain->created_ms = now_ms;
 	snprintf(domain->name, sizeof(domain->name), "%s", spec->name);
@@ -246,6 +252,11 @@ int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool ta
 		*ret_loser = NULL;
 		return 0;
 	}
+	if (domain->traits & GM_TRAIT_PRIVATE)
+		return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_ATTACHED,
+				      gm_book_object("domain", domain->id.v).text,
+				      "its private memory belongs to the VM of the process that "
+				      "made it");
 	if (loser) {
 		struct gm_object_name name = gm_book_object("domain", domain->id.v);
 

@@ -74,8 +74,8 @@ static void sort_ranges(struct gm_range *ranges, size_t n)
 	}
 }
 
-static int check_ranges(const struct gm_region *region, struct gm_range *ranges, size_t n_ranges,
-			struct gm_refusal *refusal)
+int gm_book_check_ranges(const struct gm_region *region, struct gm_range *ranges, size_t n_ranges,
+			 struct gm_refusal *refusal)
 {
 	if (n_ranges == 0)
 		return gm_refuse(refusal, GM_INVALID, GM_RULE_RANGES,
@@ -102,12 +102,14 @@ static void name_region(struct gm_refusal *refusal, const struct gm_region *regi
 			 gm_book_object("region", region->id.v).text);
 }
 
-static int check_pages(const struct gm_region *region, enum gm_page_op op,
-		       const struct gm_range *ranges, size_t n_ranges, struct gm_refusal *refusal)
+int gm_book_check_pages(const struct gm_region *region, enum gm_page_op op,
+			const struct gm_range *ranges, size_t n_ranges, struct gm_refusal *refusal)
 {
+	unsigned conditions = gm_domain_conditions(region->domain);
+
 	for (size_t i = 0; i < n_ranges; i++) {
 		int r = gm_page_map_allows(&region->map, ranges[i].offset, ranges[i].length, op,
-					   refusal);
+					   conditions, refusal);
 
 		if (r) {
 			name_region(refusal, region);
@@ -115,6 +117,42 @@ static int check_pages(const struct gm_region *region, enum gm_page_op op,
 		}
 	}
 	return 0;
+}
+
+/* Which half a page is in: the shared one, or with all other states the private one. */
+#define IN_SHARED_HALF (1u << GM_PAGE_SHARED)
+#define IN_PRIVATE_HALF (((1u << GM_PAGE_STATE_N_) - 1) & ~IN_SHARED_HALF)
+
+/* A job has one fd: that of the half that its first page is in. */
+static int find_half(const struct gm_region *region, const struct gm_range *ranges, size_t n_ranges,
+		     bool *ret_private, struct gm_refusal *refusal)
+{
+	unsigned states = IN_SHARED_HALF;
+
+	if (!(region->domain->traits & GM_TRAIT_PRIVATE))
+		return 0;
+	if (gm_page_map_get(&region->map, ranges[0].offset) != GM_PAGE_SHARED)
+		states = IN_PRIVATE_HALF;
+	for (size_t i = 0; i < n_ranges; i++) {
+		uint64_t end = ranges[i].offset + ranges[i].length;
+		uint64_t at = gm_page_map_stretch(&region->map, ranges[i].offset, end, states);
+
+		if (at == end)
+			continue;
+		gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_PAGE_STATE,
+			       gm_book_object("region", region->id.v).text,
+			       "the pages are partly shared and partly private: ask for those of "
+			       "one half at a time");
+		if (refusal)
+			refusal->offset = at;
+		return GM_WRONG_STATE;
+	}
+	*ret_private = states == IN_PRIVATE_HALF;
+	if (!*ret_private || region->private_fd >= 0)
+		return 0;
+	return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_STEP,
+			      gm_book_object("region", region->id.v).text,
+			      "the region has no private memory yet");
 }
 
 /* That a job is under way is recorded: a restart then looks at what it has left behind. */
@@ -136,14 +174,21 @@ int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct g
 
 	assert(!region->domain->dying);
 	assert(session->tenant == region->domain->tenant);
+	assert(op < GM_PAGE_OP_JOBS_N_);
 
-	r = check_ranges(region, ranges, n_ranges, refusal);
+	r = gm_book_check_ranges(region, ranges, n_ranges, refusal);
 	if (r)
 		return r;
 	r = gm_book_check_usable(region, refusal);
 	if (r)
 		return r;
-	r = check_pages(region, op, ranges, n_ranges, refusal);
+	if (region->step)
+		return gm_refuse(refusal, GM_BUSY, GM_RULE_STEP_UNDER_WAY,
+				 gm_book_object("region", region->id.v).text);
+	r = gm_book_check_pages(region, op, ranges, n_ranges, refusal);
+	if (r)
+		return r;
+	r = find_half(region, ranges, n_ranges, &ticket.private_half, refusal);
 	if (r)
 		return r;
 	r = gm_book_check_draining(book, refusal);
@@ -166,10 +211,13 @@ void gm_book_allocated(struct gm_region *region)
 	uint64_t absent = region->map.pages[GM_PAGE_ABSENT] * GM_PAGE_4K;
 	uint64_t before = region->allocated_bytes;
 	uint64_t after = region->size - absent;
+	uint64_t shared = region->map.pages[GM_PAGE_SHARED] * GM_PAGE_4K;
 
 	region->allocated_bytes = after;
 	region->domain->allocated_bytes += after - before;
 	region->domain->tenant->allocated_bytes += after - before;
+	region->domain->shared_bytes += shared - region->shared_bytes;
+	region->shared_bytes = shared;
 }
 
 int gm_book_set_pages(struct gm_region *region, uint64_t offset, uint64_t length,
@@ -190,14 +238,15 @@ struct stretch {
 };
 
 /* The states that @op makes @next of. */
-static unsigned states_before(enum gm_page_op op, enum gm_page_state next)
+static unsigned states_before(enum gm_page_op op, unsigned conditions, enum gm_page_state next)
 {
 	unsigned states = 0;
 
 	for (unsigned state = 0; state < GM_PAGE_STATE_N_; state++) {
 		enum gm_page_state after;
 
-		if (gm_page_state_after((enum gm_page_state)state, op, &after, NULL) == 0 &&
+		if (gm_page_state_after((enum gm_page_state)state, op, conditions, &after, NULL) ==
+			    0 &&
 		    after == next)
 			states |= 1u << state;
 	}
@@ -211,49 +260,65 @@ static unsigned states_before(enum gm_page_op op, enum gm_page_state next)
 static int find_stretch(const struct gm_region *region, enum gm_page_op op, uint64_t offset,
 			uint64_t end, struct stretch *ret_stretch, struct gm_refusal *refusal)
 {
+	unsigned conditions = gm_domain_conditions(region->domain);
 	struct stretch stretch = { .offset = offset };
 	int r;
 
-	r = gm_page_state_after(gm_page_map_get(&region->map, offset), op, &stretch.next, refusal);
+	r = gm_page_state_after(gm_page_map_get(&region->map, offset), op, conditions,
+				&stretch.next, refusal);
 	if (r) {
 		if (refusal)
 			refusal->offset = offset;
 		return r;
 	}
-	stretch.length =
-		gm_page_map_stretch(&region->map, offset, end, states_before(op, stretch.next)) -
-		offset;
+	stretch.length = gm_page_map_stretch(&region->map, offset, end,
+					     states_before(op, conditions, stretch.next)) -
+			 offset;
 	*ret_stretch = stretch;
 	return 0;
+}
+
+int gm_book_apply(struct gm_region *region, enum gm_page_op op, const struct gm_range *range,
+		  struct gm_refusal *refusal)
+{
+	uint64_t at = range->offset;
+	uint64_t end = range->offset + range->length;
+	int r = 0;
+
+	while (at < end && r == 0) {
+		struct stretch stretch;
+
+		r = find_stretch(region, op, at, end, &stretch, refusal);
+		if (r == 0)
+			r = gm_book_set_pages(region, stretch.offset, stretch.length, stretch.next,
+					      refusal);
+		if (r == 0)
+			at += stretch.length;
+	}
+	if (r > 0)
+		name_region(refusal, region);
+	return r;
+}
+
+void gm_book_lose_pages(struct gm_region *region, const struct gm_range *range)
+{
+	gm_page_map_set_lost(&region->map, range->offset, range->length);
+	gm_mark_whole_map(region->domain->tenant->marks, region);
 }
 
 int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *done,
 			 struct gm_refusal *refusal)
 {
 	struct gm_region *region = ticket->region;
-	uint64_t at = done->offset;
 	uint64_t end;
-	int r = 0;
+	int r;
 
 	/* What a worker says about itself: it may have been taken over by what it maps. */
 	if (gm_add_overflows(done->offset, done->length, &end) || end > region->size ||
 	    !gm_is_aligned(done->offset | done->length, GM_PAGE_4K))
 		return -EPROTO;
 
-	while (at < end) {
-		struct stretch stretch;
-
-		r = find_stretch(region, ticket->op, at, end, &stretch, refusal);
-		if (r)
-			break;
-		r = gm_book_set_pages(region, stretch.offset, stretch.length, stretch.next,
-				      refusal);
-		if (r)
-			break;
-		at += stretch.length;
-	}
-	if (r > 0)
-		name_region(refusal, region);
+	r = gm_book_apply(region, ticket->op, done, refusal);
 	gm_book_allocated(region);
 	return r;
 }

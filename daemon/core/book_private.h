@@ -6,6 +6,7 @@
 #define GM_BOOK_PRIVATE_H
 
 #include "book.h"
+#include "book_step.h"
 
 /* Room for the name of an object in a refusal. */
 struct gm_object_name {
@@ -63,6 +64,28 @@ GM_WARN_UNUSED int gm_book_charge_region(struct gm_region *region,
 
 /* The sums follow what the map of the region says, however it came to say so. */
 void gm_book_allocated(struct gm_region *region);
+
+/* As gm_book_begin_job() checks them: aligned, inside, disjoint; sorted in place. */
+GM_WARN_UNUSED int gm_book_check_ranges(const struct gm_region *region, struct gm_range *ranges,
+					size_t n_ranges, struct gm_refusal *refusal);
+
+/* Whether @op may be done to every page of the ranges now. */
+GM_WARN_UNUSED int gm_book_check_pages(const struct gm_region *region, enum gm_page_op op,
+				       const struct gm_range *ranges, size_t n_ranges,
+				       struct gm_refusal *refusal);
+
+/*
+ * The pages of @range are now in the state that @op leaves behind, and marked. 0, a verdict, or
+ * -ENOMEM: pages before the offset that the verdict names are booked. The sums are still to follow.
+ */
+GM_WARN_UNUSED int gm_book_apply(struct gm_region *region, enum gm_page_op op,
+				 const struct gm_range *range, struct gm_refusal *refusal);
+
+/* The pages of @range, and around it where memory is short, are lost, and marked. */
+void gm_book_lose_pages(struct gm_region *region, const struct gm_range *range);
+
+/* The step of a region that is going, if there is one, goes with it. */
+void gm_book_forget_step(struct gm_region *region);
 
 /* Sets pages and marks them. What gm_page_map_set() returns; the sums are still to follow. */
 GM_WARN_UNUSED int gm_book_set_pages(struct gm_region *region, uint64_t offset, uint64_t length,

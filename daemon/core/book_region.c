@@ -16,6 +16,7 @@ static struct gm_region *region_of(struct gm_hash_node *node)
 
 void gm_book_region_free(struct gm_region *region)
 {
+	gm_book_forget_step(region);
 	gm_charge_done(&region->fds);
 	gm_charge_done(&region->count);
 	gm_charge_done(&region->huge);
@@ -160,7 +161,8 @@ int gm_book_charge_region(struct gm_region *region,
 	r = take(&region->count, account, GM_RES_REGIONS, 1, refusal);
 	if (r)
 		return r;
-	return take(&region->fds, account, GM_RES_FDS, 1, refusal);
+	return take(&region->fds, account, GM_RES_FDS,
+		    region->domain->traits & GM_TRAIT_PRIVATE ? 2 : 1, refusal);
 }
 
 /* All nodes: no binding is needed. Any other set holds for regions that may lie anywhere too. */
@@ -190,6 +192,7 @@ static int new_region(struct gm_domain *domain, const struct gm_region_spec *spe
 	region->page_size = spec->page_size;
 	region->numa_nodes = nodes_of(&domain->tenant->policy, spec->numa_nodes);
 	region->fd = -1;
+	region->private_fd = -1;
 	memcpy(region->name, spec->name, strlen(spec->name) + 1);
 
 	r = gm_book_charge_region(region, gm_charge_take, refusal);
@@ -354,10 +357,11 @@ int gm_book_check_usable(const struct gm_region *region, struct gm_refusal *refu
 
 int gm_book_may_destroy_region(const struct gm_region *region, struct gm_refusal *refusal)
 {
-	if (region->n_jobs == 0)
+	enum gm_rule rule = region->step ? GM_RULE_STEP_UNDER_WAY : GM_RULE_JOBS_UNDER_WAY;
+
+	if (region->n_jobs == 0 && !region->step)
 		return 0;
-	return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY,
-			 gm_book_object("region", region->id.v).text);
+	return gm_refuse(refusal, GM_BUSY, rule, gm_book_object("region", region->id.v).text);
 }
 
 void gm_book_remove_region(struct gm_book *book, struct gm_region *region)
@@ -372,6 +376,7 @@ void gm_book_remove_region(struct gm_book *book, struct gm_region *region)
 	domain->reserved_bytes -= region->size;
 	domain->allocated_bytes -= region->allocated_bytes;
 	domain->tenant->allocated_bytes -= region->allocated_bytes;
+	domain->shared_bytes -= region->shared_bytes;
 	gm_hash_remove(&book->regions, &region->hash);
 	book->n_regions--;
 	gm_book_region_free(region);

@@ -214,6 +214,7 @@ static int new_region(struct gm_domain *domain, const struct gm_region_restore *
 	region->file = from->file;
 	region->quarantined = from->quarantined;
 	region->fd = -1;
+	region->private_fd = -1;
 	memcpy(region->name, from->name, sizeof(region->name));
 	if (gm_book_charge_region(region, force_charge, NULL))
 		return refuse_charges(refusal, "region", from->id.v);

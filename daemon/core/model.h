@@ -13,6 +13,7 @@
 
 #include "book_marks.h"
 #include "gm_hash.h"
+#include "gm_siphash.h"
 #include "gm_token.h"
 #include "ledger.h"
 #include "page_map.h"
@@ -43,7 +44,8 @@ struct gm_counters {
 
 struct gm_tenant {
 	struct gm_mark mark;
-	struct gm_marks *marks; /* of the book */
+	struct gm_marks *marks;	    /* of the book */
+	struct gm_step_list *steps; /* of the book */
 	char name[GM_NAME_SIZE];
 	uint32_t index; /* part of every hash key: a foreign id is simply not there */
 	struct gm_policy policy;
@@ -103,6 +105,14 @@ enum gm_lifetime {
 	GM_LIFETIME_N_
 };
 
+/* What the kind of a domain is like, as far as its pages are concerned. */
+enum gm_trait {
+	GM_TRAIT_PRIVATE = 1 << 0,  /* private memory: a guest_memfd on the VMM's own VM */
+	GM_TRAIT_MIRRORED = 1 << 1, /* to zap a private page destroys what it holds */
+	GM_TRAIT_IN_PLACE = 1 << 2, /* one file for both: the daemon converts it by itself */
+	GM_TRAIT_LAUNCH = 1 << 3,   /* it does not run before a launch is finished */
+};
+
 struct gm_domain {
 	struct gm_mark mark;
 	struct gm_domain_id id;
@@ -111,16 +121,20 @@ struct gm_domain {
 	char name[GM_NAME_SIZE]; /* "" if none */
 	char kind[GM_KIND_NAME_MAX + 1];
 	enum gm_lifetime lifetime;
+	unsigned traits; /* enum gm_trait bits */
+	bool running;	 /* its launch is finished, or it has none */
 	struct gm_token token;
 	struct gm_session *session; /* attached, or NULL: orphaned */
 	uint64_t created_ms;
 	uint64_t orphaned_ms; /* when @session became NULL */
 	uint64_t reserved_bytes;
 	uint64_t allocated_bytes;
-	struct gm_charge charge; /* GM_RES_DOMAINS */
-	unsigned n_jobs;	 /* over all its regions */
-	bool dying;		 /* set by gm_book_end_domain */
-	bool quarantined;	 /* set by gm_book_quarantine_domain */
+	uint64_t shared_bytes;	   /* sum over its regions */
+	uint64_t converting_bytes; /* not shared yet, but being made so in steps under way */
+	struct gm_charge charge;   /* GM_RES_DOMAINS */
+	unsigned n_jobs;	   /* over all its regions */
+	bool dying;		   /* set by gm_book_end_domain */
+	bool quarantined;	   /* set by gm_book_quarantine_domain */
 	uint32_t n_regions;
 	uint32_t max_regions;	     /* room in @regions */
 	struct gm_region **regions;  /* by gpa, lowest first */
@@ -137,6 +151,40 @@ struct gm_file_id {
 	uint64_t inode;
 };
 
+/* Within a region. */
+struct gm_range {
+	uint64_t offset;
+	uint64_t length;
+};
+
+enum gm_step_kind {
+	GM_STEP_NONE,
+	GM_STEP_CREATE_MEMORY, /* a guest_memfd on the VMM's VM */
+	GM_STEP_BIND,	       /* it is put into a memslot, all of it private */
+	GM_STEP_CONVERT,       /* ranges are made shared or private */
+	GM_STEP_KIND_N_
+};
+
+/*
+ * What the VMM has been told to do with a region, because only its address space can. Its outcome
+ * is unknown until it is reported.
+ */
+struct gm_step {
+	uint64_t id; /* random, not 0 */
+	enum gm_step_kind kind;
+	enum gm_page_op op; /* of GM_STEP_CONVERT */
+	bool reported;	    /* done; what it has left over is being freed */
+	uint64_t deadline_ms;
+	uint64_t bytes_to_share; /* booked in gm_domain::converting_bytes */
+	/* Of the ranges, by which they are known again after a restart. */
+	struct gm_siphash_key key;
+	uint64_t digest;
+	size_t n_ranges; /* 0 also where only the digest is known */
+	struct gm_range ranges[];
+};
+
+TAILQ_HEAD(gm_step_list, gm_region);
+
 struct gm_region {
 	struct gm_mark mark;
 	struct gm_region_id id;
@@ -148,19 +196,27 @@ struct gm_region {
 	uint64_t page_size;
 	uint64_t numa_nodes;	  /* bits; 0: anywhere */
 	uint64_t allocated_bytes; /* what is not absent in @map, as last booked */
+	uint64_t shared_bytes;	  /* what is shared */
 	struct gm_page_map map;
 	struct gm_charge memory; /* GM_RES_MEMORY */
 	struct gm_charge huge;	 /* GM_RES_HUGE_*, or nothing */
 	struct gm_charge count;	 /* GM_RES_REGIONS */
 	struct gm_charge fds;	 /* GM_RES_FDS */
 	unsigned n_jobs;
-	unsigned n_jobs_of[GM_PAGE_OP_N_];
-	int fd;			  /* -1 until made; closed by whoever made it */
-	struct gm_file_id file;	  /* recorded, so that a restart knows the fd again */
-	bool quarantined;	  /* set by gm_book_quarantine_region */
-	bool map_has_changes;	  /* some of gm_marks::changes are its own */
-	bool map_is_unknown;	  /* gm_mark_whole_map */
-	struct gm_hash_node hash; /* book::regions */
+	unsigned n_jobs_of[GM_PAGE_OP_JOBS_N_];
+	int fd;			/* -1 until made; closed by whoever made it */
+	struct gm_file_id file; /* recorded, so that a restart knows the fd again */
+	/* Kinds with private memory: @fd is the shared half, or -1 where it is converted in place.
+	 */
+	int private_fd; /* -1 until the VMM has made it */
+	struct gm_file_id private_file;
+	bool bound;			  /* the VM has it: pages may be converted */
+	struct gm_step *step;		  /* under way, or NULL */
+	TAILQ_ENTRY(gm_region) step_link; /* gm_book::steps, while @step is there */
+	bool quarantined;		  /* set by gm_book_quarantine_region */
+	bool map_has_changes;		  /* some of gm_marks::changes are its own */
+	bool map_is_unknown;		  /* gm_mark_whole_map */
+	struct gm_hash_node hash;	  /* book::regions */
 };
 
 #endif

@@ -414,7 +414,7 @@ uint64_t gm_page_map_stretch(const struct gm_page_map *map, uint64_t offset, uin
 }
 
 int gm_page_map_allows(const struct gm_page_map *map, uint64_t offset, uint64_t length,
-		       enum gm_page_op op, struct gm_refusal *refusal)
+		       enum gm_page_op op, unsigned conditions, struct gm_refusal *refusal)
 {
 	uint64_t end = (offset + length) / GM_PAGE_4K;
 	unsigned forbidden = 0;
@@ -424,13 +424,13 @@ int gm_page_map_allows(const struct gm_page_map *map, uint64_t offset, uint64_t 
 
 	assert_range(map, offset, length);
 	for (unsigned state = 0; state < GM_PAGE_STATE_N_; state++)
-		if (gm_page_state_after(state, op, &next, NULL) != 0)
+		if (gm_page_state_after(state, op, conditions, &next, NULL) != 0)
 			forbidden |= 1u << state;
 	page = find(map, offset / GM_PAGE_4K, end, forbidden);
 	if (page == end)
 		return 0;
 	offset = page * GM_PAGE_4K;
-	verdict = gm_page_state_after(gm_page_map_get(map, offset), op, &next, refusal);
+	verdict = gm_page_state_after(gm_page_map_get(map, offset), op, conditions, &next, refusal);
 	if (refusal)
 		refusal->offset = offset;
 	return verdict;

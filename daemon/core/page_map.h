@@ -85,12 +85,12 @@ uint64_t gm_page_map_stretch(const struct gm_page_map *map, uint64_t offset, uin
 			     unsigned states);
 
 /*
- * Whether @op may be done to every page of the range. 0, or the verdict of the first page that
- * forbids it, with its offset. However the pages are mixed, time follows the number of GiBs: the
- * pages of at most three of them are looked at.
+ * Whether @op may be done under @conditions to every page of the range. 0, or the verdict of the
+ * first page that forbids it, with its offset. However the pages are mixed, time follows the number
+ * of GiBs: the pages of at most three of them are looked at.
  */
 GM_WARN_UNUSED int gm_page_map_allows(const struct gm_page_map *map, uint64_t offset,
-				      uint64_t length, enum gm_page_op op,
+				      uint64_t length, enum gm_page_op op, unsigned conditions,
 				      struct gm_refusal *refusal);
 
 /* Bytes of the range that are in @state. At most the first and the last GiB are looked into. */

@@ -21,6 +21,10 @@ void gm_policy_defaults(struct gm_policy *policy, uint64_t host_memory)
 	policy->persistent_ttl_ms = GM_POLICY_TTL_MS;
 	policy->requests_rate = GM_UNLIMITED;
 	policy->allocate_rate = GM_UNLIMITED;
+	policy->shared_max = GM_UNLIMITED;
+	policy->conversion_rate = GM_UNLIMITED;
+	policy->conversion_granularity = GM_PAGE_4K;
+	policy->convert_in_place = true;
 }
 
 bool gm_policy_allows_kind(const struct gm_policy *policy, const char *kind)

@@ -35,6 +35,13 @@ struct gm_policy {
 	uint64_t requests_rate;		   /* RequestsRate=, a second */
 	uint64_t allocate_rate;		   /* AllocateRate=, bytes a second */
 	uint64_t workers_max;		   /* WorkersMax=; 0: half of the host's */
+
+	/* Kinds with private memory. */
+	uint64_t shared_max;		 /* SharedMax=, bytes of one domain shared at one time */
+	uint64_t conversion_rate;	 /* ConversionRate=, ranges in a second */
+	uint64_t conversion_granularity; /* ConversionGranularity=, bytes, a power of two */
+	bool convert_in_place;		 /* ConvertInPlace=, where the kernel can */
+	bool discard_measured;		 /* DiscardMeasured= */
 };
 
 /* For how long nobody's memory is kept unless the operator says otherwise. */

@@ -18,7 +18,7 @@ static const enum gm_job_verb verbs[] = {
 	[GM_PAGE_OP_ALLOCATE] = GM_JOB_ALLOCATE,
 	[GM_PAGE_OP_DISCARD] = GM_JOB_DISCARD,
 };
-_Static_assert(GM_ARRAY_SIZE(verbs) == GM_PAGE_OP_N_, "every operation is a verb of the workers");
+_Static_assert(GM_ARRAY_SIZE(verbs) == GM_PAGE_OP_JOBS_N_, "every job is a verb of the workers");
 _Static_assert(sizeof(struct gm_job_range) == sizeof(struct gm_range), "ranges are copied as such");
 
 /* Not more in all than was asked for, and within the ranges: over some that touch, it may be. */

@@ -135,7 +135,7 @@ void gm_exec_look(struct gm_exec_job *job)
 /* The ranges of the jobs are not on record: the whole region is looked at. */
 void gm_exec_look_again(const struct gm_exec *exec, struct gm_region *region, unsigned ops)
 {
-	for (enum gm_page_op op = 0; op < GM_PAGE_OP_N_; op++) {
+	for (enum gm_page_op op = 0; op < GM_PAGE_OP_JOBS_N_; op++) {
 		struct look look;
 
 		if ((ops & 1U << op) == 0)

@@ -372,7 +372,7 @@ static int visit_region(struct load *load, uint32_t record)
 		.numa_nodes = at->numa_nodes,
 		.file = { .device = at->device, .inode = at->inode },
 		.quarantined = at->flags & GM_STORE_QUARANTINED,
-		.ops_under_way = at->ops_under_way & ((1u << GM_PAGE_OP_N_) - 1),
+		.ops_under_way = at->ops_under_way & ((1u << GM_PAGE_OP_JOBS_N_) - 1),
 	};
 	_gm_cleanup_(map_cleanup) struct gm_page_map map = { 0 };
 	struct gm_refusal refusal = { 0 };

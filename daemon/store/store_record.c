@@ -103,7 +103,7 @@ static uint32_t ops_of(const struct gm_region *region)
 {
 	uint32_t ops = 0;
 
-	for (unsigned op = 0; op < GM_PAGE_OP_N_; op++)
+	for (unsigned op = 0; op < GM_PAGE_OP_JOBS_N_; op++)
 		if (region->n_jobs_of[op] > 0)
 			ops |= 1u << op;
 	return ops;

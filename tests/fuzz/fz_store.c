@@ -231,7 +231,7 @@ static bool look(uint64_t *ret_digest, bool commit)
 	gm_fuzz_require(store_rig_load(&load, store, 9) == 0);
 	gm_fuzz_require(store_rig_adds_up(&book));
 	for (struct gm_region *region = NULL; (region = gm_book_next_region(&book, region));)
-		for (unsigned op = 0; op < GM_PAGE_OP_N_; op++)
+		for (unsigned op = 0; op < GM_PAGE_OP_JOBS_N_; op++)
 			region->n_jobs_of[op] = 0;
 	*ret_digest = store_rig_digest(&book);
 	if (commit)

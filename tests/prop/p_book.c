@@ -340,7 +340,7 @@ static void begin_job(void)
 	if (job.session < 0)
 		return;
 	tenant = world.domains[region->domain].tenant;
-	job.op = (enum gm_page_op)model_below(GM_PAGE_OP_N_);
+	job.op = (enum gm_page_op)model_below(GM_PAGE_OP_JOBS_N_);
 	job.first = model_below(region->pages + 1);
 	job.pages = model_below(region->pages + 1);
 	range.offset = job.first * model_unit_of(region);

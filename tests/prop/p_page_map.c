@@ -145,7 +145,7 @@ static void compare_allows(const struct gm_page_map *map, const struct model *mo
 {
 	struct gm_refusal refusal = { 0 };
 	int r = gm_page_map_allows(map, page * GM_PAGE_4K, (end - page) * GM_PAGE_4K,
-				   GM_PAGE_OP_DISCARD, &refusal);
+				   GM_PAGE_OP_DISCARD, /* conditions= */ 0, &refusal);
 
 	while (page < end && model->pages[page] <= GM_PAGE_SHARED)
 		page++;

@@ -66,7 +66,7 @@ static int make_region(void *arg, struct gm_domain *domain, const struct gm_regi
 	r = gm_book_restore_region(load->book, domain, from, map, /* fd= */ -1, &region, refusal);
 	if (r)
 		return r;
-	for (unsigned op = 0; op < GM_PAGE_OP_N_; op++)
+	for (unsigned op = 0; op < GM_PAGE_OP_JOBS_N_; op++)
 		region->n_jobs_of[op] = from->ops_under_way >> op & 1;
 	*ret_region = region;
 	return 0;
@@ -161,7 +161,7 @@ static void add_region(uint64_t *digest, const struct gm_region *region)
 	add(digest, region->file.device);
 	add(digest, region->file.inode);
 	add(digest, region->quarantined);
-	for (unsigned op = 0; op < GM_PAGE_OP_N_; op++)
+	for (unsigned op = 0; op < GM_PAGE_OP_JOBS_N_; op++)
 		add(digest, region->n_jobs_of[op] > 0);
 	for (uint64_t at = 0; at < region->size; at += run.length) {
 		gm_page_map_run(&region->map, at, region->size, &run);

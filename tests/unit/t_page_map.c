@@ -594,8 +594,8 @@ static void a_range_of_absent_and_shared_pages_allows_both_operations(void **sta
 	(void)state;
 	open_map(&map, 2 * GIB);
 	set(&map, MIB2 + KIB4, GIB, GM_PAGE_SHARED);
-	assert_int_equal(gm_page_map_allows(&map, 0, 2 * GIB, GM_PAGE_OP_ALLOCATE, NULL), 0);
-	assert_int_equal(gm_page_map_allows(&map, 0, 2 * GIB, GM_PAGE_OP_DISCARD, NULL), 0);
+	assert_int_equal(gm_page_map_allows(&map, 0, 2 * GIB, GM_PAGE_OP_ALLOCATE, 0, NULL), 0);
+	assert_int_equal(gm_page_map_allows(&map, 0, 2 * GIB, GM_PAGE_OP_DISCARD, 0, NULL), 0);
 	gm_page_map_done(&map);
 }
 
@@ -608,7 +608,7 @@ static void the_first_page_that_forbids_it_is_named(void **state)
 	open_map(&map, 4 * GIB);
 	set(&map, 2 * GIB + 3 * KIB4, KIB4, GM_PAGE_MEASURED);
 	set(&map, 2 * GIB + 5 * KIB4, KIB4, GM_PAGE_LOST);
-	assert_int_equal(gm_page_map_allows(&map, MIB2, 3 * GIB, GM_PAGE_OP_DISCARD, &refusal),
+	assert_int_equal(gm_page_map_allows(&map, MIB2, 3 * GIB, GM_PAGE_OP_DISCARD, 0, &refusal),
 			 GM_WRONG_STATE);
 	assert_int_equal(refusal.rule, GM_RULE_PAGE_STATE);
 	assert_int_equal(refusal.offset, 2 * GIB + 3 * KIB4);
@@ -624,10 +624,10 @@ static void pages_beside_the_range_do_not_forbid_it(void **state)
 	open_map(&map, GIB);
 	set(&map, 0, KIB4, GM_PAGE_LOST);
 	set(&map, 3 * KIB4, GIB - 3 * KIB4, GM_PAGE_LOST);
-	assert_int_equal(gm_page_map_allows(&map, KIB4, 2 * KIB4, GM_PAGE_OP_DISCARD, NULL), 0);
-	assert_int_equal(gm_page_map_allows(&map, KIB4, 3 * KIB4, GM_PAGE_OP_DISCARD, NULL),
+	assert_int_equal(gm_page_map_allows(&map, KIB4, 2 * KIB4, GM_PAGE_OP_DISCARD, 0, NULL), 0);
+	assert_int_equal(gm_page_map_allows(&map, KIB4, 3 * KIB4, GM_PAGE_OP_DISCARD, 0, NULL),
 			 GM_WRONG_STATE);
-	assert_int_equal(gm_page_map_allows(&map, 0, 0, GM_PAGE_OP_DISCARD, NULL), 0);
+	assert_int_equal(gm_page_map_allows(&map, 0, 0, GM_PAGE_OP_DISCARD, 0, NULL), 0);
 	gm_page_map_done(&map);
 }
 

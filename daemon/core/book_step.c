@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "book_step.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "book_private.h"
+#include "gm_cleanup.h"
+
+unsigned gm_domain_conditions(const struct gm_domain *domain)
+{
+	static const struct {
+		enum gm_trait trait;
+		unsigned condition;
+	} of_traits[] = {
+		{ GM_TRAIT_PRIVATE, GM_PAGE_HAS_PRIVATE },
+		{ GM_TRAIT_MIRRORED, GM_PAGE_MIRRORED },
+		{ GM_TRAIT_IN_PLACE, GM_PAGE_IN_PLACE },
+	};
+	unsigned conditions = 0;
+
+	for (size_t i = 0; i < GM_ARRAY_SIZE(of_traits); i++)
+		if (domain->traits & of_traits[i].trait)
+			conditions |= of_traits[i].condition;
+	if (domain->running)
+		conditions |= GM_PAGE_RUNNING;
+	if (domain->tenant->policy.discard_measured)
+		conditions |= GM_PAGE_DISCARD_MEASURED;
+	return conditions;
+}
+
+static void mark(struct gm_region *region)
+{
+	gm_mark_dirty(region->domain->tenant->marks, &region->mark);
+}
+
+static struct gm_object_name name_of(const struct gm_region *region)
+{
+	return gm_book_object("region", region->id.v);
+}
+
+static int check_idle(const struct gm_region *region, struct gm_refusal *refusal)
+{
+	if (!(region->domain->traits & GM_TRAIT_PRIVATE))
+		return gm_refuse_text(
+			refusal, GM_UNSUPPORTED, GM_RULE_PAGE_STATE, name_of(region).text,
+			"memory of kind %s has no private pages", region->domain->kind);
+	if (region->step)
+		return gm_refuse(refusal, GM_BUSY, GM_RULE_STEP_UNDER_WAY, name_of(region).text);
+	if (region->n_jobs > 0)
+		return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY, name_of(region).text);
+	return gm_book_check_usable(region, refusal);
+}
+
+static int refuse_early(const struct gm_region *region, const char *why, struct gm_refusal *refusal)
+{
+	return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_STEP, name_of(region).text, "%s",
+			      why);
+}
+
+static int new_step(const struct gm_step_spec *spec, enum gm_step_kind kind,
+		    const struct gm_range *ranges, size_t n_ranges, struct gm_step **ret_step)
+{
+	struct gm_step *step = calloc(1, sizeof(*step) + n_ranges * sizeof(*ranges));
+
+	assert(spec->id != 0);
+	if (!step)
+		return -ENOMEM;
+	*step = (struct gm_step){
+		.id = spec->id,
+		.kind = kind,
+		.deadline_ms = spec->deadline_ms,
+		.key = spec->key,
+		.n_ranges = n_ranges,
+	};
+	if (n_ranges > 0)
+		memcpy(step->ranges, ranges, n_ranges * sizeof(*ranges));
+	step->digest = gm_siphash(&step->key, step->ranges, n_ranges * sizeof(*ranges));
+	*ret_step = step;
+	return 0;
+}
+
+static void enter_step(struct gm_region *region, struct gm_step *step)
+{
+	region->step = step;
+	region->domain->converting_bytes += step->bytes_to_share;
+	TAILQ_INSERT_TAIL(region->domain->tenant->steps, region, step_link);
+	mark(region);
+}
+
+static int begin(struct gm_region *region, const struct gm_step_spec *spec, enum gm_step_kind kind)
+{
+	struct gm_step *step;
+	int r;
+
+	r = new_step(spec, kind, NULL, 0, &step);
+	if (r == 0)
+		enter_step(region, step);
+	return r;
+}
+
+int gm_book_begin_memory(struct gm_region *region, const struct gm_step_spec *spec,
+			 struct gm_refusal *refusal)
+{
+	int r = check_idle(region, refusal);
+
+	if (r)
+		return r;
+	if (region->private_fd >= 0)
+		return refuse_early(region, "the region has its private memory already", refusal);
+	return begin(region, spec, GM_STEP_CREATE_MEMORY);
+}
+
+int gm_book_begin_bind(struct gm_region *region, const struct gm_step_spec *spec,
+		       struct gm_refusal *refusal)
+{
+	int r = check_idle(region, refusal);
+
+	if (r)
+		return r;
+	if (region->private_fd < 0)
+		return refuse_early(region, "the region has no private memory yet", refusal);
+	if (region->bound)
+		return refuse_early(region, "the region is bound already", refusal);
+	return begin(region, spec, GM_STEP_BIND);
+}
+
+/* ---- conversion ---- */
+
+static int check_granularity(const struct gm_region *region, const struct gm_range *ranges,
+			     size_t n_ranges, struct gm_refusal *refusal)
+{
+	uint64_t granularity = region->domain->tenant->policy.conversion_granularity;
+
+	for (size_t i = 0; i < n_ranges; i++) {
+		uint64_t end = ranges[i].offset + ranges[i].length;
+
+		/* The guest sees addresses; a region may end within a granule. */
+		if (gm_is_aligned(region->gpa + ranges[i].offset, granularity) &&
+		    (end == region->size || gm_is_aligned(region->gpa + end, granularity)))
+			continue;
+		gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_CONVERSION_GRANULARITY,
+				  name_of(region).text, granularity, 0, ranges[i].length);
+		if (refusal)
+			refusal->offset = ranges[i].offset;
+		return GM_INVALID;
+	}
+	return 0;
+}
+
+static uint64_t count_to_share(const struct gm_region *region, enum gm_page_op op,
+			       const struct gm_range *ranges, size_t n_ranges)
+{
+	uint64_t bytes = 0;
+
+	if (op != GM_PAGE_OP_TO_SHARED)
+		return 0;
+	for (size_t i = 0; i < n_ranges; i++)
+		bytes += ranges[i].length - gm_page_map_count(&region->map, ranges[i].offset,
+							      ranges[i].length, GM_PAGE_SHARED);
+	return bytes;
+}
+
+static int check_shared_max(const struct gm_region *region, uint64_t bytes,
+			    struct gm_refusal *refusal)
+{
+	const struct gm_domain *domain = region->domain;
+	uint64_t limit = domain->tenant->policy.shared_max;
+	uint64_t used = domain->shared_bytes + domain->converting_bytes;
+
+	if (bytes == 0 || (used <= limit && bytes <= limit - used))
+		return 0;
+	return gm_refuse_numbers(refusal, GM_OVER_LIMIT, GM_RULE_SHARED_MAX,
+				 gm_book_object("domain", domain->id.v).text, limit, used, bytes);
+}
+
+int gm_book_begin_convert(struct gm_region *region, enum gm_page_op op, struct gm_range *ranges,
+			  size_t n_ranges, const struct gm_step_spec *spec,
+			  struct gm_refusal *refusal)
+{
+	struct gm_step *step;
+	uint64_t bytes;
+	int r;
+
+	assert(op == GM_PAGE_OP_TO_SHARED || op == GM_PAGE_OP_TO_PRIVATE);
+	r = check_idle(region, refusal);
+	if (r)
+		return r;
+	if (!region->bound)
+		return refuse_early(region, "the region is not bound to a VM yet", refusal);
+	r = gm_book_check_ranges(region, ranges, n_ranges, refusal);
+	if (r == 0)
+		r = check_granularity(region, ranges, n_ranges, refusal);
+	if (r == 0)
+		r = gm_book_check_pages(region, op, ranges, n_ranges, refusal);
+	if (r)
+		return r;
+	bytes = count_to_share(region, op, ranges, n_ranges);
+	r = check_shared_max(region, bytes, refusal);
+	if (r == 0)
+		r = new_step(spec, GM_STEP_CONVERT, ranges, n_ranges, &step);
+	if (r)
+		return r;
+	step->op = op;
+	step->bytes_to_share = bytes;
+	enter_step(region, step);
+	return 0;
+}
+
+/* ---- reports ---- */
+
+static int refuse_report(const struct gm_region *region, const char *why,
+			 struct gm_refusal *refusal)
+{
+	return gm_refuse_text(refusal, GM_INVALID, GM_RULE_STEP, name_of(region).text, "%s", why);
+}
+
+int gm_book_find_step(const struct gm_region *region, uint64_t id, enum gm_step_kind kind,
+		      struct gm_refusal *refusal)
+{
+	const struct gm_step *step = region->step;
+
+	if (!step || step->id != id || step->reported)
+		return refuse_report(region, "no such step is under way", refusal);
+	if (step->kind != kind)
+		return refuse_report(region, "the step under way is of another kind", refusal);
+	return 0;
+}
+
+/* Those of dying domains too: their files are still open. */
+static bool file_is_taken(const struct gm_book *book, const struct gm_file_id *file)
+{
+	const struct gm_hash_node *node = NULL;
+
+	while ((node = gm_hash_next(book->regions, node)) != NULL) {
+		const struct gm_region *region = GM_CONTAINER_OF(node, struct gm_region, hash);
+
+		if (region->private_fd >= 0 && region->private_file.inode == file->inode &&
+		    region->private_file.device == file->device)
+			return true;
+	}
+	return false;
+}
+
+int gm_book_memory_made(struct gm_book *book, struct gm_region *region, int fd,
+			const struct gm_file_id *file, struct gm_refusal *refusal)
+{
+	assert(region->step && region->step->kind == GM_STEP_CREATE_MEMORY);
+	if (file_is_taken(book, file))
+		return gm_refuse_text(refusal, GM_EXISTS, GM_RULE_FD, name_of(region).text,
+				      "the file belongs to a region already");
+	region->private_fd = fd;
+	region->private_file = *file;
+	gm_book_end_step(region);
+	return 0;
+}
+
+void gm_book_bound(struct gm_region *region)
+{
+	assert(region->step && region->step->kind == GM_STEP_BIND);
+	region->bound = true;
+	gm_book_end_step(region);
+}
+
+/* Room for what the pages are now is all that can be missing. */
+static void book_range(struct gm_region *region, enum gm_page_op op, const struct gm_range *range)
+{
+	if (gm_book_apply(region, op, range, NULL) != 0)
+		gm_book_lose_pages(region, range);
+}
+
+int gm_book_converted(struct gm_region *region, const struct gm_range *ranges, size_t n_ranges,
+		      size_t n_done, uint64_t *ret_bytes, struct gm_refusal *refusal)
+{
+	struct gm_step *step = region->step;
+	uint64_t bytes = 0;
+
+	assert(step && step->kind == GM_STEP_CONVERT && !step->reported);
+	if (n_done > n_ranges ||
+	    gm_siphash(&step->key, ranges, n_ranges * sizeof(*ranges)) != step->digest)
+		return refuse_report(region, "the ranges are not those of the step", refusal);
+	for (size_t i = 0; i < n_done; i++) {
+		book_range(region, step->op, &ranges[i]);
+		bytes += ranges[i].length;
+	}
+	gm_book_allocated(region);
+	region->domain->converting_bytes -= step->bytes_to_share;
+	step->bytes_to_share = 0;
+	step->reported = true;
+	mark(region);
+	*ret_bytes = bytes;
+	return 0;
+}
+
+void gm_book_forget_step(struct gm_region *region)
+{
+	struct gm_step *step = region->step;
+
+	if (!step)
+		return;
+	region->domain->converting_bytes -= step->bytes_to_share;
+	TAILQ_REMOVE(region->domain->tenant->steps, region, step_link);
+	region->step = NULL;
+	free(step);
+}
+
+void gm_book_end_step(struct gm_region *region)
+{
+	gm_book_forget_step(region);
+	mark(region);
+}
+
+void gm_book_lose_step(struct gm_region *region)
+{
+	const struct gm_step *step = region->step;
+	const struct gm_range all = { .offset = 0, .length = region->size };
+
+	if (step->kind == GM_STEP_CONVERT && !step->reported) {
+		for (size_t i = 0; i < step->n_ranges; i++)
+			gm_book_lose_pages(region, &step->ranges[i]);
+		if (step->n_ranges == 0)
+			gm_book_lose_pages(region, &all);
+	} else if (step->kind == GM_STEP_BIND) {
+		gm_book_lose_pages(region, &all);
+	}
+	gm_book_allocated(region);
+	gm_book_end_step(region);
+}
+
+struct gm_region *gm_book_overdue_step(const struct gm_book *book, uint64_t now_ms)
+{
+	struct gm_region *region;
+
+	TAILQ_FOREACH(region, &book->steps, step_link)
+		if (!region->step->reported && region->step->deadline_ms <= now_ms)
+			return region;
+	return NULL;
+}
