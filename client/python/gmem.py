@@ -54,8 +54,8 @@ HELLO, PING = 1, 2
 DOMAIN_CREATE, DOMAIN_ATTACH, DOMAIN_GET, DOMAIN_DESTROY = 3, 4, 5, 6
 REGION_CREATE, REGION_GET, REGION_DESTROY, REGION_MAP = 7, 8, 9, 10
 ALLOCATE, DISCARD, CANCEL = 11, 12, 13
-LIST, STATS, HOST, EVICT = 14, 15, 16, 17
-PROGRESS, DOMAIN_GONE, SHUTDOWN = 64, 65, 66
+LIST, STATS, HOST, EVICT, WATCH = 14, 15, 16, 17, 18
+PROGRESS, DOMAIN_GONE, SHUTDOWN, NEWS = 64, 65, 66, 67
 
 VERBS = {
     HELLO: (pb.HelloRequest, pb.HelloReply),
@@ -75,8 +75,10 @@ VERBS = {
     STATS: (pb.StatsRequest, pb.StatsReply),
     HOST: (pb.HostRequest, pb.HostReply),
     EVICT: (pb.EvictRequest, pb.EvictReply),
+    WATCH: (pb.WatchRequest, pb.WatchReply),
 }
-EVENTS = {PROGRESS: pb.ProgressEvent, DOMAIN_GONE: pb.DomainGoneEvent, SHUTDOWN: pb.ShutdownEvent}
+EVENTS = {PROGRESS: pb.ProgressEvent, DOMAIN_GONE: pb.DomainGoneEvent, SHUTDOWN: pb.ShutdownEvent,
+          NEWS: pb.NewsEvent}
 TYPES = {request: type for type, (request, _) in VERBS.items()}
 
 

@@ -16,6 +16,7 @@
 #include "gm_siphash.h"
 #include "gm_token.h"
 #include "ledger.h"
+#include "news.h"
 #include "page_map.h"
 #include "policy.h"
 
@@ -36,12 +37,6 @@ struct gm_domain;
 struct gm_region;
 struct gm_session;
 
-struct gm_counters {
-	uint64_t requests;
-	uint64_t refusals;
-	uint64_t violations;
-};
-
 struct gm_tenant {
 	struct gm_mark mark;
 	struct gm_marks *marks;	    /* of the book */
@@ -57,13 +52,6 @@ struct gm_tenant {
 	struct gm_domain *names;     /* uthash by name; a table of its own, so that names chosen
 				      * to collide slow nobody but the tenant that chose them */
 	TAILQ_ENTRY(gm_tenant) link; /* book::tenants */
-};
-
-/* Who is at the other end, as the kernel says. */
-struct gm_peer {
-	pid_t pid;
-	uid_t uid;
-	gid_t gid;
 };
 
 enum gm_session_state {

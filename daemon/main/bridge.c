@@ -16,9 +16,15 @@ static int bridge_pidfd(void *channel)
 	return gm_conn_pidfd(channel);
 }
 
+static bool bridge_has_room(void *channel)
+{
+	return gm_conn_waiting(channel) < GM_CONN_EVENTS_MAX / 2;
+}
+
 static const struct gm_channel_ops channel_ops = {
 	.send = bridge_send,
 	.pidfd = bridge_pidfd,
+	.has_room = bridge_has_room,
 };
 
 static int bridge_open(void *arg, struct gm_conn *conn, const struct gm_conn_peer *from,
@@ -31,10 +37,8 @@ static int bridge_open(void *arg, struct gm_conn *conn, const struct gm_conn_pee
 
 	result = gm_service_open(door->service, door->party->tenant, &peer, &channel_ops, conn,
 				 &link);
-	if (result) {
-		gm_report_turned_away(door->party, from, result);
+	if (result)
 		return result;
-	}
 	*ret_user = link;
 	return 0;
 }
@@ -65,11 +69,11 @@ static void bridge_violation(void *arg, void *user, const struct gm_conn_peer *p
 {
 	const struct gm_door *door = arg;
 
-	(void)user;
+	(void)peer;
 	/* The service has counted those that it found itself. */
 	if (!from_packet)
 		door->party->counters->violations++;
-	gm_report_violation(door->party, peer, fault);
+	gm_service_violation(user, fault);
 }
 
 static void bridge_shortage(void *arg, int error)

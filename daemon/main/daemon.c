@@ -49,10 +49,9 @@ static int make_service(struct gm_daemon *daemon)
 	struct gm_service_env env = {
 		.loop = loop_of(daemon),
 		.random = gm_host_random,
+		.now_us = gm_host_now_us,
 		.rss_bytes = gm_host_rss_bytes,
-		.log_refusal = gm_report_refusal,
-		.log_failure = gm_report_failure,
-		.log_event = gm_report_event,
+		.log = gm_report_news,
 	};
 
 	if (daemon->recording.is_on) {
@@ -104,6 +103,7 @@ static void on_expiry(void *arg)
 	struct gm_daemon *daemon = arg;
 
 	check_workers(daemon);
+	gm_report_held_back();
 	gm_service_expire(daemon->service);
 	set_timer(daemon, daemon->expiry, GM_EXPIRY_MS);
 }
@@ -173,18 +173,27 @@ static void on_stop_signal(void *arg)
 
 /* ---- reloading ---- */
 
+static void tell_reload(struct gm_daemon *daemon, int result, const char *text)
+{
+	const struct gm_news news = {
+		.kind = GM_NEWS_RELOAD, .pidfd = -1, .result = result, .text = text
+	};
+
+	gm_service_tell(daemon->service, &news);
+}
+
 static void on_reload_signal(void *arg)
 {
 	struct gm_daemon *daemon = arg;
 	char fault[GM_TENANTS_FAULT_MAX];
 
 	if (gm_tenants_read_policies(&daemon->tenants, daemon->host_memory, fault)) {
-		gm_log(LOG_ERR, "%s", fault);
+		tell_reload(daemon, -EINVAL, fault);
 		gm_log(LOG_ERR, "the policies stay as they were");
 		return;
 	}
 	if (gm_tenants_enter(&daemon->tenants, &daemon->book) == 0)
-		gm_log(LOG_INFO, "policies read again");
+		tell_reload(daemon, 0, "policies read again");
 	gm_service_settle(daemon->service);
 }
 

@@ -4,16 +4,45 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "log_ids.h"
+#include "peer_unit.h"
 #include "status.h"
 
-#define GM_FIELDS_MAX 8
+#define GM_FIELDS_MAX 12
 #define GM_NUMBER_SIZE 24
+
+#define GM_LOG_INTERVAL_MS 10000
+
+/* What the log makes of a kind of news; @burst: lines of one tenant in GM_LOG_INTERVAL_MS. */
+static const struct {
+	int level;
+	uint32_t burst;
+	const char *id;
+	const char *plural;
+} kinds[GM_NEWS_N_] = {
+	[GM_NEWS_GRANT] = { LOG_INFO, 50, GM_LOG_ID_GRANT, "grants" },
+	[GM_NEWS_REFUSAL] = { LOG_INFO, 10, GM_LOG_ID_REFUSAL, "refusals" },
+	[GM_NEWS_FAILURE] = { LOG_ERR, 10, GM_LOG_ID_FAILURE, "failures" },
+	[GM_NEWS_VIOLATION] = { LOG_WARNING, 10, GM_LOG_ID_VIOLATION, "violations" },
+	[GM_NEWS_DOMAIN] = { LOG_INFO, 50, GM_LOG_ID_DOMAIN, "new domains" },
+	[GM_NEWS_ATTACH] = { LOG_INFO, 50, GM_LOG_ID_ATTACH, "attachments" },
+	[GM_NEWS_ORPHAN] = { LOG_INFO, 50, GM_LOG_ID_ORPHAN, "orphans" },
+	[GM_NEWS_END] = { LOG_INFO, 50, GM_LOG_ID_END, "ends" },
+	[GM_NEWS_EVICT] = { LOG_NOTICE, 50, GM_LOG_ID_EVICT, "evictions" },
+	[GM_NEWS_JOB] = { LOG_INFO, 50, GM_LOG_ID_JOB, "jobs" },
+	[GM_NEWS_WORKER] = { LOG_WARNING, 10, GM_LOG_ID_WORKER, "deaths of workers" },
+	[GM_NEWS_QUARANTINE] = { LOG_ERR, 50, GM_LOG_ID_QUARANTINE, "quarantines" },
+	[GM_NEWS_RELOAD] = { LOG_INFO, 50, GM_LOG_ID_RELOAD, "reloads" },
+};
 
 /* The service's callbacks carry no argument: there is one log in a process. */
 static struct {
 	struct gm_tenants *tenants;
 	struct gm_loop_ref loop;
 	struct gm_log_limit shortages;
+	/* Of the host, and of tenants that have no socket any more. */
+	struct gm_party others;
+	bool has_held_back;
 } report;
 
 struct line {
@@ -21,14 +50,18 @@ struct line {
 	struct gm_log_field fields[GM_FIELDS_MAX];
 	char pid[GM_NUMBER_SIZE];
 	char uid[GM_NUMBER_SIZE];
+	char unit[GM_PEER_UNIT_MAX];
 	char domain[GM_NUMBER_SIZE];
+	char region[GM_NUMBER_SIZE];
+	char bytes[GM_NUMBER_SIZE];
 };
 
 void gm_report_open(struct gm_tenants *tenants, struct gm_loop_ref loop)
 {
 	report.tenants = tenants;
 	report.loop = loop;
-	report.shortages = (struct gm_log_limit){ .interval_ms = 10000, .burst = 2 };
+	report.shortages = (struct gm_log_limit){ .interval_ms = GM_LOG_INTERVAL_MS, .burst = 2 };
+	snprintf(report.others.name, sizeof(report.others.name), "others");
 }
 
 void gm_report_close(void)
@@ -36,147 +69,172 @@ void gm_report_close(void)
 	report.tenants = NULL;
 }
 
-static bool may_write(int level, struct gm_log_limit *limit, uint32_t *ret_held_back)
+static struct gm_log_limit *limit_of(struct gm_party *party, enum gm_news_kind kind)
 {
-	uint64_t now_ms;
+	struct gm_log_limit *limit = &party->lines[kind];
 
-	*ret_held_back = 0;
+	limit->interval_ms = GM_LOG_INTERVAL_MS;
+	limit->burst = kinds[kind].burst;
+	return limit;
+}
+
+static uint64_t now_ms(void)
+{
+	return report.loop.ops->now_ms(report.loop.loop);
+}
+
+static void mention(const struct gm_party *party, enum gm_news_kind kind, uint32_t held_back)
+{
+	const struct gm_log_field field = { "TENANT", party->name };
+
+	if (held_back > 0)
+		gm_log_fields(kinds[kind].level, &field, 1,
+			      "%" PRIu32 " more %s of %s were not logged", held_back,
+			      kinds[kind].plural, party->name);
+}
+
+static bool may_write(struct gm_party *party, enum gm_news_kind kind, int level)
+{
+	uint32_t held_back = 0;
+
 	if (!gm_log_enabled(level))
 		return false;
-	now_ms = report.loop.ops->now_ms(report.loop.loop);
-	return gm_log_limit_pass(limit, now_ms, ret_held_back);
+	if (!gm_log_limit_pass(limit_of(party, kind), now_ms(), &held_back)) {
+		report.has_held_back = true;
+		return false;
+	}
+	mention(party, kind, held_back);
+	return true;
+}
+
+static bool say_held_back(struct gm_party *party, uint64_t now)
+{
+	bool waits = false;
+
+	for (int kind = 1; kind < GM_NEWS_N_; kind++) {
+		struct gm_log_limit *limit = &party->lines[kind];
+
+		mention(party, (enum gm_news_kind)kind, gm_log_limit_take(limit, now));
+		waits |= limit->held_back > 0;
+	}
+	return waits;
+}
+
+void gm_report_held_back(void)
+{
+	uint64_t now = now_ms();
+
+	if (!report.has_held_back)
+		return;
+	report.has_held_back = say_held_back(&report.others, now);
+	for (unsigned i = 0; i < report.tenants->n_parties; i++)
+		report.has_held_back |= say_held_back(&report.tenants->parties[i], now);
 }
 
 static void add_field(struct line *line, const char *name, const char *value)
 {
-	if (line->n_fields < GM_FIELDS_MAX && value[0] != '\0')
+	if (line->n_fields < GM_FIELDS_MAX && value != NULL && value[0] != '\0')
 		line->fields[line->n_fields++] = (struct gm_log_field){ name, value };
 }
 
-static void add_peer(struct line *line, const struct gm_peer *peer)
+static void add_id(struct line *line, const char *name, uint64_t id, char *buffer)
 {
-	snprintf(line->pid, sizeof(line->pid), "%jd", (intmax_t)peer->pid);
-	snprintf(line->uid, sizeof(line->uid), "%ju", (uintmax_t)peer->uid);
+	if (id == 0)
+		return;
+	snprintf(buffer, GM_NUMBER_SIZE, "%016" PRIx64, id);
+	add_field(line, name, buffer);
+}
+
+static void add_peer(struct line *line, const struct gm_news *news)
+{
+	if (!news->has_peer)
+		return;
+	snprintf(line->pid, sizeof(line->pid), "%jd", (intmax_t)news->peer.pid);
+	snprintf(line->uid, sizeof(line->uid), "%ju", (uintmax_t)news->peer.uid);
 	add_field(line, "PEER_PID", line->pid);
 	add_field(line, "PEER_UID", line->uid);
+	if (gm_peer_unit(news->peer.pid, news->pidfd, line->unit) == 0)
+		add_field(line, "PEER_UNIT", line->unit);
+	add_field(line, "CLIENT", news->client);
 }
 
-static void add_conn_peer(struct line *line, const struct gm_party *party,
-			  const struct gm_conn_peer *from)
+static void fill_line(struct line *line, const struct gm_news *news)
 {
-	const struct gm_peer peer = { .pid = from->pid, .uid = from->uid, .gid = from->gid };
-
-	add_field(line, "TENANT", party->name);
-	add_peer(line, &peer);
+	add_field(line, GM_LOG_MESSAGE_ID, kinds[news->kind].id);
+	add_field(line, "TENANT", news->tenant != NULL ? news->tenant->name : "");
+	add_id(line, "DOMAIN", news->domain, line->domain);
+	add_id(line, "REGION", news->region, line->region);
+	if (news->bytes != 0) {
+		snprintf(line->bytes, sizeof(line->bytes), "%" PRIu64, news->bytes);
+		add_field(line, "BYTES", line->bytes);
+	}
+	add_field(line, "VERB", news->verb);
+	if (news->rule != GM_RULE_NONE)
+		add_field(line, "RULE", gm_rule_name((int)news->rule));
+	/* What a client must never do has no number, only words. */
+	if (news->kind == GM_NEWS_VIOLATION)
+		add_field(line, "RULE", news->text);
+	add_peer(line, news);
 }
 
-static void add_session(struct line *line, const struct gm_party *party,
-			const struct gm_session *session)
+static int level_of(const struct gm_news *news)
 {
-	add_field(line, "TENANT", party->name);
-	add_peer(line, &session->peer);
-	add_field(line, "CLIENT", session->client);
+	if (news->kind == GM_NEWS_REFUSAL)
+		return gm_status_log_level(news->result);
+	return news->result < 0 ? LOG_ERR : kinds[news->kind].level;
 }
 
-static void mention_held_back(const struct gm_party *party, int level, const char *what,
-			      uint32_t held_back)
+static void write_line(int level, const struct line *line, const struct gm_news *news)
 {
-	if (held_back > 0)
-		gm_log(level, "%" PRIu32 " more %s of %s were not logged", held_back, what,
-		       party->name);
+	const char *verb = news->verb != NULL ? news->verb : "a request";
+
+	switch ((int)news->kind) {
+	case GM_NEWS_REFUSAL:
+		gm_log_fields(level, line->fields, line->n_fields, "%s refused: %s", verb,
+			      news->text);
+		break;
+	case GM_NEWS_FAILURE:
+		gm_log_fields(level, line->fields, line->n_fields, "%s failed: %s", verb,
+			      gm_strerror(-news->result));
+		break;
+	case GM_NEWS_VIOLATION:
+		gm_log_fields(level, line->fields, line->n_fields,
+			      "cut off a client of %s that broke the protocol: %s",
+			      news->tenant != NULL ? news->tenant->name : "admin", news->text);
+		break;
+	default:
+		gm_log_fields(level, line->fields, line->n_fields, "%s", news->text);
+		break;
+	}
 }
 
-static struct gm_party *party_of(const struct gm_session *session)
+/* For the operator's own there is a party, too; for the host's doings and leftovers there is not.
+ */
+static struct gm_party *party_of(const struct gm_news *news)
 {
-	return session ? gm_tenants_find(report.tenants, session->tenant) : NULL;
+	struct gm_party *party = NULL;
+
+	if (news->tenant != NULL || news->has_peer)
+		party = gm_tenants_find(report.tenants, news->tenant);
+	return party != NULL ? party : &report.others;
 }
 
-void gm_report_refusal(const struct gm_session *session, const char *verb, int verdict,
-		       const struct gm_refusal *refusal)
-{
-	struct gm_party *party = party_of(session);
-	int level = gm_status_log_level(verdict);
-	struct line line = { .n_fields = 0 };
-	struct gm_status status;
-	uint32_t held_back;
-
-	if (!party || !may_write(level, &party->refusals, &held_back))
-		return;
-	mention_held_back(party, level, "refusals", held_back);
-	gm_status_fill(&status, verdict, refusal, verb);
-	add_session(&line, party, session);
-	add_field(&line, "VERB", verb);
-	add_field(&line, "RULE", gm_rule_name((int)refusal->rule));
-	gm_log_fields(level, line.fields, line.n_fields, "%s refused: %s", verb, status.text);
-}
-
-void gm_report_failure(const struct gm_session *session, const char *verb, int error)
-{
-	struct gm_party *party = party_of(session);
-	struct line line = { .n_fields = 0 };
-	uint32_t held_back;
-
-	if (!party || !may_write(LOG_ERR, &party->failures, &held_back))
-		return;
-	mention_held_back(party, LOG_ERR, "failures", held_back);
-	add_session(&line, party, session);
-	add_field(&line, "VERB", verb);
-	gm_log_fields(LOG_ERR, line.fields, line.n_fields, "%s failed: %s", verb,
-		      gm_strerror(-error));
-}
-
-void gm_report_event(const struct gm_session *session, const struct gm_domain *domain,
-		     const char *what)
-{
-	struct gm_party *party = gm_tenants_find(report.tenants, domain->tenant);
-	struct line line = { .n_fields = 0 };
-	uint32_t held_back;
-
-	if (!party || !may_write(LOG_INFO, &party->events, &held_back))
-		return;
-	mention_held_back(party, LOG_INFO, "events", held_back);
-	add_field(&line, "TENANT", party->name);
-	if (session)
-		add_peer(&line, &session->peer);
-	snprintf(line.domain, sizeof(line.domain), "%016" PRIx64, domain->id.v);
-	add_field(&line, "DOMAIN", line.domain);
-	gm_log_fields(LOG_INFO, line.fields, line.n_fields, "domain %s of %s: %s", line.domain,
-		      party->name, what);
-}
-
-void gm_report_violation(struct gm_party *party, const struct gm_conn_peer *peer, const char *fault)
+void gm_report_news(const struct gm_news *news)
 {
 	struct line line = { .n_fields = 0 };
-	uint32_t held_back;
+	int level = level_of(news);
 
-	if (!may_write(LOG_WARNING, &party->violations, &held_back))
+	if (!may_write(party_of(news), news->kind, level))
 		return;
-	mention_held_back(party, LOG_WARNING, "violations", held_back);
-	add_conn_peer(&line, party, peer);
-	add_field(&line, "RULE", fault);
-	gm_log_fields(LOG_WARNING, line.fields, line.n_fields,
-		      "cut off a client of %s that broke the protocol: %s", party->name, fault);
-}
-
-void gm_report_turned_away(struct gm_party *party, const struct gm_conn_peer *peer, int result)
-{
-	int level = result < 0 ? LOG_ERR : LOG_INFO;
-	struct line line = { .n_fields = 0 };
-	uint32_t held_back;
-
-	if (!may_write(level, &party->refusals, &held_back))
-		return;
-	mention_held_back(party, level, "refusals", held_back);
-	add_conn_peer(&line, party, peer);
-	gm_log_fields(level, line.fields, line.n_fields, "turned a client of %s away: %s",
-		      party->name, result < 0 ? gm_strerror(-result) : gm_verdict_name(result));
+	fill_line(&line, news);
+	write_line(level, &line, news);
 }
 
 void gm_report_shortage(struct gm_party *party, int error)
 {
 	uint32_t held_back;
 
-	if (!may_write(LOG_ERR, &report.shortages, &held_back))
+	if (!gm_log_enabled(LOG_ERR) || !gm_log_limit_pass(&report.shortages, now_ms(), &held_back))
 		return;
 	gm_log(LOG_ERR, "short of something for a client of %s: %s", party->name,
 	       gm_strerror(error));

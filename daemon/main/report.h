@@ -2,8 +2,9 @@
 /*
  * What the log says about peers and their requests, and how often.
  *
- * Whatever a peer can cause without end is rate-limited per party, so that one tenant can neither
- * fill the disk nor hide what another one does. Needs gm_report_open first; one per process.
+ * Whatever a peer can cause without end is rate-limited per tenant and kind of news, so that one
+ * tenant can neither fill the disk nor hide what another one does; how many lines were held back
+ * is said. Needs gm_report_open first; one per process.
  */
 #ifndef GM_REPORT_H
 #define GM_REPORT_H
@@ -16,17 +17,11 @@ void gm_report_open(struct gm_tenants *tenants, struct gm_loop_ref loop);
 void gm_report_close(void);
 
 /* For struct gm_service_env. */
-void gm_report_refusal(const struct gm_session *session, const char *verb, int verdict,
-		       const struct gm_refusal *refusal);
-void gm_report_failure(const struct gm_session *session, const char *verb, int error);
-void gm_report_event(const struct gm_session *session, const struct gm_domain *domain,
-		     const char *what);
+void gm_report_news(const struct gm_news *news);
 
-/* A peer was cut off. */
-void gm_report_violation(struct gm_party *party, const struct gm_conn_peer *peer,
-			 const char *fault);
-/* A peer was not let in: verdict or -errno. */
-void gm_report_turned_away(struct gm_party *party, const struct gm_conn_peer *peer, int result);
+/* Called now and then: says what has been held back where no further line came to say it. */
+void gm_report_held_back(void);
+
 void gm_report_shortage(struct gm_party *party, int error);
 
 #endif

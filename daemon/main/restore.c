@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,12 +85,30 @@ static int on_session(void *arg, struct gm_tenant *tenant, const struct gm_sessi
 	return r;
 }
 
+static void tell_quarantine(struct gm_restore *restore, const struct gm_domain *domain,
+			    uint64_t region, const char *why)
+{
+	char text[GM_TEXT_MAX];
+	struct gm_news news = { .kind = GM_NEWS_QUARANTINE,
+				.tenant = domain->tenant,
+				.pidfd = -1,
+				.domain = domain->id.v,
+				.region = region,
+				.rule = GM_RULE_QUARANTINE,
+				.text = text };
+
+	snprintf(text, sizeof(text), "%s %016" PRIx64 " is in quarantine: %s",
+		 region != 0 ? "region" : "domain", region != 0 ? region : domain->id.v, why);
+	gm_service_tell(restore->service, &news);
+}
+
 static int on_domain(void *arg, struct gm_tenant *tenant, struct gm_session *session,
 		     const struct gm_domain_restore *from, struct gm_domain **ret_domain,
 		     struct gm_refusal *refusal)
 {
 	struct gm_restore *restore = arg;
 	struct gm_domain_restore wanted = *from;
+	char why[GM_KIND_NAME_MAX + 32];
 	int r;
 
 	/* What has been wrong may be right again: a host with its hugepages or modules back. */
@@ -102,8 +121,8 @@ static int on_domain(void *arg, struct gm_tenant *tenant, struct gm_session *ses
 	restore->n_domains++;
 	if (wanted.quarantined) {
 		restore->n_quarantined++;
-		gm_log(LOG_ERR, "domain %016" PRIx64 " is in quarantine: there is no kind %s",
-		       from->id.v, from->kind);
+		snprintf(why, sizeof(why), "there is no kind %s", from->kind);
+		tell_quarantine(restore, *ret_domain, 0, why);
 	}
 	return 0;
 }
@@ -156,7 +175,7 @@ static int on_region(void *arg, struct gm_domain *domain, const struct gm_region
 	GM_FAULT_POINT("restore: region back");
 	if (doubt != NULL) {
 		restore->n_quarantined++;
-		gm_log(LOG_ERR, "region %016" PRIx64 " is in quarantine: %s", from->id.v, doubt);
+		tell_quarantine(restore, domain, from->id.v, doubt);
 	} else if (from->ops_under_way != 0) {
 		gm_exec_look_again(restore->exec, *ret_region, from->ops_under_way);
 	}

@@ -13,10 +13,6 @@
 #define GM_ADMIN_MODE 0600
 #define GM_OPERATOR_NAME "admin"
 
-/* At most this many lines of one kind about one party in ten seconds. */
-#define GM_LOG_LINES 10
-#define GM_LOG_INTERVAL_MS 10000
-
 static struct gm_party *party_by_name(struct gm_tenants *tenants, const char *name)
 {
 	for (unsigned i = 0; i < tenants->n_parties; i++)
@@ -27,8 +23,6 @@ static struct gm_party *party_by_name(struct gm_tenants *tenants, const char *na
 
 static struct gm_party *party_get(struct gm_tenants *tenants, const char *name)
 {
-	const struct gm_log_limit limit = { .interval_ms = GM_LOG_INTERVAL_MS,
-					    .burst = GM_LOG_LINES };
 	struct gm_party *party = party_by_name(tenants, name);
 
 	if (party || tenants->n_parties == GM_PARTIES_MAX)
@@ -36,10 +30,6 @@ static struct gm_party *party_get(struct gm_tenants *tenants, const char *name)
 	party = &tenants->parties[tenants->n_parties++];
 	snprintf(party->name, sizeof(party->name), "%s", name);
 	party->is_operator = strcmp(name, GM_OPERATOR_NAME) == 0;
-	party->refusals = limit;
-	party->failures = limit;
-	party->violations = limit;
-	party->events = limit;
 	return party;
 }
 

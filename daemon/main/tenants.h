@@ -27,10 +27,7 @@ struct gm_party {
 	struct gm_tenant *tenant;     /* in the books; NULL for the operator */
 	struct gm_counters *counters; /* in the books */
 	/* Lines in the log, by kind: what a tenant can cause without end drowns nothing else. */
-	struct gm_log_limit refusals;
-	struct gm_log_limit failures;
-	struct gm_log_limit violations;
-	struct gm_log_limit events;
+	struct gm_log_limit lines[GM_NEWS_N_];
 };
 
 /* A listening socket. */

@@ -34,6 +34,9 @@ struct gm_pending {
 	uint32_t serial;
 	uint16_t type;
 	struct gm_exec_job *job;
+	uint64_t domain; /* ids */
+	uint64_t region;
+	uint64_t started_us;
 	bool told;		       /* has there been a PROGRESS event? */
 	uint64_t progress_ms;	       /* when */
 	TAILQ_ENTRY(gm_pending) entry; /* gm_link::pending */
@@ -55,6 +58,9 @@ struct gm_link {
 	bool held; /* the recorder keeps the peer's pidfd */
 	/* Answers of before this connection that the record may still have. */
 	unsigned n_kept;
+	bool watches;	      /* is in gm_service::watchers */
+	uint64_t n_news_lost; /* since the last that went out */
+	TAILQ_ENTRY(gm_link) watchers_entry;
 	uint64_t last_cursor;
 	struct gm_cursor cursors[GM_LINK_CURSORS];
 	TAILQ_ENTRY(gm_link) entry; /* gm_service::links */
@@ -69,6 +75,7 @@ struct gm_service {
 	uint32_t n_jobs;
 	struct gm_arena arena; /* of the one request that is being answered */
 	TAILQ_HEAD(, gm_link) links;
+	TAILQ_HEAD(, gm_link) watchers;
 	uint8_t body[GM_BODY_MAX]; /* of the one packet that is being sent */
 };
 
@@ -82,6 +89,7 @@ struct gm_call {
 	const struct gm_frame *frame;
 	const void *request; /* the message, of the method's type */
 	void *answer;
+	uint64_t started_us;
 	bool deferred;
 	uint8_t n_fds; /* borrowed: they ride with the answer */
 	int fds[GM_FDSET_MAX];
@@ -136,6 +144,13 @@ void gm_link_tell(struct gm_link *link, const struct gm_frame *frame,
 /* Counts, logs and answers a refusal or a failure. */
 void gm_link_refuse(struct gm_link *link, uint16_t type, uint32_t serial, int result,
 		    const struct gm_refusal *refusal);
+
+/* News that the link's peer has caused. */
+struct gm_news gm_link_news(const struct gm_link *link, enum gm_news_kind kind, const char *text);
+/* News of a domain without a peer; @link may be NULL. */
+void gm_link_tell_domain(struct gm_service *service, const struct gm_link *link,
+			 enum gm_news_kind kind, const struct gm_domain *domain, const char *text);
+void gm_link_stop_watching(struct gm_link *link);
 
 void gm_link_tell_gone(struct gm_link *link, struct gm_domain_id domain, Gmem__Farewell why);
 

@@ -75,9 +75,18 @@ static int answer(struct gm_call *call)
 					.serial = call->frame->serial,
 					.n_fds = call->n_fds };
 
+	int r;
+
 	if (call->method->flags & GM_METHOD_MUTATES)
-		return gm_link_answer(call->link, &frame, call->answer, call->fds);
-	return gm_link_send(call->link, &frame, call->answer, call->fds);
+		r = gm_link_answer(call->link, &frame, call->answer, call->fds);
+	else
+		r = gm_link_send(call->link, &frame, call->answer, call->fds);
+	if (r == 0)
+		gm_counters_answer(gm_link_counters(call->link), 0, GM_RULE_NONE);
+	if (r == 0 && call->method->flags & GM_METHOD_GRANT)
+		gm_histogram_add(&gm_link_counters(call->link)->grant_us,
+				 call->service->env.now_us() - call->started_us);
+	return r;
 }
 
 void gm_call_takes_from(struct gm_call *call, struct gm_session *owner, struct gm_domain_id domain,
@@ -179,6 +188,8 @@ int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *
 	}
 	counters->requests++;
 	call.method = gm_method_find(frame->type);
+	if (call.method->flags & (GM_METHOD_GRANT | GM_METHOD_ASYNC))
+		call.started_us = call.service->env.now_us();
 	r = replay(&call, ret_fault);
 	if (r == 0)
 		r = dispatch(&call, body, ret_fault);

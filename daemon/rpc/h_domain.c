@@ -127,6 +127,7 @@ int gm_handle_domain_create(struct gm_call *call)
 	reply->domain = domain->id.v;
 	reply->has_token = 1;
 	reply->token = (ProtobufCBinaryData){ .len = GM_TOKEN_SIZE, .data = domain->token.bytes };
+	gm_link_tell_domain(call->service, call->link, GM_NEWS_DOMAIN, domain, "a domain was made");
 	return 0;
 }
 
@@ -180,8 +181,9 @@ static int attach(struct gm_call *call, struct gm_domain *domain)
 		return r;
 	if (loser != NULL) {
 		gm_call_takes_from(call, loser, domain->id, GMEM__FAREWELL__FAREWELL_TAKEN_OVER);
-		call->service->env.log_event(call->session, domain, "taken over");
 	}
+	gm_link_tell_domain(call->service, call->link, GM_NEWS_ATTACH, domain,
+			    loser != NULL ? "a domain was taken over" : "a domain was attached");
 	gm_info_domain(call, domain, reply->info);
 	return 0;
 }
@@ -260,6 +262,8 @@ int gm_handle_domain_destroy(struct gm_call *call)
 		return r;
 	id = domain->id;
 	owner = domain->session;
+	gm_link_tell_domain(call->service, call->link, GM_NEWS_END, domain,
+			    "a domain was destroyed");
 	(void)gm_exec_end_domain(call->exec, domain);
 	/* Somebody with the token has taken it, if only to end it. */
 	if (owner != NULL && owner != call->session)

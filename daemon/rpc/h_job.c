@@ -54,6 +54,32 @@ static void send_done(struct gm_pending *pending, uint64_t bytes)
 	assert(r == 0);
 }
 
+static void tell_end(const struct gm_pending *pending, int result, const struct gm_refusal *refusal,
+		     uint64_t bytes)
+{
+	struct gm_link *link = pending->link;
+	struct gm_counters *counters = gm_link_counters(link);
+	struct gm_service *service = link->service;
+	struct gm_news news = gm_link_news(link, GM_NEWS_JOB, "a job was done");
+
+	if (result != 0 && result != GM_WORKER_LOST)
+		return;
+	news.verb = gm_method_find(pending->type)->name;
+	news.domain = pending->domain;
+	news.region = pending->region;
+	news.bytes = bytes;
+	if (result == 0) {
+		gm_counters_answer(counters, 0, GM_RULE_NONE);
+		gm_histogram_add(&counters->job_us, service->env.now_us() - pending->started_us);
+	} else {
+		news.kind = GM_NEWS_WORKER;
+		news.result = result;
+		news.rule = refusal->rule;
+		news.text = refusal->text;
+	}
+	gm_service_tell(service, &news);
+}
+
 static void pending_free(struct gm_pending *pending)
 {
 	struct gm_link *link = pending->link;
@@ -74,6 +100,7 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 
 	if (result == 0)
 		send_done(pending, bytes);
+	tell_end(pending, result, refusal, bytes);
 	pending_free(pending);
 	/* The pages that were dealt with are told by the page map. */
 	if (result != 0)
@@ -112,6 +139,7 @@ static struct gm_pending *pending_new(struct gm_call *call)
 	pending->link = call->link;
 	pending->serial = call->frame->serial;
 	pending->type = call->frame->type;
+	pending->started_us = call->started_us;
 	return pending;
 }
 
@@ -129,6 +157,8 @@ static int start(struct gm_call *call, struct gm_region *region, enum gm_page_op
 		free(pending);
 		return r;
 	}
+	pending->domain = region->domain->id.v;
+	pending->region = region->id.v;
 	TAILQ_INSERT_TAIL(&call->link->pending, pending, entry);
 	call->link->n_pending++;
 	call->service->n_jobs++;

@@ -131,6 +131,17 @@ static int create(struct gm_call *call, struct gm_domain *domain, const struct g
 	return 0;
 }
 
+static void tell(struct gm_call *call, enum gm_news_kind kind, const struct gm_region *region,
+		 const char *text)
+{
+	struct gm_news news = gm_link_news(call->link, kind, text);
+
+	news.domain = region->domain->id.v;
+	news.region = region->id.v;
+	news.bytes = region->size;
+	gm_service_tell(call->service, &news);
+}
+
 int gm_handle_region_create(struct gm_call *call)
 {
 	const Gmem__RegionCreateRequest *request = call->request;
@@ -161,6 +172,7 @@ int gm_handle_region_create(struct gm_call *call)
 	}
 	reply->has_region = 1;
 	reply->region = region->id.v;
+	tell(call, GM_NEWS_GRANT, region, "a region was granted");
 	return 0;
 }
 
@@ -208,6 +220,7 @@ int gm_handle_region_destroy(struct gm_call *call)
 		r = gm_book_may_destroy_region(region, &call->refusal);
 	if (r != 0)
 		return r;
+	tell(call, GM_NEWS_END, region, "a region was destroyed");
 	gm_exec_drop_region(call->exec, region);
 	return 0;
 }

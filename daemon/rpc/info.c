@@ -2,6 +2,7 @@
 #include "info.h"
 
 #include <errno.h>
+#include <string.h>
 
 static Gmem__Lifetime lifetime_of(const struct gm_domain *domain)
 {
@@ -160,6 +161,104 @@ int gm_info_host(struct gm_call *call, Gmem__UsageInfo *info)
 		add_counters(&tenant->counters, info);
 	}
 	return fill_usage(call, &call->book->host, info);
+}
+
+/* Those that are not zero, by name. */
+static int fill_counts(struct gm_call *call, const uint64_t *values, int n,
+		       const char *(*name)(int number), size_t *ret_n, Gmem__Count ***ret_counts)
+{
+	size_t n_used = 0;
+	Gmem__Count *counts;
+
+	for (int i = 0; i < n; i++)
+		n_used += values[i] != 0;
+	if (n_used == 0)
+		return 0;
+	counts = gm_call_alloc(call, n_used * sizeof(*counts));
+	*ret_counts = gm_call_alloc(call, n_used * sizeof(Gmem__Count *));
+	if (counts == NULL || *ret_counts == NULL)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++) {
+		if (values[i] == 0)
+			continue;
+		gmem__count__init(counts);
+		counts->has_name = 1;
+		counts->name = gm_bytes(name(i));
+		counts->has_count = 1;
+		counts->count = values[i];
+		(*ret_counts)[(*ret_n)++] = counts++;
+	}
+	return 0;
+}
+
+static int fill_histogram(struct gm_call *call, const char *name,
+			  const struct gm_histogram *histogram, Gmem__Histogram *message)
+{
+	gmem__histogram__init(message);
+	message->has_name = 1;
+	message->name = gm_bytes(name);
+	message->counts = gm_call_alloc(call, sizeof(histogram->counts));
+	if (message->counts == NULL)
+		return -ENOMEM;
+	memcpy(message->counts, histogram->counts, sizeof(histogram->counts));
+	message->n_counts = GM_HISTOGRAM_BUCKETS;
+	message->has_sum_us = 1;
+	message->sum_us = histogram->sum_us;
+	return 0;
+}
+
+static int fill_histograms(struct gm_call *call, const struct gm_counters *counters,
+			   Gmem__UsageInfo *info)
+{
+	Gmem__Histogram *messages = gm_call_alloc(call, 2 * sizeof(*messages));
+	int r;
+
+	info->histograms = gm_call_alloc(call, 2 * sizeof(Gmem__Histogram *));
+	if (messages == NULL || info->histograms == NULL)
+		return -ENOMEM;
+	info->histograms[0] = &messages[0];
+	info->histograms[1] = &messages[1];
+	r = fill_histogram(call, "grant", &counters->grant_us, &messages[0]);
+	if (r == 0)
+		r = fill_histogram(call, "job", &counters->job_us, &messages[1]);
+	info->n_histograms = 2;
+	return r;
+}
+
+static const char *news_name(int kind)
+{
+	return gm_news_name((enum gm_news_kind)kind);
+}
+
+static void sum_up(const struct gm_book *book, struct gm_counters *sum)
+{
+	const struct gm_tenant *tenant;
+
+	*sum = book->counters;
+	TAILQ_FOREACH(tenant, &book->tenants, link)
+		gm_counters_merge(sum, &tenant->counters);
+}
+
+int gm_info_counters(struct gm_call *call, const struct gm_tenant *tenant, Gmem__UsageInfo *info)
+{
+	const struct gm_counters *counters;
+	struct gm_counters sum;
+	int r;
+
+	if (tenant == NULL)
+		sum_up(call->book, &sum);
+	counters = tenant != NULL ? &tenant->counters : &sum;
+	r = fill_counts(call, counters->codes, GM_VERDICT_N_, gm_verdict_name, &info->n_codes,
+			&info->codes);
+	if (r == 0)
+		r = fill_counts(call, counters->rules, GM_RULE_N_, gm_rule_name, &info->n_rules,
+				&info->rules);
+	if (r == 0)
+		r = fill_counts(call, counters->news, GM_NEWS_N_, news_name, &info->n_news,
+				&info->news);
+	if (r == 0)
+		r = fill_histograms(call, counters, info);
+	return r;
 }
 
 void gm_info_session(struct gm_call *call, const struct gm_link *link, Gmem__SessionInfo *info)

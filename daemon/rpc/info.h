@@ -18,6 +18,10 @@ GM_WARN_UNUSED int gm_info_tenant(struct gm_call *call, const struct gm_tenant *
 /* The host's account; its counters are the sums over all tenants and the admin sessions. */
 GM_WARN_UNUSED int gm_info_host(struct gm_call *call, Gmem__UsageInfo *info);
 
+/* The counts and histograms of a tenant, or of all and the host when @tenant is NULL. */
+GM_WARN_UNUSED int gm_info_counters(struct gm_call *call, const struct gm_tenant *tenant,
+				    Gmem__UsageInfo *info);
+
 void gm_info_session(struct gm_call *call, const struct gm_link *link, Gmem__SessionInfo *info);
 
 #endif

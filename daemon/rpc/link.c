@@ -80,17 +80,17 @@ void gm_link_tell(struct gm_link *link, const struct gm_frame *frame,
 void gm_link_refuse(struct gm_link *link, uint16_t type, uint32_t serial, int result,
 		    const struct gm_refusal *refusal)
 {
-	const struct gm_service_env *env = &link->service->env;
 	const char *verb = gm_method_find(type)->name;
 	struct gm_status status;
+	struct gm_news news;
 
-	if (result < 0) {
-		env->log_failure(link->session, verb, result);
-	} else {
-		gm_link_counters(link)->refusals++;
-		env->log_refusal(link->session, verb, result, refusal);
-	}
 	gm_status_fill(&status, result, refusal, verb);
+	news = gm_link_news(link, result < 0 ? GM_NEWS_FAILURE : GM_NEWS_REFUSAL, status.text);
+	news.verb = verb;
+	news.result = result;
+	news.rule = result > 0 ? refusal->rule : GM_RULE_NONE;
+	gm_counters_answer(gm_link_counters(link), result, news.rule);
+	gm_service_tell(link->service, &news);
 	gm_link_tell(link,
 		     &(struct gm_frame){ .type = type,
 					 .flags = GM_FRAME_ANSWER | GM_FRAME_REFUSED,

@@ -15,6 +15,7 @@ enum gm_method_flag {
 	GM_METHOD_MUTATES = 1 << 0, /* changes the books */
 	GM_METHOD_ASYNC = 1 << 1,   /* may answer later */
 	GM_METHOD_SECRET = 1 << 2,  /* request or answer has a token: wiped after use */
+	GM_METHOD_GRANT = 1 << 3,   /* hands memory out: how long it takes is measured */
 };
 
 /* Session states as bits. */
@@ -57,5 +58,6 @@ int gm_handle_list(struct gm_call *call);
 int gm_handle_stats(struct gm_call *call);
 int gm_handle_host(struct gm_call *call);
 int gm_handle_evict(struct gm_call *call);
+int gm_handle_watch(struct gm_call *call);
 
 #endif

@@ -44,7 +44,7 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 	[GM_MSG_REGION_CREATE] = {
 		.name = "REGION_CREATE", .since = 1, .states = GM_METHOD_OPEN,
 		.tenant = true, .body_max = BODY_NAMES,
-		.flags = GM_METHOD_MUTATES, .fn = gm_handle_region_create,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_GRANT, .fn = gm_handle_region_create,
 	},
 	[GM_MSG_REGION_GET] = {
 		.name = "REGION_GET", .since = 1, .states = GM_METHOD_OPEN,
@@ -96,10 +96,15 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 		.admin = true, .body_max = BODY_IDS,
 		.flags = GM_METHOD_MUTATES, .fn = gm_handle_evict,
 	},
+	[GM_MSG_WATCH] = {
+		.name = "WATCH", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .admin = true, .body_max = BODY_IDS,
+		.fn = gm_handle_watch,
+	},
 };
 
 /* Types are dense from HELLO on, so a new one fails here until it has its row (and its golden). */
-_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 18,
+_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 19,
 	       "every request has a row in the table");
 
 const struct gm_method *gm_method_find(unsigned type)

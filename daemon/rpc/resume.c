@@ -103,6 +103,15 @@ void gm_link_let_go(struct gm_link *link)
 
 /* ---- from the record ---- */
 
+static void tell_unheld(struct gm_link *link, int error)
+{
+	struct gm_news news = gm_link_news(link, GM_NEWS_FAILURE, "the process could not be held");
+
+	news.verb = "HELLO";
+	news.result = error;
+	gm_service_tell(link->service, &news);
+}
+
 void gm_link_resume(struct gm_link *link, struct gm_session *session)
 {
 	const struct gm_recorder *recorder = &link->service->env.recorder;
@@ -144,7 +153,7 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	 */
 	r = gm_link_hold(link);
 	if (r < 0)
-		link->service->env.log_failure(session, "HELLO", r);
+		tell_unheld(link, r);
 }
 
 static int unpack(struct gm_link *link, const struct gm_kept_answer *kept,

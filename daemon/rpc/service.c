@@ -44,6 +44,7 @@ int gm_service_new(struct gm_book *book, struct gm_exec *exec, const struct gm_s
 	service->env = *env;
 	service->started_ms = gm_service_now(service);
 	TAILQ_INIT(&service->links);
+	TAILQ_INIT(&service->watchers);
 	*ret_service = service;
 	return 0;
 }
@@ -69,6 +70,29 @@ static void send_unwelcome(struct gm_service *service, const struct gm_channel_o
 		     &(struct gm_frame){ .type = GM_MSG_HELLO,
 					 .flags = GM_FRAME_ANSWER | GM_FRAME_REFUSED },
 		     &status.message.base);
+}
+
+static void tell_turned_away(struct gm_service *service, struct gm_tenant *tenant,
+			     const struct gm_peer *peer, int pidfd, int result,
+			     const struct gm_refusal *refusal)
+{
+	struct gm_counters *counters =
+		tenant != NULL ? &tenant->counters : &service->book->counters;
+	struct gm_news news = { .kind = result < 0 ? GM_NEWS_FAILURE : GM_NEWS_REFUSAL,
+				.tenant = tenant,
+				.has_peer = true,
+				.by_operator = tenant == NULL,
+				.peer = *peer,
+				.pidfd = pidfd,
+				.verb = "HELLO",
+				.result = result,
+				.rule = refusal->rule };
+	struct gm_status status;
+
+	gm_counters_answer(counters, result, refusal->rule);
+	gm_status_fill(&status, result, refusal, news.verb);
+	news.text = status.text;
+	gm_service_tell(service, &news);
 }
 
 /* More sessions wait to be resumed than connections have come for them. */
@@ -135,10 +159,8 @@ int gm_service_open(struct gm_service *service, struct gm_tenant *tenant,
 
 	r = open_link(service, tenant, peer, &link, &refusal);
 	if (r != 0) {
-		struct gm_counters *counters =
-			tenant != NULL ? &tenant->counters : &service->book->counters;
-
-		counters->refusals += r > 0;
+		tell_turned_away(service, tenant, peer,
+				 ops->pidfd != NULL ? ops->pidfd(channel) : -1, r, &refusal);
 		send_unwelcome(service, ops, channel, r, &refusal);
 		return r;
 	}
@@ -165,13 +187,19 @@ int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const 
 
 static void end_session_domains(struct gm_service *service, struct gm_session *session)
 {
+	const struct gm_link *link = session->owner;
 	struct gm_domain *domain;
 
 	while ((domain = TAILQ_FIRST(&session->domains)) != NULL) {
-		if (domain->lifetime == GM_LIFETIME_BOUND)
+		if (domain->lifetime == GM_LIFETIME_BOUND) {
+			gm_link_tell_domain(service, link, GM_NEWS_END, domain,
+					    "a domain ended with its VMM");
 			(void)gm_exec_end_domain(service->exec, domain);
-		else
+		} else {
+			gm_link_tell_domain(service, link, GM_NEWS_ORPHAN, domain,
+					    "a domain waits for its next VMM");
 			gm_book_detach(domain, gm_service_now(service));
+		}
 	}
 }
 
@@ -180,6 +208,7 @@ void gm_service_close(struct gm_link *link)
 	struct gm_service *service = link->service;
 	struct gm_pending *pending;
 
+	gm_link_stop_watching(link);
 	link->ops = NULL;
 	link->channel = NULL;
 	gm_session_set_state(link->session, GM_SESSION_CLOSING);
@@ -237,7 +266,8 @@ void gm_service_expire(struct gm_service *service)
 		struct gm_domain *next = gm_book_next_domain(service->book, domain);
 
 		if (gm_domain_ttl_left(domain, now_ms) == 0) {
-			service->env.log_event(NULL, domain, "expired: nobody came back for it");
+			gm_link_tell_domain(service, NULL, GM_NEWS_END, domain,
+					    "a domain expired: nobody came back for it");
 			(void)gm_exec_end_domain(service->exec, domain);
 		}
 		domain = next;

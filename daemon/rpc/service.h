@@ -28,19 +28,20 @@ struct gm_channel_ops {
 	void (*send)(void *channel, const struct gm_frame *frame, const void *body, const int *fds);
 	/* The peer's process: a borrowed pidfd, or -1. May be NULL: there are none. */
 	int (*pidfd)(void *channel);
+	/*
+	 * Is there room for news that nobody has to have? May be NULL: always. Less than for other
+	 * events, so that news never take the place of what a guest depends on.
+	 */
+	bool (*has_room)(void *channel);
 };
 
 /* What the service asks of the world, so that it has no clock and draws no random numbers. */
 struct gm_service_env {
 	struct gm_loop_ref loop;
 	int (*random)(void *buffer, size_t size); /* 0 or -errno */
+	uint64_t (*now_us)(void);		  /* CLOCK_MONOTONIC: how long things take */
 	uint64_t (*rss_bytes)(void);
-	/* One decision for the log. @session may be NULL. */
-	void (*log_refusal)(const struct gm_session *session, const char *verb, int verdict,
-			    const struct gm_refusal *refusal);
-	void (*log_failure)(const struct gm_session *session, const char *verb, int error);
-	void (*log_event)(const struct gm_session *session, const struct gm_domain *domain,
-			  const char *what);
+	void (*log)(const struct gm_news *news);
 	struct gm_recorder recorder;
 };
 
@@ -73,6 +74,10 @@ bool gm_link_is_full(const struct gm_link *link);
 /* Has HELLO been seen? */
 bool gm_link_is_open(const struct gm_link *link);
 
+/* The channel has found a fault (not one that gm_service_packet has named), and cuts the peer off.
+ */
+void gm_service_violation(struct gm_link *link, const char *fault);
+
 const struct gm_session *gm_link_session(const struct gm_link *link);
 
 /*
@@ -89,6 +94,9 @@ uint32_t gm_service_jobs(const struct gm_service *service);
 
 /* Called from a timer: persistent domains that have outstayed their TTL end. */
 void gm_service_expire(struct gm_service *service);
+
+/* Counts the news, has them logged, and tells whoever watches. */
+void gm_service_tell(struct gm_service *service, const struct gm_news *news);
 
 /* Ends every domain, orphaned ones too: at the daemon's end. */
 void gm_service_end_all(struct gm_service *service);

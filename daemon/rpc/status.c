@@ -86,7 +86,8 @@ SAME_RULE(SOURCE);
 SAME_RULE(MEASUREMENT_ALLOW);
 SAME_RULE(REQUIRE_ID_BLOCK);
 SAME_RULE(FIRMWARE);
-_Static_assert(GM_RULE_N_ == 57, "a new rule is compared with its number here");
+SAME_RULE(WATCHERS);
+_Static_assert(GM_RULE_N_ == 58, "a new rule is compared with its number here");
 
 struct verdict_row {
 	int level;	  /* in the log */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gm_cleanup.h"
@@ -133,4 +134,13 @@ uint32_t gm_host_cpus(void)
 	if (sched_getaffinity(0, sizeof(set), &set) < 0)
 		return CPU_SETSIZE;
 	return CPU_COUNT(&set) > 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+}
+
+uint64_t gm_host_now_us(void)
+{
+	struct timespec now;
+
+	/* Cannot fail: the clock exists and the pointer is good. */
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }

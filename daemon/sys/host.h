@@ -19,4 +19,7 @@ uint64_t gm_host_rss_bytes(void);
 /* CPUs that this process may use, at least 1. */
 uint32_t gm_host_cpus(void);
 
+/* CLOCK_MONOTONIC in microseconds. */
+uint64_t gm_host_now_us(void);
+
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "log.h"
 
+#include "log_stderr.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,6 +41,8 @@ void gm_log_open(int level)
 {
 	state.level = level;
 	state.journal = stderr_is_journal();
+	if (!state.journal)
+		gm_log_stderr_open();
 }
 
 bool gm_log_enabled(int level)
@@ -97,17 +101,14 @@ static void write_stderr(const struct gm_log_field *fields, size_t n_fields, con
 {
 	char bytes[LINE_SIZE];
 	struct buffer line = { .bytes = bytes, .size = sizeof(bytes) };
-	ssize_t n;
 
 	put_escaped(&line, "gmemd: ", false);
 	put_escaped(&line, text, false);
 	for (size_t i = 0; i < n_fields; i++)
-		put_field(&line, &fields[i]);
+		if (strcmp(fields[i].name, GM_LOG_MESSAGE_ID) != 0)
+			put_field(&line, &fields[i]);
 	bytes[line.used++] = '\n';
-	/* One call a line, so that lines of several processes do not mix. */
-	n = write(STDERR_FILENO, bytes, line.used);
-	/* There is nowhere to tell that the log cannot be written. */
-	(void)n;
+	gm_log_stderr_write(bytes, line.used);
 }
 
 /* "NAME=value" in @storage, which it takes a piece of; empty when there is no room left. */
@@ -208,4 +209,14 @@ bool gm_log_limit_pass(struct gm_log_limit *limit, uint64_t now_ms, uint32_t *re
 	limit->passed++;
 	*ret_held_back = held_back;
 	return true;
+}
+
+uint32_t gm_log_limit_take(struct gm_log_limit *limit, uint64_t now_ms)
+{
+	uint32_t held_back = limit->held_back;
+
+	if (held_back == 0 || now_ms - limit->window_start_ms < limit->interval_ms)
+		return 0;
+	limit->held_back = 0;
+	return held_back;
 }

@@ -119,6 +119,7 @@ static const struct gm_seccomp_rule daemon_rules[] = {
 	ALLOW("newfstatat", "fstat, as glibc makes it"),
 	ALLOW("statx", "fstat, as newer libraries make it"),
 	ALLOW("fstatfs", "the kind of an fd"),
+	ALLOW("statfs", "which hierarchy of cgroups a client's unit is in"),
 	ALLOW("readlink", "the kind of an fd"),
 	ALLOW("readlinkat", "the kind of an fd"),
 

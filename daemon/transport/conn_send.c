@@ -80,6 +80,11 @@ void gm_conn_flush(struct gm_conn *conn)
 	}
 }
 
+size_t gm_conn_waiting(const struct gm_conn *conn)
+{
+	return conn->waiting_bytes;
+}
+
 static int copy_fds(struct gm_fdset *to, const int *fds, size_t n_fds)
 {
 	for (size_t i = 0; i < n_fds; i++) {

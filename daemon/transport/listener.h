@@ -109,6 +109,9 @@ bool gm_is_bound_to(int fd, const char *path);
 void gm_conn_send(struct gm_conn *conn, const struct gm_frame *frame, const void *body,
 		  const int *fds);
 
+/* Bytes that wait until the peer reads. */
+size_t gm_conn_waiting(const struct gm_conn *conn);
+
 /* The process at the other end: borrowed, or -1 where the kernel cannot tell. */
 int gm_conn_pidfd(const struct gm_conn *conn);
 

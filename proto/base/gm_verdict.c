@@ -100,6 +100,7 @@ static const struct rule_words rules[] = {
 					"the policy does not allow this measurement" },
 	[GM_RULE_REQUIRE_ID_BLOCK] = { "RequireIdBlock", "the launch needs an ID block that fits" },
 	[GM_RULE_FIRMWARE] = { "firmware", "the firmware refused" },
+	[GM_RULE_WATCHERS] = { "watchers", "the limit of sessions that watch" },
 };
 static_assert(GM_ARRAY_SIZE(rules) == GM_RULE_N_, "every rule has words");
 

@@ -38,11 +38,13 @@ enum gm_msg_type {
 	GM_MSG_STATS = 15,
 	GM_MSG_HOST = 16,
 	GM_MSG_EVICT = 17,
+	GM_MSG_WATCH = 18,
 	GM_MSG_REQUEST_N_,
 
 	GM_EVENT_PROGRESS = 64,
 	GM_EVENT_DOMAIN_GONE = 65,
 	GM_EVENT_SHUTDOWN = 66,
+	GM_EVENT_NEWS = 67,
 };
 
 enum gm_frame_flag {

@@ -29,9 +29,11 @@ static const struct gm_msg_format formats[] = {
 	CALL(STATS, stats),
 	CALL(HOST, host),
 	CALL(EVICT, evict),
+	CALL(WATCH, watch),
 	EVENT(PROGRESS, progress),
 	EVENT(DOMAIN_GONE, domain_gone),
 	EVENT(SHUTDOWN, shutdown),
+	EVENT(NEWS, news),
 };
 
 /* Repeated fields of requests: a request has no business with more elements. */

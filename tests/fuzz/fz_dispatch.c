@@ -64,29 +64,16 @@ static uint64_t no_rss(void)
 	return 0;
 }
 
-static void on_refusal(const struct gm_session *session, const char *verb, int verdict,
-		       const struct gm_refusal *refusal)
+static void on_news(const struct gm_news *news)
 {
-	(void)session;
-	gm_fuzz_require(verb != NULL && verdict > 0 && verdict < GM_VERDICT_N_);
-	gm_fuzz_require(memchr(refusal->text, 0, sizeof(refusal->text)) != NULL);
-	gm_fuzz_require(memchr(refusal->object, 0, sizeof(refusal->object)) != NULL);
-}
-
-static void on_failure(const struct gm_session *session, const char *verb, int error)
-{
-	(void)session;
-	(void)verb;
+	gm_fuzz_require(news->kind > GM_NEWS_NONE && news->kind < GM_NEWS_N_);
+	gm_fuzz_require(news->text != NULL && strlen(news->text) < 1000);
+	if (news->kind == GM_NEWS_REFUSAL)
+		gm_fuzz_require(news->verb != NULL && news->result > 0 &&
+				news->result < GM_VERDICT_N_);
 	/* Only what the fake backend was told to fail with. */
-	gm_fuzz_require(error == -EIO);
-}
-
-static void on_event(const struct gm_session *session, const struct gm_domain *domain,
-		     const char *what)
-{
-	(void)session;
-	(void)domain;
-	(void)what;
+	if (news->kind == GM_NEWS_FAILURE)
+		gm_fuzz_require(news->result == -EIO);
 }
 
 static void on_send(void *channel, const struct gm_frame *frame, const void *body, const int *fds)
@@ -140,10 +127,9 @@ static void start(void)
 	const struct gm_service_env env = {
 		.loop = { .ops = &loop_ops },
 		.random = draw,
+		.now_us = no_rss,
 		.rss_bytes = no_rss,
-		.log_refusal = on_refusal,
-		.log_failure = on_failure,
-		.log_event = on_event,
+		.log = on_news,
 	};
 
 	now_ms = 1;

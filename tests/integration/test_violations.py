@@ -133,9 +133,11 @@ class Violations(harness.DaemonCase):
             self.assertEqual(connection.receive_frame().flags, gmem.ANSWER)
         send(connection)
         self.assertIsNone(connection.receive_frame(), "answered instead of cut off")
-        lines = self.daemon.log_lines(f"TENANT={tenant} ")
+        lines = self.daemon.log_lines(f"TENANT={tenant} ", "broke the protocol")
         self.assertEqual(len(lines), 1, lines)
-        self.assertIn("broke the protocol", lines[0])
+        self.assertIn(f"PEER_PID={os.getpid()} PEER_UID=0", lines[0])
+        # Who it said it was, where it has said so.
+        self.assertEqual("CLIENT=violator" in lines[0], greet, lines[0])
         self.assertEqual(self.daemon.account(tenant).violations, 1)
         connection.close()
 

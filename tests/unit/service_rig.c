@@ -17,6 +17,10 @@ static uint64_t rig_now_ms(void *loop)
 static const struct gm_loop_ops loop_ops = { .now_ms = rig_now_ms };
 
 /* Different every time, the same in every run. */
+uint64_t rig_us;
+struct gm_news rig_news;
+static char rig_news_text[512];
+
 static int rig_random(void *buffer, size_t size)
 {
 	static struct gm_test_rng rng = { .state = 42 };
@@ -32,28 +36,16 @@ static uint64_t rig_rss(void)
 	return 4321;
 }
 
-static void ignore_refusal(const struct gm_session *session, const char *verb, int verdict,
-			   const struct gm_refusal *refusal)
+static uint64_t rig_now_us(void)
 {
-	(void)session;
-	(void)verb;
-	(void)verdict;
-	(void)refusal;
+	return rig_us;
 }
 
-static void ignore_failure(const struct gm_session *session, const char *verb, int error)
+static void keep_news(const struct gm_news *news)
 {
-	(void)session;
-	(void)verb;
-	(void)error;
-}
-
-static void ignore_event(const struct gm_session *session, const struct gm_domain *domain,
-			 const char *what)
-{
-	(void)session;
-	(void)domain;
-	(void)what;
+	rig_news = *news;
+	snprintf(rig_news_text, sizeof(rig_news_text), "%s", news->text);
+	rig_news.text = rig_news_text;
 }
 
 static void allow_many_fds(void)
@@ -90,10 +82,9 @@ void rig_start(struct rig *rig)
 	struct gm_service_env env = {
 		.loop = loop,
 		.random = rig_random,
+		.now_us = rig_now_us,
 		.rss_bytes = rig_rss,
-		.log_refusal = ignore_refusal,
-		.log_failure = ignore_failure,
-		.log_event = ignore_event,
+		.log = keep_news,
 	};
 
 	allow_many_fds();
@@ -144,7 +135,12 @@ static void keep_packet(void *channel, const struct gm_frame *frame, const void 
 	peer->n_packets++;
 }
 
-static const struct gm_channel_ops channel_ops = { .send = keep_packet };
+static bool peer_has_room(void *channel)
+{
+	return !((const struct peer *)channel)->is_full;
+}
+
+static const struct gm_channel_ops channel_ops = { .send = keep_packet, .has_room = peer_has_room };
 
 void peer_open(struct peer *peer, struct rig *rig, struct gm_tenant *tenant)
 {

@@ -38,10 +38,16 @@ struct rig {
 	struct gm_arena arena; /* of unpacked answers, until rig_stop */
 };
 
+/* The clock that things are measured with: the test turns it. */
+extern uint64_t rig_us;
+/* What the service told last. */
+extern struct gm_news rig_news;
+
 /* One client. */
 struct peer {
 	struct rig *rig;
 	struct gm_link *link;
+	bool is_full;	   /* of what the channel has no more room for: set by the test */
 	uint32_t serial;   /* last used */
 	const char *fault; /* of the last violation */
 	size_t n_packets;

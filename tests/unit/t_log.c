@@ -5,8 +5,10 @@
 #include "gm_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -195,6 +197,93 @@ static void a_limit_lets_a_burst_through_and_counts_the_rest(void **state)
 	assert_false(gm_log_limit_pass(&limit, 6002, &held_back));
 }
 
+static void what_was_held_back_is_told_once_the_interval_is_over(void **state)
+{
+	struct gm_log_limit limit = { .interval_ms = 1000, .burst = 1 };
+	uint32_t held_back;
+
+	(void)state;
+	assert_true(gm_log_limit_pass(&limit, 5000, &held_back));
+	assert_false(gm_log_limit_pass(&limit, 5001, &held_back));
+	assert_int_equal(gm_log_limit_take(&limit, 5999), 0);
+	assert_int_equal(gm_log_limit_take(&limit, 6000), 1);
+	assert_int_equal(gm_log_limit_take(&limit, 7000), 0);
+}
+
+static void a_message_id_is_for_the_journal_alone(void **state)
+{
+	const struct gm_log_field fields[] = { { GM_LOG_MESSAGE_ID, "0" }, { "TENANT", "acme" } };
+
+	(void)state;
+	assert_string_equal(line_of("text", fields, 2), "gmemd: text TENANT=acme\n");
+}
+
+/* In a child: what gm_log_open does to stderr stays. The alarm ends it where a line waits. */
+static int log_to_nobody(const int ends[2])
+{
+	alarm(5);
+	dup2(ends[1], STDERR_FILENO);
+	gm_log_open(LOG_INFO);
+	for (unsigned i = 0; i < 10000; i++)
+		gm_log(LOG_INFO, "a line that nobody reads: %u", i);
+	return fcntl(ends[1], F_GETFL) & O_NONBLOCK ? 1 : 0;
+}
+
+static int status_of(pid_t pid)
+{
+	int status = -1;
+
+	(void)waitpid(pid, &status, 0);
+	return status;
+}
+
+static void a_pipe_that_nobody_reads_stops_nobody_and_keeps_its_flags(void **state)
+{
+	int ends[2];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(log_to_nobody(ends));
+	assert_int_equal(status_of(pid), 0);
+	gm_fd_close(ends[0]);
+	gm_fd_close(ends[1]);
+}
+
+static int log_to_a_full_socket(const int ends[2])
+{
+	char bytes[4096] = { 0 };
+
+	alarm(5);
+	dup2(ends[1], STDERR_FILENO);
+	while (send(ends[1], bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		continue;
+	for (unsigned i = 0; i < 3; i++)
+		gm_log(LOG_INFO, "a line that nobody reads: %u", i);
+	while (recv(ends[0], bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		continue;
+	gm_log(LOG_INFO, "a line that somebody reads");
+	bytes[recv(ends[0], bytes, sizeof(bytes) - 1, MSG_DONTWAIT)] = '\0';
+	return strcmp(bytes, "gmemd: lines lost here because nobody read them: 3\n");
+}
+
+static void lines_that_were_lost_are_counted_and_said(void **state)
+{
+	int ends[2];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(log_to_a_full_socket(ends));
+	assert_int_equal(status_of(pid), 0);
+	gm_fd_close(ends[0]);
+	gm_fd_close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +296,10 @@ int main(void)
 		gm_test(a_line_for_the_journal_is_not_written_to_stderr_too),
 		gm_test(error_numbers_have_words),
 		gm_test(a_limit_lets_a_burst_through_and_counts_the_rest),
+		gm_test(what_was_held_back_is_told_once_the_interval_is_over),
+		gm_test(a_message_id_is_for_the_journal_alone),
+		gm_test(a_pipe_that_nobody_reads_stops_nobody_and_keeps_its_flags),
+		gm_test(lines_that_were_lost_are_counted_and_said),
 	};
 
 	return gm_test_run("log", tests, GM_ARRAY_SIZE(tests));

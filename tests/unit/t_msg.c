@@ -49,7 +49,7 @@ static void every_type_has_its_messages_and_others_have_none(void **state)
 		if (type >= GM_MSG_HELLO && type < GM_MSG_REQUEST_N_) {
 			assert_non_null(format->request);
 			assert_non_null(format->answer);
-		} else if (type >= GM_EVENT_PROGRESS && type <= GM_EVENT_SHUTDOWN) {
+		} else if (type >= GM_EVENT_PROGRESS && type <= GM_EVENT_NEWS) {
 			assert_null(format->request);
 			assert_non_null(format->answer);
 		} else {

@@ -94,6 +94,7 @@ SAME_RULE(SOURCE);
 SAME_RULE(MEASUREMENT_ALLOW);
 SAME_RULE(REQUIRE_ID_BLOCK);
 SAME_RULE(FIRMWARE);
+SAME_RULE(WATCHERS);
 
 SAME_PAGE(ABSENT);
 SAME_PAGE(SHARED);
@@ -246,6 +247,7 @@ static void field_and_enum_numbers_are_those_on_file(void **state)
 	expect_enum(&gmem__page_state__descriptor);
 	expect_enum(&gmem__list_what__descriptor);
 	expect_enum(&gmem__farewell__descriptor);
+	expect_enum(&gmem__news_kind__descriptor);
 	assert_null(fgets(line, sizeof(line), numbers));
 	fclose(numbers);
 }
