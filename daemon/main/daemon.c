@@ -84,7 +84,7 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 int gm_daemon_restore(struct gm_daemon *daemon)
 {
 	return gm_recording_restore(&daemon->recording, &daemon->exec, daemon->service,
-				    loop_of(daemon), daemon->host_memory);
+				    loop_of(daemon), daemon->machine.memory);
 }
 
 /* ---- timers ---- */
@@ -187,13 +187,18 @@ static void on_reload_signal(void *arg)
 	struct gm_daemon *daemon = arg;
 	char fault[GM_TENANTS_FAULT_MAX];
 
-	if (gm_tenants_read_policies(&daemon->tenants, daemon->host_memory, fault)) {
+	if (gm_policies_read(&daemon->tenants, &daemon->machine, GM_POLICIES_RELOAD, fault)) {
 		tell_reload(daemon, -EINVAL, fault);
 		gm_log(LOG_ERR, "the policies stay as they were");
+		gm_notify_status("the policies stay as they were: %s", fault);
 		return;
 	}
-	if (gm_tenants_enter(&daemon->tenants, &daemon->book) == 0)
+	gm_policies_limit_host(&daemon->tenants, &daemon->book.host);
+	if (gm_tenants_enter(&daemon->tenants, &daemon->book) == 0) {
 		tell_reload(daemon, 0, "policies read again");
+		gm_notify_status("%u tenants, policies read again",
+				 gm_tenants_count(&daemon->tenants));
+	}
 	gm_service_settle(daemon->service);
 }
 

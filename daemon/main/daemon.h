@@ -7,6 +7,7 @@
 
 #include "crew.h"
 #include "exec.h"
+#include "policies.h"
 #include "recording.h"
 #include "service.h"
 #include "spawner.h"
@@ -24,7 +25,7 @@ enum gm_daemon_phase {
 
 struct gm_daemon {
 	struct gm_opts opts;
-	uint64_t host_memory;
+	struct gm_policies_machine machine;
 	struct gm_tenants tenants;
 	struct gm_book book;
 	struct gm_spawner spawner;

@@ -66,27 +66,12 @@ static enum gm_exit find_sockets(struct gm_daemon *daemon)
 	return error ? GM_EXIT_USAGE : GM_EXIT_OK;
 }
 
-static enum gm_exit read_policies(struct gm_daemon *daemon)
-{
-	char fault[GM_TENANTS_FAULT_MAX];
-	uint64_t available;
-	int error = gm_host_memory(&daemon->host_memory, &available);
-
-	if (error)
-		return failed(GM_EXIT_FAILURE, "cannot tell how much memory there is", error);
-	if (gm_tenants_read_policies(&daemon->tenants, daemon->host_memory, fault) == 0)
-		return GM_EXIT_OK;
-	gm_log(LOG_ERR, "%s", fault);
-	return GM_EXIT_POLICY;
-}
-
 /*
- * What the whole host has. Each job holds a copy of its region's fd, and an answer that waits for
- * a slow peer holds one too: an eighth is kept for each of them.
+ * fds to give away. Each job holds a copy of its region's fd, and an answer that waits for a slow
+ * peer holds one too: an eighth is kept for each of them.
  */
-static enum gm_exit open_books(struct gm_daemon *daemon)
+static enum gm_exit count_fds(const struct gm_daemon *daemon, uint64_t *ret_n_fds)
 {
-	struct gm_account *host = &daemon->book.host;
 	struct rlimit nofile;
 	uint64_t n_fds;
 
@@ -97,11 +82,33 @@ static enum gm_exit open_books(struct gm_daemon *daemon)
 	if (n_fds < 64)
 		gm_log(LOG_WARNING, "only %ju open files are allowed: raise LimitNOFILE=",
 		       (uintmax_t)nofile.rlim_cur);
+	*ret_n_fds = n_fds;
+	return GM_EXIT_OK;
+}
 
-	gm_account_set_limit(host, GM_RES_MEMORY, daemon->host_memory);
-	gm_account_set_limit(host, GM_RES_FDS, n_fds / 4 * 3);
-	gm_account_set_limit(host, GM_RES_SESSIONS, n_fds / 8);
-	gm_account_set_limit(host, GM_RES_JOBS, n_fds / 8);
+static enum gm_exit read_policies(struct gm_daemon *daemon)
+{
+	char fault[GM_TENANTS_FAULT_MAX];
+	uint64_t memory, available, n_fds = 0;
+	int error = gm_host_memory(&memory, &available);
+	enum gm_exit status;
+
+	if (error)
+		return failed(GM_EXIT_FAILURE, "cannot tell how much memory there is", error);
+	status = count_fds(daemon, &n_fds);
+	if (status != GM_EXIT_OK)
+		return status;
+	gm_policies_of_machine(memory, n_fds, daemon->opts.workers, &daemon->machine);
+	gm_account_set_limit(&daemon->book.host, GM_RES_FDS, n_fds / 4 * 3);
+	if (gm_policies_read(&daemon->tenants, &daemon->machine, GM_POLICIES_START, fault) == 0)
+		return GM_EXIT_OK;
+	gm_log(LOG_ERR, "%s", fault);
+	return GM_EXIT_POLICY;
+}
+
+static enum gm_exit open_books(struct gm_daemon *daemon)
+{
+	gm_policies_limit_host(&daemon->tenants, &daemon->book.host);
 	gm_account_set_limit(&daemon->book.admin, GM_RES_SESSIONS, GM_ADMIN_SESSIONS);
 	return gm_tenants_enter(&daemon->tenants, &daemon->book) == 0
 		       ? GM_EXIT_OK
@@ -262,20 +269,44 @@ static enum gm_exit serve(const struct gm_opts *opts)
 
 /* ---- the other actions ---- */
 
-static enum gm_exit check_policy(const char *path)
+/* A path has a slash; the name of a unit has none and ends like one. */
+static bool is_unit(const char *what)
 {
-	char fault[GM_POLICY_FAULT_MAX];
-	struct gm_policy policy;
+	const char *dot = strrchr(what, '.');
+
+	return !strchr(what, '/') && dot &&
+	       (strcmp(dot, ".socket") == 0 || strcmp(dot, ".service") == 0);
+}
+
+static int check_file(const char *path, uint64_t memory, char *ret_fault)
+{
+	struct gm_policy_view view = { .sources = { .of = { NULL } } };
+	int error;
+
+	gm_policy_defaults(&view.policy, memory);
+	error = gm_policy_file_apply(path, memory, &view, ret_fault);
+	gm_conf_sources_done(&view.sources);
+	return error;
+}
+
+static enum gm_exit check_policy(const struct gm_opts *opts)
+{
+	const char *what = opts->check_path;
+	char fault[GM_TENANTS_FAULT_MAX];
+	struct gm_policies_machine machine;
 	uint64_t total, available;
+	int error;
 
 	if (gm_host_memory(&total, &available))
 		return GM_EXIT_FAILURE;
-	gm_policy_defaults(&policy, total);
-	if (gm_policy_file_apply(path, total, &policy, fault)) {
+	gm_policies_of_machine(total, GM_UNLIMITED, opts->workers, &machine);
+	error = is_unit(what) ? gm_policies_check_unit(opts->unit_root, what, &machine, fault)
+			      : check_file(what, total, fault);
+	if (error) {
 		fprintf(stderr, "%s\n", fault);
 		return GM_EXIT_POLICY;
 	}
-	printf("%s: ok\n", path);
+	printf("%s: ok\n", what);
 	return GM_EXIT_OK;
 }
 
@@ -325,7 +356,7 @@ static enum gm_exit act(int argc, char **argv, const struct gm_opts *opts)
 		puts("gmemd " GMEMD_VERSION);
 		return GM_EXIT_OK;
 	case GM_OPTS_CHECK_POLICY:
-		return check_policy(opts->check_path);
+		return check_policy(opts);
 	case GM_OPTS_PROBE:
 		return probe();
 	case GM_OPTS_SERVE:

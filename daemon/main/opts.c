@@ -31,6 +31,8 @@ const char gm_opts_help[] =
 	"  --listen NAME=PATH      serve the tenant NAME at a socket at PATH\n"
 	"  --admin PATH            serve the operator at a socket at PATH (mode 0600)\n"
 	"  --policy [NAME=]FILE    [X-Gmemd] section for the tenant NAME, or for every tenant\n"
+	"  --unit-root DIR         read everybody's policy from unit files, too, and those below "
+	"DIR\n"
 	"  --socket-mode MODE      of the tenants' sockets, octal (0660)\n"
 	"  --log-level LEVEL       err, warning, notice, info or debug (info)\n"
 	"  --sandbox MODE          enforce, log or off (enforce)\n"
@@ -41,7 +43,8 @@ const char gm_opts_help[] =
 	"  --keep                  start gmemd again when it dies, and lose nothing meanwhile\n"
 	"  --watchdog SECONDS      with --keep: kill it when it hangs for so long\n"
 	"  --restart-max MS        with --keep: longest wait before it is started again (1000)\n"
-	"  --check-policy FILE     check a policy file and exit\n"
+	"  --check-policy WHAT     check a policy file, gmemd@NAME.socket or gmemd.service and "
+	"exit\n"
 	"  --probe                 write what this host can do, as a packed HOST answer, and exit\n"
 	"  --version, --help\n"
 	"\n"
@@ -156,6 +159,7 @@ enum {
 	OPT_LISTEN = 256,
 	OPT_ADMIN,
 	OPT_POLICY,
+	OPT_UNIT_ROOT,
 	OPT_SOCKET_MODE,
 	OPT_LOG_LEVEL,
 	OPT_SANDBOX,
@@ -174,6 +178,7 @@ static const struct option long_options[] = {
 	{ "listen", required_argument, NULL, OPT_LISTEN },
 	{ "admin", required_argument, NULL, OPT_ADMIN },
 	{ "policy", required_argument, NULL, OPT_POLICY },
+	{ "unit-root", required_argument, NULL, OPT_UNIT_ROOT },
 	{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
@@ -239,6 +244,12 @@ static int set_option(struct gm_opts *opts, int option, const char *value, char 
 		return add_policy(opts, value, ret_fault);
 	case OPT_ADMIN:
 		opts->admin_path = value;
+		return 0;
+	case OPT_UNIT_ROOT:
+		if (value[0] != '/')
+			return FAULT(ret_fault, "--unit-root: \"%.100s\" is no absolute path",
+				     value);
+		opts->unit_root = value;
 		return 0;
 	case OPT_CHECK_POLICY:
 		opts->action = GM_OPTS_CHECK_POLICY;

@@ -36,6 +36,7 @@ struct gm_opts {
 	struct gm_opts_pair policies[GM_OPTS_POLICIES_MAX]; /* name "": for every tenant */
 	const char *admin_path;				    /* NULL: none */
 	const char *check_path;				    /* of GM_OPTS_CHECK_POLICY */
+	const char *unit_root;				    /* NULL: the host's own units */
 	mode_t socket_mode;
 	int log_level;
 	enum gm_sandbox_mode sandbox;

@@ -62,29 +62,32 @@ static int read_policy(const char *path, char *text, size_t *ret_length)
 	return 0;
 }
 
-static int apply(const char *path, char *text, uint64_t host_memory, struct gm_policy *policy,
+static int apply(const char *path, char *text, uint64_t host_memory, struct gm_policy_view *view,
 		 char *ret_fault)
 {
+	struct gm_conf_text one = { .path = path, .text = text };
 	struct gm_unit_fault fault;
-	size_t length = 0;
-	int error = text ? read_policy(path, text, &length) : -ENOMEM;
+	size_t at;
+	int error = text ? read_policy(path, text, &one.length) : -ENOMEM;
 
 	if (error) {
 		snprintf(ret_fault, GM_POLICY_FAULT_MAX, "%.255s: %s", path, gm_strerror(-error));
 		return -EINVAL;
 	}
-	if (gm_conf_parse(text, length, host_memory, policy, &fault) == 0)
-		return 0;
+	error = gm_conf_apply(GM_CONF_TENANT, &one, 1, /* place= */ NULL, host_memory,
+			      &view->policy, &view->sources, &at, &fault);
+	if (error <= 0)
+		return error;
 	snprintf(ret_fault, GM_POLICY_FAULT_MAX, "%.255s:%u: %s%s%s", path, fault.line, fault.key,
 		 fault.key[0] ? ": " : "", fault.reason);
 	return -EINVAL;
 }
 
-int gm_policy_file_apply(const char *path, uint64_t host_memory, struct gm_policy *policy,
+int gm_policy_file_apply(const char *path, uint64_t host_memory, struct gm_policy_view *view,
 			 char ret_fault[GM_POLICY_FAULT_MAX])
 {
 	char *text = malloc(GM_UNIT_TEXT_MAX + 1);
-	int error = apply(path, text, host_memory, policy, ret_fault);
+	int error = apply(path, text, host_memory, view, ret_fault);
 
 	free(text);
 	return error;

@@ -8,7 +8,6 @@
 
 #include "gm_check.h"
 #include "gm_fd.h"
-#include "policy_file.h"
 
 #define GM_ADMIN_MODE 0600
 #define GM_OPERATOR_NAME "admin"
@@ -91,7 +90,10 @@ static int add_inherited(struct gm_tenants *tenants, const struct gm_inherited *
 			 inherited->name);
 		return -EINVAL;
 	}
-	return door_add(tenants, name, /* path= */ NULL, inherited->fd, ret_fault);
+	error = door_add(tenants, name, /* path= */ NULL, inherited->fd, ret_fault);
+	if (!error)
+		party_by_name(tenants, name)->has_unit = true;
+	return error;
 }
 
 static const struct gm_door *door_bound_to(const struct gm_tenants *tenants, const char *path)
@@ -110,8 +112,11 @@ static int add_from_option(struct gm_tenants *tenants, const char *name, const c
 
 	if (!door)
 		return door_add(tenants, name, path, /* fd= */ -1, ret_fault);
-	if (strcmp(door->party->name, name) == 0)
+	if (strcmp(door->party->name, name) == 0) {
+		/* The keeper's, not the service manager's. */
+		door->party->has_unit = false;
 		return 0;
+	}
 	snprintf(ret_fault, GM_TENANTS_FAULT_MAX,
 		 "%.200s: the inherited socket there is that of \"%s\", not of \"%s\"", path,
 		 door->party->name, name);
@@ -132,6 +137,18 @@ static int add_from_options(struct gm_tenants *tenants, char *ret_fault)
 	return opts->admin_path
 		       ? add_from_option(tenants, GM_OPERATOR_NAME, opts->admin_path, ret_fault)
 		       : 0;
+}
+
+/* Who reads units: everybody with --unit-root, else whoever the service manager has started. */
+static void find_units(struct gm_tenants *tenants)
+{
+	for (unsigned i = 0; i < tenants->n_parties; i++) {
+		struct gm_party *party = &tenants->parties[i];
+
+		party->has_unit |= tenants->opts->unit_root != NULL;
+		tenants->host_has_unit |= party->has_unit;
+		party->has_unit &= !party->is_operator;
+	}
 }
 
 /* A policy for somebody who is not there is most likely a misspelt name. */
@@ -162,6 +179,7 @@ int gm_tenants_collect(struct gm_tenants *tenants, const struct gm_opts *opts,
 		error = add_inherited(tenants, &inherited[i], ret_fault);
 	if (!error)
 		error = add_from_options(tenants, ret_fault);
+	find_units(tenants);
 	if (!error)
 		error = check_policy_names(tenants, ret_fault);
 	if (!error && tenants->n_doors == 0) {
@@ -170,47 +188,6 @@ int gm_tenants_collect(struct gm_tenants *tenants, const struct gm_opts *opts,
 			 "it by a socket unit");
 		error = -EADDRNOTAVAIL;
 	}
-	return error;
-}
-
-/* First what holds for every tenant, then what holds for this one, each in order. */
-static int read_policy(const struct gm_tenants *tenants, const char *name, uint64_t host_memory,
-		       struct gm_policy *policy, char *ret_fault)
-{
-	const struct gm_opts *opts = tenants->opts;
-
-	gm_policy_defaults(policy, host_memory);
-	for (unsigned own = 0; own < 2; own++) {
-		for (unsigned i = 0; i < opts->n_policies; i++) {
-			const struct gm_opts_pair *pair = &opts->policies[i];
-			int error;
-
-			if (strcmp(pair->name, own ? name : "") != 0)
-				continue;
-			error = gm_policy_file_apply(pair->path, host_memory, policy, ret_fault);
-			if (error)
-				return error;
-		}
-	}
-	return 0;
-}
-
-int gm_tenants_read_policies(struct gm_tenants *tenants, uint64_t host_memory,
-			     char ret_fault[GM_TENANTS_FAULT_MAX])
-{
-	struct gm_policy *policies = calloc(GM_PARTIES_MAX, sizeof(*policies));
-	int error = 0;
-
-	if (!policies) {
-		snprintf(ret_fault, GM_TENANTS_FAULT_MAX, "%s", gm_strerror(ENOMEM));
-		return -EINVAL;
-	}
-	for (unsigned i = 0; i < tenants->n_parties && !error; i++)
-		error = read_policy(tenants, tenants->parties[i].name, host_memory, &policies[i],
-				    ret_fault);
-	for (unsigned i = 0; i < tenants->n_parties && !error; i++)
-		tenants->parties[i].policy = policies[i];
-	free(policies);
 	return error;
 }
 
@@ -225,8 +202,8 @@ int gm_tenants_enter(struct gm_tenants *tenants, struct gm_book *book)
 		if (party->is_operator)
 			continue;
 		if (party->tenant)
-			gm_book_set_policy(party->tenant, &party->policy);
-		else if ((error = gm_book_add_tenant(book, party->name, &party->policy,
+			gm_book_set_policy(party->tenant, &party->view.policy);
+		else if ((error = gm_book_add_tenant(book, party->name, &party->view.policy,
 						     &party->tenant, &refusal)))
 			return error < 0 ? error : -EINVAL;
 		party->counters = &party->tenant->counters;
@@ -296,6 +273,9 @@ void gm_tenants_close(struct gm_tenants *tenants)
 {
 	for (unsigned i = 0; i < tenants->n_doors; i++)
 		door_close(&tenants->doors[i]);
+	for (unsigned i = 0; i < tenants->n_parties; i++)
+		gm_conf_sources_done(&tenants->parties[i].view.sources);
+	gm_conf_sources_done(&tenants->host.sources);
 }
 
 unsigned gm_tenants_count(const struct gm_tenants *tenants)

@@ -9,6 +9,7 @@
 #include "listener.h"
 #include "log.h"
 #include "opts.h"
+#include "policy_file.h"
 #include "service_manager.h"
 
 #define GM_PARTIES_MAX 257 /* 256 tenants and the operator */
@@ -23,7 +24,8 @@ struct gm_service;
 struct gm_party {
 	char name[GM_NAME_SIZE];
 	bool is_operator;
-	struct gm_policy policy;      /* as last read; not the operator's */
+	bool has_unit;		      /* gmemd@NAME.socket is its own */
+	struct gm_policy_view view;   /* as last read; not the operator's */
 	struct gm_tenant *tenant;     /* in the books; NULL for the operator */
 	struct gm_counters *counters; /* in the books */
 	/* Lines in the log, by kind: what a tenant can cause without end drowns nothing else. */
@@ -42,6 +44,8 @@ struct gm_door {
 
 struct gm_tenants {
 	const struct gm_opts *opts;
+	bool host_has_unit;	    /* gmemd.service is this daemon's */
+	struct gm_policy_view host; /* as last read */
 	unsigned n_parties;
 	struct gm_party parties[GM_PARTIES_MAX];
 	unsigned n_doors;
@@ -58,10 +62,6 @@ GM_WARN_UNUSED int gm_tenants_collect(struct gm_tenants *tenants, const struct g
 				      const struct gm_inherited *inherited, size_t n_inherited,
 				      char ret_fault[GM_TENANTS_FAULT_MAX]);
 
-/* All policies or none. 0, or -EINVAL and @ret_fault. */
-GM_WARN_UNUSED int gm_tenants_read_policies(struct gm_tenants *tenants, uint64_t host_memory,
-					    char ret_fault[GM_TENANTS_FAULT_MAX]);
-
 /* Enters the tenants into the books, or applies what was read again. 0 or -errno. */
 GM_WARN_UNUSED int gm_tenants_enter(struct gm_tenants *tenants, struct gm_book *book);
 
@@ -75,7 +75,8 @@ GM_WARN_UNUSED int gm_tenants_serve(struct gm_tenants *tenants, struct gm_event_
 
 void gm_tenants_pause(struct gm_tenants *tenants);
 
-/* Ends all connections, closes all sockets and unlinks those made here. Idempotent. */
+/* Ends all connections, closes all sockets, unlinks those made here, forgets the policies.
+ * Idempotent. */
 void gm_tenants_close(struct gm_tenants *tenants);
 
 /* How many tenants, the operator not counted. */

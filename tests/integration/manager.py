@@ -137,7 +137,9 @@ class Manager:
     def start(self, wait=True):
         self._drain()
         since = len(self.messages)
-        command = [harness.program("gmemd"), "--store", "fdstore", *self.args,
+        # Units, if any, are those that a test puts there, and never the host's.
+        command = [harness.program("gmemd"), "--store", "fdstore", "--unit-root", self.folder,
+                   *self.args,
                    "--sandbox", "off" if harness.SANITIZED else "enforce"]
         for name in self.tenants:
             command += ["--policy", f"{name}={self.path(name + '.policy')}"]

@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "tenants.h"
+#include "policies.h"
 
 #define HOST_MEMORY (100 * GM_GIB)
 
@@ -75,6 +75,14 @@ static void write_policy(const struct fixture *f, const char *text)
 static int collect(struct fixture *f)
 {
 	return gm_tenants_collect(&f->tenants, &f->opts, NULL, 0, f->fault);
+}
+
+static int reload(struct fixture *f)
+{
+	struct gm_policies_machine machine;
+
+	gm_policies_of_machine(HOST_MEMORY, 1000, 64, &machine);
+	return gm_policies_read(&f->tenants, &machine, GM_POLICIES_RELOAD, f->fault);
 }
 
 static int listening_socket(void)
@@ -205,7 +213,7 @@ static void a_tenants_own_policy_goes_over_the_one_for_all(void **state)
 	add_policy(f, "acme", own_path);
 	add_policy(f, "", f->policy_path);
 	assert_int_equal(collect(f), 0);
-	assert_int_equal(gm_tenants_read_policies(&f->tenants, HOST_MEMORY, f->fault), 0);
+	assert_int_equal(reload(f), 0);
 	assert_int_equal(gm_tenants_enter(&f->tenants, &f->book), 0);
 	assert_int_equal(policy_of(f, "acme")->domains_max, 3);
 	assert_int_equal(policy_of(f, "acme")->sessions_max, 5);
@@ -223,17 +231,17 @@ static void a_policy_read_again_takes_effect_and_a_bad_one_changes_nothing(void 
 	add_listen(f, "acme", "/a");
 	add_policy(f, "acme", f->policy_path);
 	assert_int_equal(collect(f), 0);
-	assert_int_equal(gm_tenants_read_policies(&f->tenants, HOST_MEMORY, f->fault), 0);
+	assert_int_equal(reload(f), 0);
 	assert_int_equal(gm_tenants_enter(&f->tenants, &f->book), 0);
 
 	write_policy(f, "[X-Gmemd]\nDomainsMax=9\n\nMemoryMax=plenty\n");
-	assert_int_equal(gm_tenants_read_policies(&f->tenants, HOST_MEMORY, f->fault), -EINVAL);
+	assert_int_equal(reload(f), -EINVAL);
 	assert_non_null(strstr(f->fault, "policy:4: MemoryMax: "));
 	assert_int_equal(gm_tenants_enter(&f->tenants, &f->book), 0);
 	assert_int_equal(policy_of(f, "acme")->domains_max, 7);
 
 	write_policy(f, "[X-Gmemd]\nDomainsMax=9\n");
-	assert_int_equal(gm_tenants_read_policies(&f->tenants, HOST_MEMORY, f->fault), 0);
+	assert_int_equal(reload(f), 0);
 	assert_int_equal(gm_tenants_enter(&f->tenants, &f->book), 0);
 	assert_int_equal(policy_of(f, "acme")->domains_max, 9);
 	fixture_free(f);
@@ -247,11 +255,11 @@ static void a_policy_that_is_no_file_is_named_with_the_reason(void **state)
 	add_listen(f, "acme", "/a");
 	add_policy(f, "", f->policy_path);
 	assert_int_equal(collect(f), 0);
-	assert_int_equal(gm_tenants_read_policies(&f->tenants, HOST_MEMORY, f->fault), -EINVAL);
+	assert_int_equal(reload(f), -EINVAL);
 	assert_non_null(strstr(f->fault, "No such file"));
 
 	assert_int_equal(mkfifo(f->policy_path, 0600), 0);
-	assert_int_equal(gm_tenants_read_policies(&f->tenants, HOST_MEMORY, f->fault), -EINVAL);
+	assert_int_equal(reload(f), -EINVAL);
 	assert_non_null(strstr(f->fault, f->policy_path));
 	fixture_free(f);
 }
