@@ -20,6 +20,13 @@
 #define GM_CGROUP_PATH_MAX 1024
 #define GM_CGROUP_DEPTH_MAX 32
 
+/* Who is to pay for the work of workers: memory and CPU time. */
+enum gm_charge_mode {
+	GM_CHARGE_GMEMD, /* the daemon's own control groups */
+	GM_CHARGE_AUTO,	 /* those of who asks, where that can be; else the daemon's */
+	GM_CHARGE_VMM,	 /* those of who asks, or the work is refused */
+};
+
 /* Where one hierarchy with a controller that charges for memory or CPU is mounted. */
 struct gm_cgroup_root {
 	bool unified;			/* version 2 */

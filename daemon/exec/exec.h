@@ -35,8 +35,16 @@ struct gm_exec_keep_ops {
 	void (*let_go)(void *arg, uint32_t record);
 };
 
+struct gm_exec_charging {
+	enum gm_charge_mode mode;
+	const struct gm_cgroups *cgroups; /* borrowed; NULL: not looked at */
+	struct gm_cgroup_place *own;	  /* borrowed; the daemon's, where it is known */
+	int fallback; /* -errno: why somebody last was not charged though he should have been */
+};
+
 struct gm_exec {
 	struct gm_book *book;
+	struct gm_exec_charging charging; /* set by main; zeroed: nothing is charged to others */
 	struct gm_crew_hub *hub; /* borrowed; NULL: no workers, jobs are refused (GM_RULE_WORKER) */
 	uint32_t n_backends;
 	struct gm_exec_backend backends[GM_EXEC_BACKENDS_MAX];
@@ -107,11 +115,15 @@ struct gm_exec_job_ops {
 	void (*end)(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes);
 };
 
-GM_WARN_UNUSED int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session,
+/* @pidfd: of the session's process, borrowed; -1: there is none. */
+GM_WARN_UNUSED int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidfd,
 				     struct gm_region *region, enum gm_page_op op,
 				     struct gm_range *ranges, size_t n_ranges,
 				     const struct gm_exec_job_ops *ops, void *arg,
 				     struct gm_exec_job **ret_job, struct gm_refusal *refusal);
+
+/* The domain has another owner, or none: nothing of it is left in the control group of the old. */
+void gm_exec_leave_owner(struct gm_domain *domain);
 
 /* The job's end comes later and says GM_CANCELLED unless it was done before. */
 void gm_exec_cancel_job(struct gm_exec_job *job);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exec_job.h"
+#include "exec_charge.h"
 #include "gm_fault.h"
 
 #include <assert.h>
@@ -81,6 +82,8 @@ static int refuse_worker_lost(const struct gm_exec_job *job, int status, struct 
 		refusal->sys_errno = (uint32_t)-status;
 		return GM_WORKER_LOST;
 	}
+	if (gm_exec_was_oom_killed(job))
+		return gm_exec_refuse_memory(job, GM_WORKER_LOST, refusal);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		return gm_refuse_text(refusal, GM_WORKER_LOST, GM_RULE_MEMORY_CGROUP, tenant,
 				      "the worker was killed after %" PRIu64 " of %" PRIu64
@@ -96,6 +99,17 @@ static int refuse_worker_lost(const struct gm_exec_job *job, int status, struct 
 			      "the worker exited with status %d after %" PRIu64 " of %" PRIu64
 			      " bytes",
 			      WEXITSTATUS(status), job->done, job->total);
+}
+
+/* @error: why no worker could be put where the job is to be charged. */
+static int refuse_displaced(const struct gm_exec_job *job, int error, struct gm_refusal *refusal)
+{
+	gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_MEMORY_CGROUP,
+		       job->ticket.region->domain->tenant->account.name,
+		       "the worker could not be put into the cgroup of process %d: %s",
+		       (int)job->ticket.session->peer.pid, strerrordesc_np(-error));
+	refusal->sys_errno = (uint32_t)-error;
+	return GM_NO_RESOURCE;
 }
 
 /* @error: the positive errno of a thread. */
@@ -135,7 +149,15 @@ static int conclude(const struct gm_exec_job *job, enum gm_job_end how, int erro
 				      job->total);
 	if (how == GM_JOB_WORKER_LOST)
 		return refuse_worker_lost(job, error, refusal);
+	if (how == GM_JOB_DISPLACED)
+		return refuse_displaced(job, error, refusal);
 	return refuse_error(job, error, refusal);
+}
+
+static void job_free(struct gm_exec_job *job)
+{
+	gm_exec_uncharge(job);
+	free(job);
 }
 
 static void on_end(void *arg, enum gm_job_end how, int error)
@@ -152,10 +174,12 @@ static void on_end(void *arg, enum gm_job_end how, int error)
 	result = conclude(job, how, error, &refusal);
 	gm_book_end_job(&job->ticket);
 	TAILQ_REMOVE(&exec->jobs, job, link);
+	if (region->domain->session == NULL)
+		gm_exec_leave_owner(region->domain);
 	gm_exec_reap(exec, region);
 	GM_FAULT_POINT("job: ended");
 	job->ops->end(job->arg, result, &refusal, job->done);
-	free(job);
+	job_free(job);
 }
 
 static const struct gm_crew_job_ops crew_ops = { .progress = on_progress, .end = on_end };
@@ -207,7 +231,8 @@ static int submit(struct gm_exec_job *job, struct gm_refusal *refusal)
 	r = get_crew(job->exec, region->domain, &crew);
 	if (r == 0) {
 		fill_order(job, &order);
-		r = gm_crew_submit(crew, &order, region->fd, &crew_ops, job, &job->crew_job);
+		r = gm_crew_submit(crew, &order, region->fd, job->place, &crew_ops, job,
+				   &job->crew_job);
 	}
 	if (r == -EPIPE || r == -EAGAIN) {
 		gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_WORKER, "host",
@@ -233,10 +258,10 @@ static struct gm_exec_job *job_new(struct gm_exec *exec, const struct gm_range *
 	return job;
 }
 
-int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, struct gm_region *region,
-		      enum gm_page_op op, struct gm_range *ranges, size_t n_ranges,
-		      const struct gm_exec_job_ops *ops, void *arg, struct gm_exec_job **ret_job,
-		      struct gm_refusal *refusal)
+int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidfd,
+		      struct gm_region *region, enum gm_page_op op, struct gm_range *ranges,
+		      size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg,
+		      struct gm_exec_job **ret_job, struct gm_refusal *refusal)
 {
 	struct gm_exec_job *job;
 	int r;
@@ -259,17 +284,27 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, struct g
 	}
 	for (size_t i = 0; i < n_ranges; i++)
 		job->total += job->ranges[i].length;
-	record_begin(exec);
-	r = submit(job, refusal);
+	r = gm_exec_charge(job, pidfd, refusal);
+	if (r == 0)
+		r = gm_exec_check_room(job, refusal);
+	if (r == 0) {
+		record_begin(exec);
+		r = submit(job, refusal);
+	}
 	if (r != 0) {
 		gm_book_end_job(&job->ticket);
-		free(job);
+		job_free(job);
 		return r;
 	}
 	TAILQ_INSERT_TAIL(&exec->jobs, job, link);
 	GM_FAULT_POINT("job: submitted");
 	*ret_job = job;
 	return 0;
+}
+
+void gm_exec_leave_owner(struct gm_domain *domain)
+{
+	gm_crew_disband(domain->owner);
 }
 
 void gm_exec_cancel_job(struct gm_exec_job *job)

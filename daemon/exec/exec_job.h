@@ -13,10 +13,14 @@ struct gm_exec_job {
 	struct gm_crew_job *crew_job;
 	const struct gm_exec_job_ops *ops;
 	void *arg;
-	uint64_t done;	/* bytes booked */
-	uint64_t total; /* bytes asked for */
-	bool cancelled; /* somebody has asked for its end */
-	int result;	/* first refusal or failure while booking progress, else 0 */
+	uint64_t done;		       /* bytes booked */
+	uint64_t total;		       /* bytes asked for */
+	bool cancelled;		       /* somebody has asked for its end */
+	struct gm_cgroup_place *place; /* of the worker; NULL: where the spawner is */
+	struct gm_cgroup_place *payer; /* whose limits hold; NULL: nobody's that we know */
+	uint64_t needed;	       /* bytes of @total that were to be charged */
+	uint64_t oom_kills;	       /* in the payer's group when it began */
+	int result;		       /* first refusal or failure while booking progress, else 0 */
 	struct gm_refusal refusal;
 	TAILQ_ENTRY(gm_exec_job) link; /* gm_exec::jobs */
 	size_t n_ranges;

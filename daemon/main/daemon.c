@@ -78,6 +78,11 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 	}
 	daemon->exec.hub = daemon->hub;
 	daemon->exec.host_memory = gm_host_memory;
+	daemon->exec.charging = (struct gm_exec_charging){
+		.mode = daemon->opts.charge,
+		.cgroups = &daemon->cgroups,
+		.own = daemon->own_place,
+	};
 	return make_service(daemon);
 }
 
@@ -98,12 +103,29 @@ static void check_workers(struct gm_daemon *daemon)
 			"nor discarded until gmemd is started again");
 }
 
+/* With --charge=auto only: else the job is refused, and the client told. */
+static void check_charging(struct gm_daemon *daemon)
+{
+	int error = daemon->exec.charging.fallback;
+
+	if (error == 0 && daemon->hub)
+		error = gm_crew_hub_displaced(daemon->hub);
+	if (error == 0 || daemon->uncharged)
+		return;
+	daemon->uncharged = true;
+	gm_log(LOG_WARNING,
+	       "memory of guests is charged to gmemd's own control group, not to that of the VMM "
+	       "that asked: %s",
+	       gm_strerror(-error));
+}
+
 static void on_expiry(void *arg)
 {
 	struct gm_daemon *daemon = arg;
 
 	check_workers(daemon);
 	gm_report_held_back();
+	check_charging(daemon);
 	gm_service_expire(daemon->service);
 	set_timer(daemon, daemon->expiry, GM_EXPIRY_MS);
 }
@@ -308,5 +330,6 @@ int gm_daemon_done(struct gm_daemon *daemon)
 	gm_report_close();
 	gm_event_loop_free(daemon->loop);
 	gm_spawner_stop(&daemon->spawner);
+	gm_cgroup_place_drop(daemon->own_place);
 	return error;
 }

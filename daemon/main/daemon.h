@@ -28,6 +28,8 @@ struct gm_daemon {
 	struct gm_policies_machine machine;
 	struct gm_tenants tenants;
 	struct gm_book book;
+	struct gm_cgroups cgroups;
+	struct gm_cgroup_place *own_place; /* NULL: not known */
 	struct gm_spawner spawner;
 	struct gm_exec exec;
 	bool has_exec;
@@ -39,6 +41,7 @@ struct gm_daemon {
 	enum gm_daemon_phase phase;
 	uint64_t phase_end_ms;
 	bool workers_lost; /* has been said */
+	bool uncharged;	   /* has been said */
 	bool clean;	   /* every job has let go: the books may be closed */
 	struct gm_watch *signals[3];
 	struct gm_watch *expiry;

@@ -115,9 +115,27 @@ static enum gm_exit open_books(struct gm_daemon *daemon)
 		       : failed(GM_EXIT_FAILURE, "cannot enter the tenants", -ENOMEM);
 }
 
+/* A host without control groups serves all the same: it charges nobody for anything. */
+static enum gm_exit find_cgroups(struct gm_daemon *daemon)
+{
+	int error = gm_cgroups_find("", &daemon->cgroups);
+
+	if (!error)
+		error = gm_cgroup_place_of_self(&daemon->cgroups, &daemon->own_place);
+	if (error)
+		gm_log(LOG_WARNING, "own control groups cannot be told: %s", gm_strerror(-error));
+	if (daemon->cgroups.n_roots == 0)
+		daemon->cgroups.memory = -1;
+	if (daemon->cgroups.memory < 0 && daemon->opts.charge == GM_CHARGE_VMM)
+		gm_log(LOG_WARNING, "this host has no memory controller: guests' memory is charged "
+				    "to nobody");
+	return GM_EXIT_OK;
+}
+
 static enum gm_exit start_spawner(struct gm_daemon *daemon)
 {
-	const struct gm_spawner_config config = { .confine_spawner = confine_spawner,
+	const struct gm_spawner_config config = { .cgroups = &daemon->cgroups,
+						  .confine_spawner = confine_spawner,
 						  .confine_worker = confine_worker };
 	int error;
 
@@ -187,8 +205,8 @@ static enum gm_exit confine(struct gm_daemon *daemon)
 static enum gm_exit set_up(struct gm_daemon *daemon)
 {
 	static enum gm_exit (*const stages[])(struct gm_daemon *) = {
-		find_sockets,  read_policies, open_books,   start_spawner, open_record,
-		open_backends, open_sockets,  make_service, confine,
+		find_sockets, read_policies, open_books,   find_cgroups, start_spawner,
+		open_record,  open_backends, open_sockets, make_service, confine,
 	};
 
 	daemon->spawner = GM_SPAWNER_NULL;

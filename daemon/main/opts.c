@@ -37,6 +37,8 @@ const char gm_opts_help[] =
 	"  --log-level LEVEL       err, warning, notice, info or debug (info)\n"
 	"  --sandbox MODE          enforce, log or off (enforce)\n"
 	"  --workers N             worker processes at one time (64); 0: no allocate, no discard\n"
+	"  --charge WHOM           who pays for what workers do: vmm, whoever asks, or the job is\n"
+	"                          refused; gmemd; auto, whoever asks where that can be (auto)\n"
 	"  --store WHERE           fdstore: the service manager keeps what is not to be lost; "
 	"none\n"
 	"                          (none, but with --keep its keeper does)\n"
@@ -68,6 +70,12 @@ static const struct word sandbox_modes[] = {
 	{ "enforce", GM_SANDBOX_ENFORCE },
 	{ "log", GM_SANDBOX_LOG },
 	{ "off", GM_SANDBOX_OFF },
+};
+
+static const struct word charges[] = {
+	{ "vmm", GM_CHARGE_VMM },
+	{ "auto", GM_CHARGE_AUTO },
+	{ "gmemd", GM_CHARGE_GMEMD },
 };
 
 static const struct word stores[] = {
@@ -164,6 +172,7 @@ enum {
 	OPT_LOG_LEVEL,
 	OPT_SANDBOX,
 	OPT_WORKERS,
+	OPT_CHARGE,
 	OPT_STORE,
 	OPT_KEEP,
 	OPT_WATCHDOG,
@@ -183,6 +192,7 @@ static const struct option long_options[] = {
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "charge", required_argument, NULL, OPT_CHARGE },
 	{ "store", required_argument, NULL, OPT_STORE },
 	{ "keep", no_argument, NULL, OPT_KEEP },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
@@ -207,6 +217,11 @@ static int set_value(struct gm_opts *opts, int option, const char *value, char *
 	case OPT_WORKERS:
 		error = parse_number("--workers", value, 10, GM_WORKERS_MAX, &number, ret_fault);
 		opts->workers = (uint32_t)number;
+		return error;
+	case OPT_CHARGE:
+		error = find_word(charges, GM_ARRAY_SIZE(charges), "--charge", value, &word,
+				  ret_fault);
+		opts->charge = (enum gm_charge_mode)word;
 		return error;
 	case OPT_STORE:
 		error = find_word(stores, GM_ARRAY_SIZE(stores), "--store", value, &word,
@@ -283,6 +298,7 @@ int gm_opts_parse(int argc, char **argv, struct gm_opts *ret_opts,
 		.log_level = LOG_INFO,
 		.sandbox = GM_SANDBOX_DEFAULT,
 		.workers = GM_WORKERS_DEFAULT,
+		.charge = GM_CHARGE_AUTO,
 		.restart_max_ms = GM_RESTART_DEFAULT_MS,
 	};
 	optind = 0;

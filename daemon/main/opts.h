@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include "cgroup.h"
 #include "gm_num.h"
 #include "gm_version.h"
 #include "sandbox.h"
@@ -41,6 +42,7 @@ struct gm_opts {
 	int log_level;
 	enum gm_sandbox_mode sandbox;
 	uint32_t workers;
+	enum gm_charge_mode charge;
 	bool keep;
 	bool fd_store;		 /* the service manager keeps fds: nothing is lost */
 	uint32_t watchdog_ms;	 /* of keep; 0: none */

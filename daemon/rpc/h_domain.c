@@ -179,6 +179,7 @@ static int attach(struct gm_call *call, struct gm_domain *domain)
 				   &call->refusal);
 	if (r != 0)
 		return r;
+	gm_exec_leave_owner(domain);
 	if (loser != NULL) {
 		gm_call_takes_from(call, loser, domain->id, GMEM__FAREWELL__FAREWELL_TAKEN_OVER);
 	}

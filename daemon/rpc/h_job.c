@@ -147,12 +147,14 @@ static int start(struct gm_call *call, struct gm_region *region, enum gm_page_op
 		 struct gm_range *ranges, size_t n)
 {
 	struct gm_pending *pending = pending_new(call);
+	struct gm_link *link = call->link;
+	int pidfd = link->ops->pidfd != NULL ? link->ops->pidfd(link->channel) : -1;
 	int r;
 
 	if (pending == NULL)
 		return -ENOMEM;
-	r = gm_exec_start_job(call->exec, call->session, region, op, ranges, n, &job_ops, pending,
-			      &pending->job, &call->refusal);
+	r = gm_exec_start_job(call->exec, call->session, pidfd, region, op, ranges, n, &job_ops,
+			      pending, &pending->job, &call->refusal);
 	if (r != 0) {
 		free(pending);
 		return r;

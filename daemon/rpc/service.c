@@ -199,6 +199,7 @@ static void end_session_domains(struct gm_service *service, struct gm_session *s
 			gm_link_tell_domain(service, link, GM_NEWS_ORPHAN, domain,
 					    "a domain waits for its next VMM");
 			gm_book_detach(domain, gm_service_now(service));
+			gm_exec_leave_owner(domain);
 		}
 	}
 }

@@ -4,10 +4,12 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "gm_fd.h"
@@ -78,7 +80,13 @@ int gm_sandbox_early(void)
  * its own user.
  */
 #define DAEMON_CAPABILITY CAP_SYS_RESOURCE
-#define NO_CAPABILITY (-1)
+
+/*
+ * What the spawner keeps, where it has it: the files of control groups are root's, or of whom the
+ * tenant's groups were delegated to. It opens for writing
+ * cgroup.procs, and a worker, before it gives this up, its own oom_score_adj.
+ */
+#define SPAWNER_CAPABILITY CAP_DAC_OVERRIDE
 
 static bool has_only(int kept)
 {
@@ -99,8 +107,7 @@ static int drop_capabilities(int kept)
 		return -EPERM;
 	/* Without CAP_SETPCAP the bounding set stays; it is about execve, which the filter ends. */
 	bool may_drop_bounds = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
-	bool keeps =
-		kept != NO_CAPABILITY && capng_have_capability(CAPNG_EFFECTIVE, (unsigned)kept);
+	bool keeps = capng_have_capability(CAPNG_EFFECTIVE, (unsigned)kept);
 
 	capng_clear(CAPNG_SELECT_ALL);
 	if (keeps && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, (unsigned)kept) < 0)
@@ -149,10 +156,16 @@ int gm_sandbox_daemon(enum gm_sandbox_mode mode)
 
 int gm_sandbox_spawner(enum gm_sandbox_mode mode)
 {
-	return confine(GM_SECCOMP_SPAWNER, NO_CAPABILITY, mode);
+	return confine(GM_SECCOMP_SPAWNER, SPAWNER_CAPABILITY, mode);
 }
 
 int gm_sandbox_worker(enum gm_sandbox_mode mode)
 {
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	/* By itself: libcap-ng looks into /proc and asks for more than the filter allows. */
+	if (syscall(SYS_capset, &header, none) < 0)
+		return -errno;
 	return load_filter(GM_SECCOMP_WORKER, mode);
 }

@@ -29,14 +29,16 @@ GM_WARN_UNUSED int gm_sandbox_early(void);
 GM_WARN_UNUSED int gm_sandbox_daemon(enum gm_sandbox_mode mode);
 
 /*
- * Should: do the same for the spawner, whose filter lets it fork and give each worker its own.
+ * Should: do the same for the spawner, whose filter lets it fork, put each worker into control
+ * groups and give it a filter of its own.
  * Must not: leave anything that a worker does not need to become one.
  */
 GM_WARN_UNUSED int gm_sandbox_spawner(enum gm_sandbox_mode mode);
 
 /*
  * In a process that a confined spawner has forked, from which it has everything but the filter.
- * Should: leave it threads, its channel and the memory of the job. Must not: need any file.
+ * Should: drop the capability that the spawner keeps, leave it threads, its channel and the memory
+ * of the job. Must not: need any file.
  */
 GM_WARN_UNUSED int gm_sandbox_worker(enum gm_sandbox_mode mode);
 

@@ -200,6 +200,11 @@ static const struct gm_seccomp_rule spawner_rules[] = {
 	ALLOW_IF("kill", "workers that do not answer", INT(1, SIGKILL)),
 	ALLOW_IF("tgkill", "abort, of workers too", INT(2, SIGABRT)),
 	ALLOW("read", "the signalfd"),
+	ALLOW("pipe2", "a worker waits until it is in its control groups"),
+	ALLOW_IF("openat", "its own control groups", MASKED(2, OPEN_FLAGS_MASK, 0)),
+	ALLOW_IF("openat", "cgroup.procs of a worker's place",
+		 MASKED(2, OPEN_FLAGS_MASK, O_WRONLY)),
+	ALLOW("write", "cgroup.procs of a worker's place, its oom_score_adj"),
 
 	/* What a new worker does before its own filter. */
 	ALLOW_IF("prctl", "the name of a worker", INT(0, PR_SET_NAME)),
@@ -208,6 +213,7 @@ static const struct gm_seccomp_rule spawner_rules[] = {
 	ALLOW("dup3", "a worker's channel gets its number"),
 	ALLOW_IF("fcntl", "a worker's channel gets its number", INT(1, F_SETFD)),
 	ALLOW("close_range", "a worker has nothing else"),
+	ALLOW("capset", "a worker gives up what the spawner keeps"),
 	ALLOW("seccomp", "the worker's filter"),
 };
 LIST(gm_seccomp_spawner, spawner_rules);

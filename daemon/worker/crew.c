@@ -34,6 +34,12 @@ void gm_crew_free(struct gm_crew *crew)
 	free(crew);
 }
 
+void gm_crew_disband(struct gm_crew *crew)
+{
+	if (crew && crew->worker && crew->worker->state == GM_CREW_WORKER_IDLE)
+		gm_crew_worker_dismiss(crew->worker);
+}
+
 void gm_crew_job_finish(struct gm_crew_job *job, enum gm_job_end how, int error)
 {
 	struct gm_crew *crew = job->crew;
@@ -61,6 +67,7 @@ void gm_crew_job_end(struct gm_crew_job *job)
 	job->crew->n_jobs--;
 	/* May free the crew. */
 	job->ops->end(job->arg, job->how, job->error);
+	gm_cgroup_place_drop(job->place);
 	free(job);
 }
 
@@ -75,11 +82,15 @@ void gm_crew_advance(struct gm_crew *crew)
 			gm_crew_worker_rest(worker);
 		return;
 	}
-	if (worker && !gm_hub_is_short(crew->hub)) {
+	if (worker && !gm_hub_is_short(crew->hub) &&
+	    gm_cgroup_place_is_same(worker->place, TAILQ_FIRST(&crew->jobs)->place)) {
 		gm_crew_worker_send(worker);
 		return;
 	}
-	/* Others have waited longer: a crew with many jobs keeps nobody out. */
+	/*
+	 * Others have waited longer, and a crew with many jobs keeps nobody out. Or another VMM is
+	 * to pay, or the same one has moved: a worker stays where it is for all its life.
+	 */
 	if (worker)
 		gm_crew_worker_dismiss(worker);
 	gm_hub_wait(crew->hub, crew);
@@ -112,7 +123,8 @@ static int job_new(struct gm_crew *crew, const struct gm_job_order *order, int f
 }
 
 int gm_crew_submit(struct gm_crew *crew, const struct gm_job_order *order, int fd,
-		   const struct gm_crew_job_ops *ops, void *arg, struct gm_crew_job **ret_job)
+		   struct gm_cgroup_place *place, const struct gm_crew_job_ops *ops, void *arg,
+		   struct gm_crew_job **ret_job)
 {
 	struct gm_crew_job *job;
 	int r;
@@ -122,6 +134,7 @@ int gm_crew_submit(struct gm_crew *crew, const struct gm_job_order *order, int f
 	r = job_new(crew, order, fd, &job);
 	if (r)
 		return r;
+	job->place = gm_cgroup_place_use(place);
 	job->ops = ops;
 	job->arg = arg;
 	TAILQ_INSERT_TAIL(&crew->jobs, job, link);

@@ -27,6 +27,7 @@ enum gm_job_end {
 	 * did not say in time. What is missing in the progress may or may not have been done.
 	 */
 	GM_JOB_WORKER_LOST,
+	GM_JOB_DISPLACED, /* no worker could be put into the job's place: -errno in `error` */
 	GM_JOB_END_N_
 };
 
@@ -52,6 +53,8 @@ GM_WARN_UNUSED int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *s
 void gm_crew_hub_free(struct gm_crew_hub *hub);
 /* Worker processes that exist or have been asked for. */
 uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub);
+/* 0; or -errno: why a worker last was not put into its place, but works all the same. */
+int gm_crew_hub_displaced(const struct gm_crew_hub *hub);
 /* The spawner has gone: every job from here on ends as lost. */
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub);
 
@@ -66,14 +69,18 @@ void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd);
 GM_WARN_UNUSED int gm_crew_new(struct gm_crew_hub *hub, struct gm_crew **ret_crew);
 /* No jobs may be left. Accepts NULL. */
 void gm_crew_free(struct gm_crew *crew);
+/* Lets an idle worker go: nobody has work for it in its place any more. Accepts NULL. */
+void gm_crew_disband(struct gm_crew *crew);
 
 /*
  * Queues a job. @order is copied and its job number set here; @fd is borrowed for the call and
- * duplicated. 0 or -errno; on 0 `end` will be called once, from the loop.
+ * duplicated. 0 or -errno; on 0 `end` will be called once, from the loop. The job is done by a
+ * worker that was put into @place (which is used, not taken; NULL: where the spawner is): one that
+ * is somewhere else is let go.
  */
 GM_WARN_UNUSED int gm_crew_submit(struct gm_crew *crew, const struct gm_job_order *order, int fd,
-				  const struct gm_crew_job_ops *ops, void *arg,
-				  struct gm_crew_job **ret_job);
+				  struct gm_cgroup_place *place, const struct gm_crew_job_ops *ops,
+				  void *arg, struct gm_crew_job **ret_job);
 
 /*
  * Asks a job to stop. Its end still comes, and says how it really ended. A worker that does not

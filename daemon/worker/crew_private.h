@@ -33,7 +33,8 @@ struct gm_crew_job {
 	struct gm_crew *crew;
 	const struct gm_crew_job_ops *ops;
 	void *arg;
-	int fd; /* ours; -1 once it was sent */
+	int fd;			       /* ours; -1 once it was sent */
+	struct gm_cgroup_place *place; /* used; NULL: none */
 	bool running;
 	bool cancelled;
 	bool ended; /* on gm_crew_hub::ended, with the next two */
@@ -58,10 +59,12 @@ struct gm_crew_worker {
 	struct gm_crew *crew; /* NULL: dismissed */
 	enum gm_crew_worker_state state;
 	uint64_t tag;
-	int channel;		/* -1: dismissed */
-	bool distrusted;	/* has sent nonsense: killed, and not listened to any more */
-	bool kill_due;		/* the spawner has yet to be asked */
-	struct gm_watch *watch; /* of the channel */
+	struct gm_cgroup_place *place; /* used; NULL: none */
+	int displaced;		       /* -errno: why it never came up */
+	int channel;		       /* -1: dismissed */
+	bool distrusted;	       /* has sent nonsense: killed, and not listened to any more */
+	bool kill_due;		       /* the spawner has yet to be asked */
+	struct gm_watch *watch;	       /* of the channel */
 	struct gm_watch *timer;
 	uint64_t deadline_ms; /* idle, patience or report wait, as the state says; 0: none */
 	TAILQ_ENTRY(gm_crew_worker) link; /* gm_crew_hub::workers */
@@ -86,6 +89,7 @@ struct gm_crew_hub {
 	uint32_t workers_max;
 	uint64_t idle_ms;
 	bool broken;
+	int displaced; /* -errno of the last worker that runs, but not in its place */
 	uint64_t last_tag;
 	uint64_t last_job;
 	uint32_t n_crews;

@@ -50,6 +50,7 @@ void gm_crew_worker_free(struct gm_crew_worker *worker)
 	hub->n_workers--;
 	if (worker->state == GM_CREW_WORKER_DISMISSED)
 		hub->n_dismissed--;
+	gm_cgroup_place_drop(worker->place);
 	free(worker);
 	/* Its place is free. */
 	gm_hub_kick(hub);
@@ -89,7 +90,7 @@ static void worker_lose_job(struct gm_crew_worker *worker, int error)
 	struct gm_crew_job *job = worker_job(worker);
 
 	worker->state = GM_CREW_WORKER_IDLE;
-	gm_crew_job_finish(job, GM_JOB_WORKER_LOST, error);
+	gm_crew_job_finish(job, worker->displaced ? GM_JOB_DISPLACED : GM_JOB_WORKER_LOST, error);
 }
 
 void gm_crew_worker_rest(struct gm_crew_worker *worker)
@@ -287,8 +288,10 @@ int gm_crew_worker_new(struct gm_crew *crew)
 		return -ENOMEM;
 	worker->hub = hub;
 	worker->tag = ++hub->last_tag;
-	r = gm_spawner_request(hub->spawner, worker->tag, &worker->channel);
+	worker->place = gm_cgroup_place_use(TAILQ_FIRST(&crew->jobs)->place);
+	r = gm_spawner_request(hub->spawner, worker->tag, worker->place, &worker->channel);
 	if (r) {
+		gm_cgroup_place_drop(worker->place);
 		free(worker);
 		return r;
 	}

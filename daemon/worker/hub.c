@@ -166,9 +166,14 @@ static void hub_on_report(void *arg)
 	int r;
 
 	while ((r = gm_spawner_read(hub->spawner, &report)) == 0) {
-		if (report.born)
+		if (report.born) {
+			if (report.displaced)
+				hub->displaced = report.displaced;
 			continue;
+		}
 		worker = find_worker(hub, report.tag);
+		if (worker)
+			worker->displaced = report.displaced;
 		if (worker)
 			gm_crew_worker_ended(worker, report.error ? report.error : report.status);
 	}
@@ -224,6 +229,11 @@ uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub)
 	return hub->n_workers;
 }
 
+int gm_crew_hub_displaced(const struct gm_crew_hub *hub)
+{
+	return hub->displaced;
+}
+
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub)
 {
 	return hub->broken;
@@ -235,7 +245,7 @@ static int janitor_send(struct gm_crew_hub *hub, int fd)
 	int r;
 
 	if (hub->janitor < 0) {
-		r = gm_spawner_request(hub->spawner, ++hub->last_tag, &hub->janitor);
+		r = gm_spawner_request(hub->spawner, ++hub->last_tag, NULL, &hub->janitor);
 		if (r)
 			return r;
 	}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,18 +77,29 @@ int gm_spawner_start(const struct gm_spawner_config *config, struct gm_spawner *
 	return 0;
 }
 
-static int ask(struct gm_spawner *spawner, enum gm_spawner_verb verb, uint64_t tag, int fd)
+static int ask(struct gm_spawner *spawner, enum gm_spawner_verb verb, uint64_t tag,
+	       const struct gm_cgroup_place *place, int fd)
 {
-	const struct gm_spawner_request_packet packet = { .tag = tag, .verb = verb };
+	struct gm_spawner_request_packet packet;
+	size_t size = offsetof(struct gm_spawner_request_packet, place);
 	int r;
 
 	if (spawner->socket < 0)
 		return -EPIPE;
-	r = gm_channel_send(spawner->socket, &packet, sizeof(packet), fd, MSG_DONTWAIT);
+	memset(&packet, 0, size);
+	packet.tag = tag;
+	packet.verb = verb;
+	if (place != NULL) {
+		packet.may_stay = place->may_stay;
+		packet.n_place = place->length;
+		memcpy(packet.place, place->text, place->length);
+	}
+	r = gm_channel_send(spawner->socket, &packet, size + packet.n_place, fd, MSG_DONTWAIT);
 	return r == -ECONNRESET || r == -ENOTCONN ? -EPIPE : r;
 }
 
-int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag, int *ret_channel)
+int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag,
+		       const struct gm_cgroup_place *place, int *ret_channel)
 {
 	_gm_close_ int ours = -1;
 	_gm_close_ int theirs = -1;
@@ -96,7 +108,7 @@ int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag, int *ret_channe
 	r = pair(&ours, &theirs);
 	if (r)
 		return r;
-	r = ask(spawner, GM_SPAWNER_START, tag, theirs);
+	r = ask(spawner, GM_SPAWNER_START, tag, place, theirs);
 	if (r)
 		return r;
 	*ret_channel = gm_take_fd(&ours);
@@ -105,7 +117,7 @@ int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag, int *ret_channe
 
 int gm_spawner_kill(struct gm_spawner *spawner, uint64_t tag)
 {
-	return ask(spawner, GM_SPAWNER_KILL, tag, -1);
+	return ask(spawner, GM_SPAWNER_KILL, tag, NULL, -1);
 }
 
 int gm_spawner_read(struct gm_spawner *spawner, struct gm_spawner_report *ret_report)

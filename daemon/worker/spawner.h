@@ -13,9 +13,11 @@
 
 #include <sys/types.h>
 
-#include "gm_num.h"
+#include "cgroup.h"
 
 struct gm_spawner_config {
+	/* For workers with a place; NULL: nobody asks for one. Read in the spawner only. */
+	const struct gm_cgroups *cgroups;
 	/*
 	 * Called in the spawner, and in each worker before it reads its first order; filters that
 	 * they load hold for the threads of later jobs too. 0 or -errno; NULL: nothing to do.
@@ -42,18 +44,25 @@ GM_WARN_UNUSED int gm_spawner_start(const struct gm_spawner_config *config,
  * Asks for a worker; does not wait for it. *ret_channel is gmemd's end of its job socket
  * (non-blocking, owned by the caller): EOF on it means that the worker is gone. @tag comes back
  * in the reports. -EPIPE when the spawner is gone, -EAGAIN when its queue is full.
+ *
+ * With a @place the worker is in those control groups before it reads an order. One that cannot be
+ * put there does not come up (its last report says why), or runs where the spawner is, as the place
+ * says.
  */
-GM_WARN_UNUSED int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag, int *ret_channel);
+GM_WARN_UNUSED int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag,
+				      const struct gm_cgroup_place *place, int *ret_channel);
 
 /* Ends the worker @tag with SIGKILL; nothing happens if there is none. Errors as above. */
 GM_WARN_UNUSED int gm_spawner_kill(struct gm_spawner *spawner, uint64_t tag);
 
 struct gm_spawner_report {
 	uint64_t tag;
-	int32_t pid;	/* 0: no process came up */
-	int32_t born;	/* 1: started; 0: ended, the last report of this tag */
-	int32_t status; /* ended: wait status */
-	int32_t error;	/* ended without ever having run: -errno */
+	int32_t pid;	   /* 0: no process came up */
+	int32_t born;	   /* 1: started; 0: ended, the last report of this tag */
+	int32_t status;	   /* ended: wait status */
+	int32_t error;	   /* ended without ever having run: -errno */
+	int32_t displaced; /* -errno: it could not be put into its place; is it born all the same?
+			    */
 };
 
 /* Non-blocking. 0, -EAGAIN, or -EPIPE when the spawner is gone. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "charge.h"
 #include "gm_fd.h"
 #include "worker.h"
 
@@ -62,15 +63,45 @@ static int keep_only(int fd, int number)
 	return close_range((unsigned)number + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
-static void worker_process(const struct spawner *spawner, int channel)
+/* Nothing of this process may be charged to others: it waits until it is where it belongs. */
+static void wait_at(int gate)
+{
+	char byte;
+
+	while (read(gate, &byte, sizeof(byte)) < 0)
+		if (errno != EINTR)
+			_exit(EXIT_SETUP);
+}
+
+/*
+ * Over the limit of a control group, or of the host, it is the worker that goes and is told of, not
+ * the VMM, which is bigger. Needs the spawner's privilege, since the process is not dumpable.
+ */
+static void go_first(void)
+{
+	static const char most[] = "1000";
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, most, sizeof(most) - 1);
+	gm_fd_close(fd);
+}
+
+static void worker_process(const struct spawner *spawner, int channel, const int gate[2])
 {
 	sigset_t none;
 
 	(void)sigemptyset(&none);
 	(void)prctl(PR_SET_NAME, "gmemd-worker");
-	if (die_with(spawner->pid) || sigprocmask(SIG_SETMASK, &none, NULL) < 0 ||
-	    keep_only(channel, GM_WORKER_CHANNEL) || prctl(PR_SET_DUMPABLE, 0) < 0 ||
-	    confine(spawner->config->confine_worker))
+	if (die_with(spawner->pid))
+		_exit(EXIT_SETUP);
+	go_first();
+	/* The spawner's end must not be open here: it says when there is nothing to wait for. */
+	gm_fd_close(gate[1]);
+	wait_at(gate[0]);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0 || keep_only(channel, GM_WORKER_CHANNEL) ||
+	    prctl(PR_SET_DUMPABLE, 0) < 0 || confine(spawner->config->confine_worker))
 		_exit(EXIT_SETUP);
 	_exit(gm_worker_main(GM_WORKER_CHANNEL));
 }
@@ -95,35 +126,85 @@ static int children_reserve(struct spawner *spawner)
 	return 0;
 }
 
-/* Closes @channel in this process, before gmemd reads how it went. */
-static int start(struct spawner *spawner, uint64_t tag, int channel, pid_t *ret_pid)
+/* A child that waits at a gate. */
+static int fork_worker(const struct spawner *spawner, int channel, const int gate[2],
+		       pid_t *ret_pid)
 {
-	pid_t pid;
-	int r;
+	pid_t pid = fork();
 
-	r = channel < 0 ? -EBADMSG : children_reserve(spawner);
-	if (r == 0) {
-		pid = fork();
-		if (pid == 0)
-			worker_process(spawner, channel);
-		r = pid < 0 ? -errno : 0;
-	}
-	gm_fd_close(channel);
-	if (r)
-		return r;
-	spawner->children[spawner->n_children++] = (struct child){ .tag = tag, .pid = pid };
+	if (pid == 0)
+		worker_process(spawner, channel, gate);
+	if (pid < 0)
+		return -errno;
 	*ret_pid = pid;
 	return 0;
 }
 
-static int start_and_report(struct spawner *spawner, uint64_t tag, int channel)
+/* 0, or why the worker must not run where it is. */
+static int settle(const struct spawner *spawner, const struct gm_spawner_request_packet *request,
+		  struct gm_spawner_report *packet)
 {
-	struct gm_spawner_report packet = { .tag = tag };
-	pid_t pid = 0;
+	int r = 0;
 
-	packet.error = start(spawner, tag, channel, &pid);
+	if (request->n_place > 0)
+		r = spawner->config->cgroups == NULL
+			    ? -EOPNOTSUPP
+			    : gm_charge_move(spawner->config->cgroups, request->place,
+					     request->n_place, packet->pid);
+	packet->displaced = r;
+	return request->may_stay ? 0 : r;
+}
+
+static int start_at(struct spawner *spawner, const struct gm_spawner_request_packet *request,
+		    int channel, const int gate[2], struct gm_spawner_report *packet)
+{
+	pid_t pid;
+	int r;
+
+	r = fork_worker(spawner, channel, gate, &pid);
+	if (r)
+		return r;
+	packet->pid = pid;
+	r = settle(spawner, request, packet);
+	if (r) {
+		/* It waits, and has done nothing: the number is its own until it is reaped here. */
+		(void)kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+		packet->pid = 0;
+		return r;
+	}
+	spawner->children[spawner->n_children++] =
+		(struct child){ .tag = request->tag, .pid = pid };
+	return 0;
+}
+
+static int start(struct spawner *spawner, const struct gm_spawner_request_packet *request,
+		 int channel, struct gm_spawner_report *packet)
+{
+	int gate[2];
+	int r;
+
+	r = channel < 0 ? -EBADMSG : children_reserve(spawner);
+	if (r)
+		return r;
+	if (pipe2(gate, O_CLOEXEC) < 0)
+		return -errno;
+	r = start_at(spawner, request, channel, gate, packet);
+	gm_fd_close(gate[0]);
+	/* Opens the gate. */
+	gm_fd_close(gate[1]);
+	return r;
+}
+
+static int start_and_report(struct spawner *spawner,
+			    const struct gm_spawner_request_packet *request, int channel)
+{
+	struct gm_spawner_report packet = { .tag = request->tag };
+
+	packet.error = start(spawner, request, channel, &packet);
 	packet.born = packet.error == 0;
-	packet.pid = pid;
+	/* Closed in this process before gmemd reads how it went. */
+	gm_fd_close(channel);
 	return report(spawner, &packet);
 }
 
@@ -143,13 +224,14 @@ static int on_request(struct spawner *spawner)
 	ssize_t n;
 
 	n = gm_channel_recv(spawner->socket, &packet, sizeof(packet), &fd, 0);
-	if (n != sizeof(packet)) {
+	if (n < (ssize_t)offsetof(struct gm_spawner_request_packet, place) ||
+	    (size_t)n - offsetof(struct gm_spawner_request_packet, place) != packet.n_place) {
 		if (n > 0)
 			gm_fd_close(fd);
 		return -EPIPE;
 	}
 	if (packet.verb == GM_SPAWNER_START)
-		return start_and_report(spawner, packet.tag, fd);
+		return start_and_report(spawner, &packet, fd);
 	gm_fd_close(fd);
 	kill_child(spawner, packet.tag);
 	return 0;

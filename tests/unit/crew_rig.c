@@ -48,7 +48,7 @@ void submit(struct gm_crew *crew, const char *kind, uint64_t length, struct work
 	struct gm_job_order order = order_of(kind, GM_JOB_ALLOCATE, length, 2);
 
 	inside = true;
-	assert_int_equal(gm_crew_submit(crew, &order, memory, &job_ops, work, &work->job), 0);
+	assert_int_equal(gm_crew_submit(crew, &order, memory, NULL, &job_ops, work, &work->job), 0);
 	inside = false;
 }
 

@@ -95,8 +95,14 @@ void gm_crew_free(struct gm_crew *crew)
 	free(crew);
 }
 
+void gm_crew_disband(struct gm_crew *crew)
+{
+	(void)crew;
+}
+
 int gm_crew_submit(struct gm_crew *crew, const struct gm_job_order *order, int fd,
-		   const struct gm_crew_job_ops *ops, void *arg, struct gm_crew_job **ret_job)
+		   struct gm_cgroup_place *place, const struct gm_crew_job_ops *ops, void *arg,
+		   struct gm_crew_job **ret_job)
 {
 	struct gm_crew_job *job;
 
@@ -115,6 +121,7 @@ int gm_crew_submit(struct gm_crew *crew, const struct gm_job_order *order, int f
 	       offsetof(struct gm_job_order, ranges) + order->n_ranges * sizeof(order->ranges[0]));
 	job->fd = gm_fd_dup(fd);
 	assert(job->fd >= 0);
+	(void)place;
 	job->crew = crew;
 	job->ops = ops;
 	job->arg = arg;

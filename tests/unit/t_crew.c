@@ -412,9 +412,9 @@ static void an_invalid_order_is_refused_by_submit(void **state)
 	(void)state;
 	begin(1, 1000);
 	crew = crew_new();
-	assert_int_equal(gm_crew_submit(crew, &order, memory, &job_ops, NULL, &job), -EINVAL);
+	assert_int_equal(gm_crew_submit(crew, &order, memory, NULL, &job_ops, NULL, &job), -EINVAL);
 	order.ranges[0].length = CHUNK;
-	assert_int_equal(gm_crew_submit(crew, &order, -1, &job_ops, NULL, &job), -EBADF);
+	assert_int_equal(gm_crew_submit(crew, &order, -1, NULL, &job_ops, NULL, &job), -EBADF);
 	gm_crew_free(crew);
 	end();
 }
@@ -429,7 +429,7 @@ static void submit_without_memory_leaves_nothing_behind(void **state)
 	begin(1, 1000);
 	crew = crew_new();
 	gm_test_fail_allocation(1);
-	assert_int_equal(gm_crew_submit(crew, &order, memory, &job_ops, NULL, &job), -ENOMEM);
+	assert_int_equal(gm_crew_submit(crew, &order, memory, NULL, &job_ops, NULL, &job), -ENOMEM);
 	gm_test_fail_allocation(0);
 	gm_crew_free(crew);
 	end();

@@ -109,8 +109,8 @@ static struct gm_exec_job *start_job(enum gm_page_op op, uint64_t offset, uint64
 	struct gm_range range = { .offset = offset, .length = length };
 	struct gm_exec_job *job;
 
-	assert_int_equal(gm_exec_start_job(&exec, session, region, op, &range, 1, &job_ops, NULL,
-					   &job, NULL),
+	assert_int_equal(gm_exec_start_job(&exec, session, -1, region, op, &range, 1, &job_ops,
+					   NULL, &job, NULL),
 			 0);
 	return job;
 }
@@ -197,8 +197,8 @@ static void a_report_may_reach_over_ranges_that_touch(void **state)
 
 	(void)state;
 	start();
-	assert_int_equal(gm_exec_start_job(&exec, session, region, GM_PAGE_OP_ALLOCATE, ranges, 3,
-					   &job_ops, NULL, &job, NULL),
+	assert_int_equal(gm_exec_start_job(&exec, session, -1, region, GM_PAGE_OP_ALLOCATE, ranges,
+					   3, &job_ops, NULL, &job, NULL),
 			 0);
 	/* Not over a gap, nor past the end of the last one. */
 	fake_crew_lie(crew_job(), GM_MIB, 2 * GM_MIB);

@@ -453,12 +453,13 @@ static void the_workers_own_work_is_allowed(void **state)
 	assert_all_succeed(STAGE_WORKER, allowed, GM_ARRAY_SIZE(allowed));
 }
 
-static void the_spawner_forks_and_nothing_else(void **state)
+static void the_spawner_forks_and_moves_workers_and_nothing_else(void **state)
 {
 	static const struct named_action forbidden[] = {
 		{ "execve", do_execve },
 		{ "a namespace", do_clone_namespace },
-		{ "opening a file", do_open_for_reading },
+		{ "creating a file", do_create_file },
+		{ "a temporary file", do_temporary_file },
 		{ "a socket", do_unix_datagram },
 		{ "an ioctl", do_kvm_ioctls },
 		{ "mapping code", do_map_code },
@@ -468,6 +469,7 @@ static void the_spawner_forks_and_nothing_else(void **state)
 
 	(void)state;
 	assert_true(succeeds(STAGE_SPAWNER, do_fork));
+	assert_true(succeeds(STAGE_SPAWNER, do_open_for_writing));
 	assert_all_killed(STAGE_SPAWNER, forbidden, GM_ARRAY_SIZE(forbidden));
 }
 
@@ -508,11 +510,16 @@ static long status_of(pid_t pid, const char *key, int base)
 	return value;
 }
 
-/* The daemon keeps CAP_SYS_RESOURCE, where it has it. */
+/* The daemon keeps CAP_SYS_RESOURCE, the spawner CAP_DAC_OVERRIDE, where they have them. */
 static long kept_by(enum stage stage)
 {
-	return stage == STAGE_DAEMON ? status_of(getpid(), "CapEff", 16) & 1L << CAP_SYS_RESOURCE
-				     : 0;
+	static const long kept[] = {
+		[STAGE_DAEMON] = 1L << CAP_SYS_RESOURCE,
+		[STAGE_SPAWNER] = 1L << CAP_DAC_OVERRIDE,
+		[STAGE_WORKER] = 0,
+	};
+
+	return status_of(getpid(), "CapEff", 16) & kept[stage];
 }
 
 static void assert_without_privileges(enum stage stage, enum gm_sandbox_mode mode)
@@ -638,7 +645,7 @@ int main(void)
 		gm_test(the_daemons_own_work_is_allowed),
 		gm_test(a_call_outside_the_workers_list_kills_it),
 		gm_test(the_workers_own_work_is_allowed),
-		gm_test(the_spawner_forks_and_nothing_else),
+		gm_test(the_spawner_forks_and_moves_workers_and_nothing_else),
 		gm_test(an_abort_is_an_abort_in_every_process),
 		gm_test(log_mode_lets_everything_through),
 		gm_test(confined_processes_have_no_privileges_without_a_reason),

@@ -49,7 +49,7 @@ static pid_t hire(struct gm_spawner *spawner, uint64_t tag, int *ret_channel)
 {
 	struct gm_spawner_report report;
 
-	assert_int_equal(gm_spawner_request(spawner, tag, ret_channel), 0);
+	assert_int_equal(gm_spawner_request(spawner, tag, NULL, ret_channel), 0);
 	report = next_report(spawner);
 	assert_int_equal(report.tag, tag);
 	assert_int_equal(report.born, 1);
@@ -254,7 +254,7 @@ static void workers_die_with_the_spawner_and_their_channels_tell(void **state)
 	assert_true(is_at_end(channel));
 	assert_true(is_readable(spawner.socket, PATIENCE_MS));
 	assert_int_equal(gm_spawner_read(&spawner, &report), -EPIPE);
-	assert_int_equal(gm_spawner_request(&spawner, 2, &late_channel), -EPIPE);
+	assert_int_equal(gm_spawner_request(&spawner, 2, NULL, &late_channel), -EPIPE);
 	assert_int_equal(gm_spawner_kill(&spawner, 1), -EPIPE);
 	gm_fd_close(channel);
 	gm_spawner_stop(&spawner);
@@ -396,7 +396,7 @@ static void a_fork_that_fails_is_reported_with_its_reason(void **state)
 		skip();
 	}
 	assert_int_equal(gm_spawner_start(&config, &spawner), 0);
-	assert_int_equal(gm_spawner_request(&spawner, 9, &channel), 0);
+	assert_int_equal(gm_spawner_request(&spawner, 9, NULL, &channel), 0);
 	report = next_report(&spawner);
 	assert_int_equal(report.tag, 9);
 	assert_int_equal(report.born, 0);
@@ -414,7 +414,7 @@ static void a_stopped_spawner_struct_is_safe_to_use(void **state)
 
 	(void)state;
 	gm_spawner_stop(&spawner);
-	assert_int_equal(gm_spawner_request(&spawner, 1, &channel), -EPIPE);
+	assert_int_equal(gm_spawner_request(&spawner, 1, NULL, &channel), -EPIPE);
 	assert_int_equal(gm_spawner_read(&spawner, &report), -EPIPE);
 }
 

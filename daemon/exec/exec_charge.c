@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exec_charge.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "exec_job.h"
+
+/* Of pages that are there already: cachestat(2) takes 50 to 100 ns for each page that it finds. */
+#define FOUND_MAX (UINT64_C(128) * GM_MIB)
+#define LOOKS_MAX 64
+
+/* What a text has room for beside the figures. */
+#define PATH_TEXT_MAX 80
+
+static bool charges_memory(const struct gm_exec_charging *charging)
+{
+	return charging->cgroups != NULL && charging->cgroups->memory >= 0;
+}
+
+static const char *explain(int error)
+{
+	switch (-error) {
+	case ESRCH:
+		return "it has ended";
+	case EOPNOTSUPP:
+		return "the kernel does not tell which process it is";
+	case ENOENT:
+		return "its cgroup has been removed";
+	case EXDEV:
+		return "its cgroup is outside of what gmemd sees";
+	case ENAMETOOLONG:
+		return "the path of its cgroup is too long";
+	default:
+		return strerrordesc_np(-error);
+	}
+}
+
+int gm_exec_charge(struct gm_exec_job *job, int pidfd, struct gm_refusal *refusal)
+{
+	struct gm_exec_charging *charging = &job->exec->charging;
+	const struct gm_peer *peer = &job->ticket.session->peer;
+	int r;
+
+	if (charging->mode == GM_CHARGE_GMEMD) {
+		job->payer = gm_cgroup_place_use(charging->own);
+		return 0;
+	}
+	/* Where there are no control groups nobody is charged at all, and not the wrong one. */
+	if (charging->cgroups == NULL || charging->cgroups->n_roots == 0)
+		return 0;
+	r = gm_cgroup_place_of(charging->cgroups, peer->pid, pidfd, &job->place);
+	if (r == 0) {
+		job->place->may_stay = charging->mode == GM_CHARGE_AUTO;
+		job->payer = gm_cgroup_place_use(job->place);
+		return 0;
+	}
+	if (r == -ENOMEM)
+		return r;
+	if (charging->mode == GM_CHARGE_AUTO) {
+		charging->fallback = r;
+		job->payer = gm_cgroup_place_use(charging->own);
+		return 0;
+	}
+	refusal->sys_errno = (uint32_t)-r;
+	return gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_MEMORY_CGROUP,
+			      job->ticket.region->domain->tenant->account.name,
+			      "process %d cannot be charged: %s", (int)peer->pid, explain(r));
+}
+
+void gm_exec_uncharge(struct gm_exec_job *job)
+{
+	gm_cgroup_place_drop(job->place);
+	gm_cgroup_place_drop(job->payer);
+}
+
+/* The payer's group in the hierarchy of the memory controller, or NULL. */
+static const char *memory_path(const struct gm_exec_job *job)
+{
+	const struct gm_exec_charging *charging = &job->exec->charging;
+
+	if (job->payer == NULL || !charges_memory(charging))
+		return NULL;
+	return gm_cgroup_place_path(job->payer->text, job->payer->length,
+				    (unsigned)charging->cgroups->memory);
+}
+
+/* Hugepages are the hugetlb controller's, whose answer to too much is an error and no kill. */
+static bool takes_memory(const struct gm_exec_job *job)
+{
+	return job->ticket.op == GM_PAGE_OP_ALLOCATE && job->ticket.region->page_size == GM_PAGE_4K;
+}
+
+static uint64_t count_absent(const struct gm_exec_job *job)
+{
+	const struct gm_page_map *map = &job->ticket.region->map;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < job->n_ranges; i++)
+		bytes += gm_page_map_count(map, job->ranges[i].offset, job->ranges[i].length,
+					   GM_PAGE_ABSENT);
+	return bytes;
+}
+
+/* What other jobs of the same group have still to take. */
+static uint64_t count_promised(const struct gm_exec_job *job)
+{
+	const struct gm_exec_job *other;
+	uint64_t bytes = 0;
+
+	TAILQ_FOREACH(other, &job->exec->jobs, link)
+		if (other->needed > other->done &&
+		    gm_cgroup_place_is_same(other->payer, job->payer))
+			bytes += other->needed - other->done;
+	return bytes;
+}
+
+/* Pages that the guest has touched itself are charged already; the books do not know them. */
+static uint64_t count_untold(const struct gm_exec_job *job, uint64_t absent)
+{
+	const struct gm_region *region = job->ticket.region;
+	const struct gm_exec_backend *slot = gm_exec_find(job->exec, region->domain->kind);
+	uint64_t found = 0, booked = job->total - absent;
+	unsigned looks_left = LOOKS_MAX;
+
+	for (size_t i = 0; i < job->n_ranges; i++) {
+		uint64_t at = job->ranges[i].offset, end = at + job->ranges[i].length;
+
+		while (at < end && looks_left-- > 0 && found < FOUND_MAX) {
+			uint64_t length = gm_min_u64(end - at, FOUND_MAX), present;
+
+			if (slot->backend->present(region->fd, at, length, region->page_size,
+						   &present) != 0)
+				return 0;
+			found += present;
+			at += length;
+		}
+	}
+	return found - gm_min_u64(found, booked);
+}
+
+static int refuse(const struct gm_exec_job *job, enum gm_verdict verdict,
+		  const struct gm_cgroup_headroom *headroom, uint64_t asked,
+		  struct gm_refusal *refusal)
+{
+	char path[PATH_TEXT_MAX];
+
+	gm_cgroup_print(headroom->path, path, sizeof(path));
+	gm_refuse_text(refusal, verdict, GM_RULE_MEMORY_CGROUP,
+		       job->ticket.region->domain->tenant->account.name,
+		       "out of memory in cgroup %s: limit %" PRIu64 ", usage %" PRIu64
+		       ", asked %" PRIu64,
+		       path, headroom->limit, headroom->usage, asked);
+	refusal->limit = headroom->limit;
+	refusal->used = headroom->usage;
+	refusal->asked = asked;
+	return verdict;
+}
+
+int gm_exec_check_room(struct gm_exec_job *job, struct gm_refusal *refusal)
+{
+	const struct gm_exec_charging *charging = &job->exec->charging;
+	const char *path = memory_path(job);
+	struct gm_cgroup_headroom headroom;
+	struct gm_cgroup_memory memory;
+	uint64_t promised, absent;
+
+	if (path == NULL || !takes_memory(job))
+		return 0;
+	absent = count_absent(job);
+	job->needed = absent;
+	promised = count_promised(job);
+	if (gm_cgroup_memory_read(charging->cgroups, path, &memory) == 0)
+		job->oom_kills = memory.oom_kills;
+	if (gm_cgroup_memory_headroom(charging->cgroups, path, absent + promised, &headroom) < 0 ||
+	    absent + promised <= headroom.bytes)
+		return 0;
+	job->needed -= gm_min_u64(job->needed, count_untold(job, absent));
+	if (job->needed == 0 || job->needed + promised <= headroom.bytes)
+		return 0;
+	return refuse(job, GM_NO_RESOURCE, &headroom, job->needed, refusal);
+}
+
+bool gm_exec_was_oom_killed(const struct gm_exec_job *job)
+{
+	const char *path = memory_path(job);
+	struct gm_cgroup_memory memory;
+
+	return path != NULL && takes_memory(job) &&
+	       gm_cgroup_memory_read(job->exec->charging.cgroups, path, &memory) == 0 &&
+	       memory.oom_kills > job->oom_kills;
+}
+
+int gm_exec_refuse_memory(const struct gm_exec_job *job, enum gm_verdict verdict,
+			  struct gm_refusal *refusal)
+{
+	struct gm_cgroup_headroom headroom;
+	const char *path = memory_path(job);
+
+	/* The tightest group is the one whose limit was hit, unless somebody has freed much since.
+	 */
+	if (path == NULL ||
+	    gm_cgroup_memory_headroom(job->exec->charging.cgroups, path, 0, &headroom) < 0)
+		headroom = (struct gm_cgroup_headroom){ .limit = GM_UNLIMITED };
+	return refuse(job, verdict, &headroom, job->total - job->done, refusal);
+}

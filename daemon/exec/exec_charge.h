@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who pays for a job, and is there room for it? For the files of this folder only.
+ */
+#ifndef GM_EXEC_CHARGE_H
+#define GM_EXEC_CHARGE_H
+
+#include "exec.h"
+
+struct gm_exec_job;
+
+/*
+ * Finds out where the job's worker is to be, from its session's process (@pidfd, borrowed). 0, or
+ * a verdict: nobody can be charged, and nobody else is to be.
+ */
+GM_WARN_UNUSED int gm_exec_charge(struct gm_exec_job *job, int pidfd, struct gm_refusal *refusal);
+
+/*
+ * Would the control group of who pays be over its limit? That costs some file reads; where there
+ * is little room, a look at the pages too. 0 or a verdict with the figures.
+ */
+GM_WARN_UNUSED int gm_exec_check_room(struct gm_exec_job *job, struct gm_refusal *refusal);
+
+/* Has the OOM killer ended a process of the group of who pays since the check? */
+bool gm_exec_was_oom_killed(const struct gm_exec_job *job);
+
+/* "out of memory in cgroup X: ...", as things are now. */
+int gm_exec_refuse_memory(const struct gm_exec_job *job, enum gm_verdict verdict,
+			  struct gm_refusal *refusal);
+
+void gm_exec_uncharge(struct gm_exec_job *job);
+
+#endif
