@@ -22,9 +22,9 @@ die() {
 	exit 1
 }
 
-# need_packages PURPOSE...: installs what is missing for these purposes. Asks the network only when
-# something is missing.
-need_packages() {
+# get_packages PURPOSE...: installs what is missing for these purposes. Asks the network only when
+# something is missing. When it cannot: fails, with the reason in $why.
+get_packages() {
 	local package purpose want missing=()
 	while read -r package purpose; do
 		case "$package" in '' | '#'*) continue ;; esac
@@ -38,13 +38,17 @@ need_packages() {
 		good "all packages are there"
 		return
 	fi
-	[ "$(id -u)" -eq 0 ] || die "not root, and these packages are missing: ${missing[*]}"
+	why="not root, and these packages are missing: ${missing[*]}"
+	[ "$(id -u)" -eq 0 ] || return 1
 	say "installing ${missing[*]}"
 	export DEBIAN_FRONTEND=noninteractive
+	why="apt-get failed: see $logs/packages.log"
 	{ apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}"; } \
-		>"$logs/packages.log" 2>&1 ||
-		{ tail -n 20 "$logs/packages.log"; die "apt-get failed: see $logs/packages.log"; }
+		>"$logs/packages.log" 2>&1 || { tail -n 20 "$logs/packages.log"; return 1; }
 }
+
+# need_packages PURPOSE...: the same, and the end of it when they cannot be had.
+need_packages() { get_packages "$@" || die "$why"; }
 
 # logged FILE COMMAND...: runs it quietly; on failure shows the end of what it said.
 logged() {
