@@ -143,6 +143,29 @@ static int evict(struct gmem_client *client, uint64_t domain, uint64_t *ret_byte
 		       "Only an admin socket can evict a domain (permission).");
 }
 
+static int no_policy(struct gmem_client *client)
+{
+	return gm_fail(client, GMEM_UNSUPPORTED, 0, "Without a daemon there is no policy.");
+}
+
+static int list_policy(struct gmem_client *client, const char *tenant, gm_policy_row_fn fn,
+		       void *arg)
+{
+	(void)tenant;
+	(void)fn;
+	(void)arg;
+	return no_policy(client);
+}
+
+static int check_policy(struct gmem_client *client, const char *tenant, char *ret_fault,
+			size_t size)
+{
+	(void)tenant;
+	(void)ret_fault;
+	(void)size;
+	return no_policy(client);
+}
+
 const struct gm_provider gm_builtin_provider = {
 	.close = close_builtin,
 	.fd = builtin_fd,
@@ -166,4 +189,6 @@ const struct gm_provider gm_builtin_provider = {
 	.get_host = gm_builtin_get_host,
 	.get_page_map = gm_builtin_get_page_map,
 	.evict = evict,
+	.list_policy = list_policy,
+	.check_policy = check_policy,
 };

@@ -31,6 +31,7 @@ typedef int (*gm_region_info_fn)(void *arg, const struct gmem_region_info *info)
 typedef int (*gm_session_info_fn)(void *arg, const struct gmem_session_info *info);
 typedef int (*gm_account_info_fn)(void *arg, const struct gmem_account_info *info);
 typedef int (*gm_page_run_fn)(void *arg, const struct gmem_page_run *run);
+typedef int (*gm_policy_row_fn)(void *arg, const struct gmem_policy_row *row);
 
 struct gm_provider {
 	/* Ends everything; the handles are freed by the caller afterwards. */
@@ -78,6 +79,10 @@ struct gm_provider {
 	int (*get_page_map)(struct gmem_client *client, uint64_t region, gm_page_run_fn fn,
 			    void *arg);
 	int (*evict)(struct gmem_client *client, uint64_t domain, uint64_t *ret_bytes);
+	int (*list_policy)(struct gmem_client *client, const char *tenant, gm_policy_row_fn fn,
+			   void *arg);
+	int (*check_policy)(struct gmem_client *client, const char *tenant, char *ret_fault,
+			    size_t size);
 };
 
 extern const struct gm_provider gm_remote_provider;

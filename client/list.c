@@ -80,3 +80,15 @@ const char *gmem_page_state_name(int state)
 		return "unknown";
 	}
 }
+
+int gmem_list_policy(gmem_client *client, const char *tenant, gm_policy_row_fn fn, void *arg)
+{
+	gm_client_clear(client);
+	return client->provider->list_policy(client, tenant, fn, arg);
+}
+
+int gmem_check_policy(gmem_client *client, const char *tenant, char *ret_fault, size_t size)
+{
+	gm_client_clear(client);
+	return client->provider->check_policy(client, tenant, ret_fault, size);
+}

@@ -160,4 +160,6 @@ const struct gm_provider gm_remote_provider = {
 	.get_host = gm_remote_get_host,
 	.get_page_map = gm_remote_get_page_map,
 	.evict = gm_remote_evict,
+	.list_policy = gm_remote_list_policy,
+	.check_policy = gm_remote_check_policy,
 };

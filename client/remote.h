@@ -321,5 +321,9 @@ int gm_remote_get_host(struct gmem_client *client, struct gmem_host_info *ret_in
 int gm_remote_get_page_map(struct gmem_client *client, uint64_t region, gm_page_run_fn fn,
 			   void *arg);
 int gm_remote_evict(struct gmem_client *client, uint64_t domain, uint64_t *ret_bytes);
+int gm_remote_list_policy(struct gmem_client *client, const char *tenant, gm_policy_row_fn fn,
+			  void *arg);
+int gm_remote_check_policy(struct gmem_client *client, const char *tenant, char *ret_fault,
+			   size_t size);
 
 #endif

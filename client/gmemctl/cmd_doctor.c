@@ -211,6 +211,26 @@ static bool any_usable(const struct gmem_host_info *info)
 	return false;
 }
 
+/* The host's limits are the operator's to know: NULL on other sockets and without a daemon. */
+static json_object *list_limits(const struct ctl *ctl)
+{
+	json_object *rows;
+
+	if (!ctl->client || !gmem_client_is_admin(ctl->client))
+		return NULL;
+	rows = json_object_new_array();
+	if (gmem_list_policy(ctl->client, NULL, ctl_policy_row, rows) == 0)
+		return rows;
+	json_object_put(rows);
+	return NULL;
+}
+
+static void print_limits(json_object *limits)
+{
+	puts("limits of the host, all tenants together:");
+	ctl_print_policy(limits);
+}
+
 int cmd_doctor(struct ctl *ctl, int argc, char **argv)
 {
 	static const struct option longs[] = { { "help", no_argument, NULL, 'h' },
@@ -218,7 +238,7 @@ int cmd_doctor(struct ctl *ctl, int argc, char **argv)
 	const char *asked = "the daemon";
 	struct gmem_connect_spec spec = { .name = "gmemctl" };
 	struct gmem_host_info info = { 0 };
-	json_object *tree;
+	json_object *tree, *limits;
 	int option, r;
 
 	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1)
@@ -234,12 +254,17 @@ int cmd_doctor(struct ctl *ctl, int argc, char **argv)
 		if (r != CTL_OK)
 			return r;
 	}
+	limits = list_limits(ctl);
 	if (ctl->json) {
 		tree = host_tree(&info, asked);
+		json_object_object_add(tree, "limits", limits);
 		(void)ctl_print_json(tree);
 		json_object_put(tree);
 	} else {
 		print_host(ctl, &info, asked);
+		if (limits)
+			print_limits(limits);
+		json_object_put(limits);
 	}
 	return any_usable(&info) ? CTL_OK : CTL_FAILED;
 }

@@ -21,6 +21,7 @@ enum ctl_exit {
 	CTL_FAILED = 1, /* the daemon refused, or something failed */
 	CTL_USAGE = 2,
 	CTL_NO_DAEMON = 3,
+	CTL_BAD_POLICY = 4, /* policy check has found a fault */
 };
 
 struct ctl {
@@ -46,9 +47,15 @@ int cmd_evict(struct ctl *ctl, int argc, char **argv);
 int cmd_hold(struct ctl *ctl, int argc, char **argv);
 int cmd_list(struct ctl *ctl, int argc, char **argv);
 int cmd_map(struct ctl *ctl, int argc, char **argv);
+int cmd_policy(struct ctl *ctl, int argc, char **argv);
 int cmd_run(struct ctl *ctl, int argc, char **argv);
 int cmd_show(struct ctl *ctl, int argc, char **argv);
 int cmd_stats(struct ctl *ctl, int argc, char **argv);
+
+/* ---- cmd_policy.c ---- */
+
+int ctl_policy_row(void *rows, const struct gmem_policy_row *row); /* adds to a JSON array */
+void ctl_print_policy(json_object *rows);
 
 /* ---- output.c ---- */
 

@@ -14,6 +14,8 @@ static const struct ctl_command commands[] = {
 	  cmd_list },
 	{ "show", "ID", "everything about a domain or a region", true, 0, cmd_show },
 	{ "stats", "", "use and limits of every account", true, 0, cmd_stats },
+	{ "policy", "show|check [TENANT]", "what holds and where it is written", true, 0,
+	  cmd_policy },
 	{ "map", "REGION", "draw a region's page map", true, 0, cmd_map },
 	{ "create", "--size SIZE [OPTION...]", "make a persistent domain with one region", true, 0,
 	  cmd_create },
@@ -41,7 +43,8 @@ static void usage(FILE *stream)
 	      "  --json             JSON on standard output instead of text\n"
 	      "  --no-color         no colours, also when standard output is a terminal\n"
 	      "  --version, --help\n\n"
-	      "Exit status: 0 done, 1 refused or failed, 2 usage, 3 no daemon there.\n"
+	      "Exit status: 0 done, 1 refused or failed, 2 usage, 3 no daemon there, 4 a bad "
+	      "policy.\n"
 	      "`gmemctl COMMAND --help` tells a command's options; see also gmemctl(1).\n",
 	      stream);
 }

@@ -413,6 +413,26 @@ int gmem_get_region(gmem_client *client, uint64_t id, struct gmem_region_info *r
 int gmem_get_daemon(gmem_client *client, struct gmem_daemon_info *ret_info);
 int gmem_get_host(gmem_client *client, struct gmem_host_info *ret_info);
 
+struct gmem_policy_row {
+	char key[64];
+	char value[512];   /* as it would be assigned; "": what an empty assignment stands for */
+	char source[1024]; /* "FILE:LINE"; "" for a default */
+};
+
+/*
+ * Calls @fn for every key of a policy in force; nonzero from @fn ends the walk and is returned if
+ * negative. @tenant NULL: that of the socket's tenant, or on the admin socket the host's limits.
+ * Only the admin socket may name another.
+ */
+int gmem_list_policy(gmem_client *client, const char *tenant,
+		     int (*fn)(void *arg, const struct gmem_policy_row *row), void *arg);
+
+/*
+ * Would a reload of the tenant's files, or with NULL of all files, succeed? 0: yes; 1: no, and
+ * @ret_fault, of @size bytes, says why: "FILE:LINE: KEY: REASON". Admin socket only.
+ */
+int gmem_check_policy(gmem_client *client, const char *tenant, char *ret_fault, size_t size);
+
 /* The page map of a region of this tenant, all of it, in runs. */
 int gmem_get_page_map(gmem_client *client, uint64_t region,
 		      int (*fn)(void *arg, const struct gmem_page_run *run), void *arg);

@@ -54,7 +54,7 @@ HELLO, PING = 1, 2
 DOMAIN_CREATE, DOMAIN_ATTACH, DOMAIN_GET, DOMAIN_DESTROY = 3, 4, 5, 6
 REGION_CREATE, REGION_GET, REGION_DESTROY, REGION_MAP = 7, 8, 9, 10
 ALLOCATE, DISCARD, CANCEL = 11, 12, 13
-LIST, STATS, HOST, EVICT, WATCH = 14, 15, 16, 17, 18
+LIST, STATS, HOST, EVICT, WATCH, POLICY = 14, 15, 16, 17, 18, 19
 PROGRESS, DOMAIN_GONE, SHUTDOWN, NEWS = 64, 65, 66, 67
 
 VERBS = {
@@ -76,6 +76,7 @@ VERBS = {
     HOST: (pb.HostRequest, pb.HostReply),
     EVICT: (pb.EvictRequest, pb.EvictReply),
     WATCH: (pb.WatchRequest, pb.WatchReply),
+    POLICY: (pb.PolicyRequest, pb.PolicyReply),
 }
 EVENTS = {PROGRESS: pb.ProgressEvent, DOMAIN_GONE: pb.DomainGoneEvent, SHUTDOWN: pb.ShutdownEvent,
           NEWS: pb.NewsEvent}
@@ -666,6 +667,22 @@ class Client(Connection):
 
     def host(self):
         return self.call(pb.HostRequest()).reply
+
+    def policy(self, tenant=None):
+        """The policy in force, own or tenant's: {key: (value, source)}. Admin without one: host's."""
+        request = pb.PolicyRequest()
+        if tenant is not None:
+            request.tenant = _bytes(tenant)
+        return {_text(row.key): (_text(row.value), _text(row.source))
+                for row in self.call(request).reply.rows}
+
+    def policy_check(self, tenant=None):
+        """Would a reload succeed? None, or the fault. Admin socket only."""
+        request = pb.PolicyRequest(check=True)
+        if tenant is not None:
+            request.tenant = _bytes(tenant)
+        reply = self.call(request).reply
+        return None if reply.good else _text(reply.fault)
 
     def evict(self, domain):
         """Ends any tenant's domain: (bytes given back, jobs cancelled). Admin socket only."""

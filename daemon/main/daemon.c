@@ -44,6 +44,33 @@ static void set_timer(const struct gm_daemon *daemon, struct gm_watch *timer, ui
 	loop_of(daemon).ops->timer_set(timer, ms);
 }
 
+/* ---- what the service asks about policies ---- */
+
+static int policy_rows(void *arg, const struct gm_tenant *tenant, gm_policy_row_fn fn, void *fn_arg)
+{
+	struct gm_daemon *daemon = arg;
+	const struct gm_party *party = tenant ? gm_tenants_find(&daemon->tenants, tenant) : NULL;
+
+	/* One without a socket is in the books for what it has, under the defaults. */
+	if (tenant && !party)
+		return 0;
+	return gm_policies_rows(party ? &party->view : &daemon->tenants.host,
+				party ? GM_CONF_TENANT : GM_CONF_HOST, fn, fn_arg);
+}
+
+static int policy_check(void *arg, const struct gm_tenant *tenant,
+			char ret_said[GM_POLICY_SAID_MAX])
+{
+	const struct gm_daemon *daemon = arg;
+
+	_Static_assert(GM_POLICY_SAID_MAX >= GM_TENANTS_FAULT_MAX, "a fault fits");
+	return gm_policies_check(&daemon->tenants, &daemon->machine, tenant ? tenant->name : NULL,
+				 ret_said);
+}
+
+static const struct gm_policies_ops gm_policies_ops = { .rows = policy_rows,
+							.check = policy_check };
+
 static int make_service(struct gm_daemon *daemon)
 {
 	struct gm_service_env env = {
@@ -54,6 +81,8 @@ static int make_service(struct gm_daemon *daemon)
 		.log = gm_report_news,
 	};
 
+	env.policies = &gm_policies_ops;
+	env.policies_arg = daemon;
 	if (daemon->recording.is_on) {
 		env.recorder.ops = &gm_record_recorder_ops;
 		env.recorder.arg = &daemon->recording.record;

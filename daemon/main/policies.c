@@ -334,3 +334,26 @@ void gm_policies_limit_host(const struct gm_tenants *tenants, struct gm_account 
 		gm_account_set_limit(host, gm_slot_resource(pool), policy->slots_max[pool]);
 	gm_account_set_limit(host, GM_RES_WORKERS, policy->workers_max);
 }
+
+/* ---- looking ---- */
+
+int gm_policies_rows(const struct gm_policy_view *view, enum gm_conf_scope scope,
+		     gm_policy_row_fn fn, void *arg)
+{
+	int r = 0;
+
+	for (unsigned key = 0; key < gm_conf_n_keys() && r == 0; key++) {
+		char value[GM_CONF_VALUE_MAX];
+		const struct gm_policy_row row = {
+			.key = gm_conf_key_name(scope, key),
+			.value = value,
+			.source = view->sources.of[key] ? view->sources.of[key] : "",
+		};
+
+		if (!row.key)
+			continue;
+		gm_conf_show(&view->policy, key, value);
+		r = fn(arg, &row);
+	}
+	return r;
+}

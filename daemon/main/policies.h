@@ -9,6 +9,7 @@
 #ifndef GM_POLICIES_H
 #define GM_POLICIES_H
 
+#include "policies_view.h"
 #include "tenants.h"
 
 /* What the machine and the options allow: the host's policy where its unit says nothing. */
@@ -49,6 +50,10 @@ GM_WARN_UNUSED int gm_policies_check(const struct gm_tenants *tenants,
 GM_WARN_UNUSED int gm_policies_check_unit(const char *root, const char *id,
 					  const struct gm_policies_machine *machine,
 					  char ret_fault[GM_TENANTS_FAULT_MAX]);
+
+/* Calls @fn for every key of the view, in the order of the keys. 0 or what @fn returned. */
+GM_WARN_UNUSED int gm_policies_rows(const struct gm_policy_view *view, enum gm_conf_scope scope,
+				    gm_policy_row_fn fn, void *arg);
 
 /* The host's limits in the books are those of its policy. */
 void gm_policies_limit_host(const struct gm_tenants *tenants, struct gm_account *host);

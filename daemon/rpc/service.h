@@ -12,6 +12,7 @@
 #include "gm_fdset.h"
 #include "gm_frame.h"
 #include "gm_loop.h"
+#include "policies_view.h"
 #include "recorder.h"
 
 struct gm_service;
@@ -43,6 +44,8 @@ struct gm_service_env {
 	uint64_t (*rss_bytes)(void);
 	void (*log)(const struct gm_news *news);
 	struct gm_recorder recorder;
+	const struct gm_policies_ops *policies; /* NULL: nobody can say */
+	void *policies_arg;
 };
 
 GM_WARN_UNUSED int gm_service_new(struct gm_book *book, struct gm_exec *exec,

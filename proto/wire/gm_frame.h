@@ -39,6 +39,7 @@ enum gm_msg_type {
 	GM_MSG_HOST = 16,
 	GM_MSG_EVICT = 17,
 	GM_MSG_WATCH = 18,
+	GM_MSG_POLICY = 19,
 	GM_MSG_REQUEST_N_,
 
 	GM_EVENT_PROGRESS = 64,

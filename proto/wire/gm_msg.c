@@ -30,6 +30,7 @@ static const struct gm_msg_format formats[] = {
 	CALL(HOST, host),
 	CALL(EVICT, evict),
 	CALL(WATCH, watch),
+	CALL(POLICY, policy),
 	EVENT(PROGRESS, progress),
 	EVENT(DOMAIN_GONE, domain_gone),
 	EVENT(SHUTDOWN, shutdown),

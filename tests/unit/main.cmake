@@ -6,4 +6,4 @@ gm_add_test(NAME t_tenants
 		${GM_MAIN}/tenants.c
 	LINK gm_cgroup gm_conf gm_core gm_sys gm_transport gm_wire LABELS unit)
 target_include_directories(t_opts PRIVATE ${GM_MAIN})
-target_include_directories(t_tenants PRIVATE ${GM_MAIN})
+target_include_directories(t_tenants PRIVATE ${GM_MAIN} ${PROJECT_SOURCE_DIR}/daemon/rpc)
