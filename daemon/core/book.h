@@ -95,11 +95,20 @@ struct gm_session *gm_book_find_session_by_key(struct gm_tenant *tenant,
 
 /* ---- domains ---- */
 
+/* A pool of hardware slots as the host counts it: how many there are, how many are in use. */
+struct gm_slot_use {
+	uint64_t capacity;
+	uint64_t current;
+};
+
 struct gm_domain_spec {
 	const char *name; /* "" for none; syntax has been checked */
 	const char *kind; /* known to the daemon and usable on this host: the caller has asked */
 	enum gm_lifetime lifetime;
 	unsigned traits; /* enum gm_trait bits of the kind */
+	bool has_slot;
+	unsigned slot; /* with @has_slot: the pool, and what the host says about it */
+	struct gm_slot_use slot_use;
 };
 
 /* Attaches the new domain to @session. -EEXIST: @id is in use, draw another. */
@@ -166,6 +175,43 @@ void gm_book_end_domain(struct gm_domain *domain);
  * and frees it.
  */
 void gm_book_remove_domain(struct gm_book *book, struct gm_domain *domain);
+
+/* ---- locked memory and hardware slots ---- */
+
+/*
+ * Books that the process of the domain's session may lock @bytes more than @base, which it had
+ * before its first grant. In place of what the domain had: asking again is no second grant.
+ */
+GM_WARN_UNUSED int gm_book_set_memlock(struct gm_domain *domain, uint64_t bytes,
+				       const struct gm_limits *base, struct gm_refusal *refusal);
+
+/*
+ * The grant has ended. Idempotent. A domain that changes hands or ends loses its grant in any case;
+ * whoever has raised the limit lowers it first.
+ */
+void gm_book_drop_memlock(struct gm_domain *domain);
+
+/* All grants of one process together. */
+struct gm_memlock {
+	uint64_t granted;
+	bool has_base;
+	struct gm_limits base; /* with @has_base */
+};
+struct gm_memlock gm_book_memlock_of(const struct gm_book *book, pid_t pid);
+
+/* What the limits of the process are to be: the hard one is raised only where it has to be. */
+struct gm_limits gm_memlock_limits(const struct gm_memlock *memlock);
+
+/*
+ * A lease of a slot, for a domain that has none: GM_OVER_LIMIT by the policy or the host's account,
+ * GM_NO_RESOURCE where the host has none left. It ends with the domain, when the last of its jobs
+ * has let go.
+ */
+GM_WARN_UNUSED int gm_book_take_slot(struct gm_domain *domain, unsigned pool,
+				     const struct gm_slot_use *host, struct gm_refusal *refusal);
+
+/* The pool that the domain has a slot of, or -1. */
+int gm_domain_slot(const struct gm_domain *domain);
 
 /* ---- regions ---- */
 

@@ -42,6 +42,8 @@ static void release_name(struct gm_domain *domain)
 void gm_book_domain_free(struct gm_domain *domain)
 {
 	gm_charge_done(&domain->charge);
+	gm_charge_done(&domain->memlock);
+	gm_charge_done(&domain->slot);
 	explicit_bzero(&domain->token, sizeof(domain->token));
 	free(domain->regions);
 	if (gm_mark_remove(domain->tenant->marks, &domain->mark))
@@ -143,6 +145,8 @@ int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
 	gm_mark_init(&domain->mark, GM_MARK_DOMAIN);
 	domain->tenant = tenant;
 	r = gm_charge_take(&domain->charge, &tenant->account, GM_RES_DOMAINS, 1, refusal);
+	if (r == 0 && spec->has_slot)
+		r = gm_book_take_slot(domain, spec->slot, &spec->slot_use, refusal);
 	if (r)
 		return r;
 
@@ -264,6 +268,7 @@ int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool ta
 			return gm_refuse(refusal, GM_BUSY, GM_RULE_ATTACHED, name.text);
 		if (domain->n_jobs > 0)
 			return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY, name.text);
+		gm_book_drop_memlock(domain);
 		TAILQ_REMOVE(&loser->domains, domain, session_link);
 	}
 	attach(session, domain);
@@ -276,6 +281,7 @@ void gm_book_detach(struct gm_domain *domain, uint64_t now_ms)
 {
 	if (!domain->session)
 		return;
+	gm_book_drop_memlock(domain);
 	TAILQ_REMOVE(&domain->session->domains, domain, session_link);
 	domain->session = NULL;
 	domain->orphaned_ms = now_ms;

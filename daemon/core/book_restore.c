@@ -119,11 +119,30 @@ static int check_domain(const struct gm_domain_restore *from, struct gm_refusal 
 	if ((unsigned)from->lifetime >= GM_LIFETIME_N_)
 		return refuse(refusal, GM_RULE_FLAGS, "domain", from->id.v,
 			      "its lifetime is not known");
+	if (from->slot > GM_SLOT_POOLS)
+		return refuse(refusal, GM_RULE_SLOTS, "domain", from->id.v,
+			      "its pool of slots is not known");
 	if (!text_is_sound(from->name, sizeof(from->name)) ||
 	    !text_is_sound(from->kind, sizeof(from->kind)) || !*from->kind)
 		return refuse(refusal, GM_RULE_NAME, "domain", from->id.v,
 			      "its name or kind is none that can be printed");
 	return 0;
+}
+
+/* Whose limit was raised is gone where there is no session: nothing is granted any more. */
+static int charge_domain(struct gm_domain *domain, bool is_attached,
+			 const struct gm_domain_restore *from)
+{
+	struct gm_account *account = &domain->tenant->account;
+	int r;
+
+	r = gm_charge_force(&domain->charge, account, GM_RES_DOMAINS, 1);
+	if (r == 0 && from->slot > 0)
+		r = gm_charge_force(&domain->slot, account, gm_slot_resource(from->slot - 1), 1);
+	if (r || !is_attached || from->memlock_bytes == 0)
+		return r;
+	domain->memlock_base = from->memlock_base;
+	return gm_charge_force(&domain->memlock, account, GM_RES_MEMLOCK, from->memlock_bytes);
 }
 
 int gm_book_restore_domain(struct gm_book *book, struct gm_tenant *tenant,
@@ -143,7 +162,7 @@ int gm_book_restore_domain(struct gm_book *book, struct gm_tenant *tenant,
 
 	gm_mark_init(&domain->mark, GM_MARK_DOMAIN);
 	domain->tenant = tenant;
-	if (gm_charge_force(&domain->charge, &tenant->account, GM_RES_DOMAINS, 1))
+	if (charge_domain(domain, session != NULL, from))
 		return refuse_charges(refusal, "domain", from->id.v);
 
 	domain->id = from->id;

@@ -40,6 +40,9 @@ struct gm_domain_restore {
 	uint64_t created_ms;
 	uint64_t orphaned_ms; /* where it has no session */
 	bool quarantined;
+	uint32_t slot;		/* pool, and 1; 0: none */
+	uint64_t memlock_bytes; /* of the process of its session */
+	struct gm_limits memlock_base;
 };
 
 /* @session: it was attached to that one; NULL: it was orphaned. */

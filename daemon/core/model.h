@@ -101,6 +101,12 @@ enum gm_trait {
 	GM_TRAIT_LAUNCH = 1 << 3,   /* it does not run before a launch is finished */
 };
 
+/* Of a process, for one resource, as getrlimit(2) has them; GM_UNLIMITED: none. */
+struct gm_limits {
+	uint64_t soft;
+	uint64_t hard;
+};
+
 struct gm_domain {
 	struct gm_mark mark;
 	struct gm_domain_id id;
@@ -120,9 +126,13 @@ struct gm_domain {
 	uint64_t shared_bytes;	   /* sum over its regions */
 	uint64_t converting_bytes; /* not shared yet, but being made so in steps under way */
 	struct gm_charge charge;   /* GM_RES_DOMAINS */
-	unsigned n_jobs;	   /* over all its regions */
-	bool dying;		   /* set by gm_book_end_domain */
-	bool quarantined;	   /* set by gm_book_quarantine_domain */
+	struct gm_charge slot;	   /* a GM_RES_SLOT_; nothing if it has none. To the very end */
+	/* GM_RES_MEMLOCK: granted to the process of @session, and to nobody without one. */
+	struct gm_charge memlock;
+	struct gm_limits memlock_base; /* what the process had before its first grant */
+	unsigned n_jobs;	       /* over all its regions */
+	bool dying;		       /* set by gm_book_end_domain */
+	bool quarantined;	       /* set by gm_book_quarantine_domain */
 	uint32_t n_regions;
 	uint32_t max_regions;	     /* room in @regions */
 	struct gm_region **regions;  /* by gpa, lowest first */

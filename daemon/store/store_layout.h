@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the record lies in its two areas. Version 1.
+ * How the record lies in its two areas. Version 2.
  *
  *   state:  header | counters | log control | tenants | sessions | domains | regions | answers |
  * log maps:   header | a head for each GiB | a slot for each GiB
@@ -8,6 +8,9 @@
  * Numbers are of the machine: the record is for the next process on the same host. A change that an
  * older daemon can live with makes a new GM_STORE_VERSION; one that it cannot live with makes a new
  * GM_STORE_COMPAT as well, which is the version that a reader has to know at least.
+ *
+ * Version 1 knew neither slots nor locked memory: a daemon of that version would never give them
+ * back, and must not read what a later one has written.
  *
  * Version 0 had neither the time since when a domain is orphaned, nor quarantine.
  */
@@ -20,8 +23,8 @@
 
 #define GM_STORE_MAGIC UINT64_C(0x4554415453444d47)	 /* "GMDSTATE" */
 #define GM_STORE_MAPS_MAGIC UINT64_C(0x5350414d53444d47) /* "GMDSMAPS" */
-#define GM_STORE_VERSION 1u
-#define GM_STORE_COMPAT 1u
+#define GM_STORE_VERSION 2u
+#define GM_STORE_COMPAT 2u
 
 /* Magic, version and compat stay where they are in every version. */
 struct gm_store_header {
@@ -98,8 +101,13 @@ struct gm_store_domain {
 	uint8_t lifetime;
 	char kind[GM_KIND_NAME_MAX + 1];
 	char name[GM_NAME_SIZE];
-	uint8_t zero[256 - 92 - 1 - GM_KIND_NAME_MAX - 1 - GM_NAME_SIZE];
+	uint8_t slot; /* pool, and 1; since version 2, and so is all that follows */
+	uint64_t memlock_bytes;
+	uint64_t memlock_soft; /* what the process had before */
+	uint64_t memlock_hard;
+	uint8_t zero[256 - 192 - 3 * 8];
 };
+static_assert(offsetof(struct gm_store_domain, memlock_bytes) == 192, "no padding");
 static_assert(sizeof(struct gm_store_domain) == 256, "no padding");
 
 struct gm_store_region {

@@ -279,6 +279,9 @@ static int visit_domain(struct load *load, uint32_t record)
 		.created_ms = at->created_ms,
 		.orphaned_ms = at->orphaned_ms,
 		.quarantined = at->flags & GM_STORE_QUARANTINED,
+		.slot = at->slot,
+		.memlock_bytes = at->memlock_bytes,
+		.memlock_base = { .soft = at->memlock_soft, .hard = at->memlock_hard },
 	};
 	struct gm_refusal refusal = { 0 };
 	struct gm_domain *domain = NULL;

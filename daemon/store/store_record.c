@@ -85,6 +85,10 @@ static void put_domain(struct gm_store *store, const struct gm_domain *domain)
 		.orphaned_ms = domain->orphaned_ms,
 		.flags = domain->quarantined ? GM_STORE_QUARANTINED : 0,
 		.lifetime = (uint8_t)domain->lifetime,
+		.slot = (uint8_t)(gm_domain_slot(domain) + 1),
+		.memlock_bytes = domain->memlock.amount,
+		.memlock_soft = domain->memlock_base.soft,
+		.memlock_hard = domain->memlock_base.hard,
 	};
 
 	/* A session that is closing has no record; neither has one that was open only just now. */

@@ -6,4 +6,4 @@ foreach(test t_store t_store_damage t_store_ranges)
 	gm_add_test(NAME ${test} SOURCES ${CMAKE_CURRENT_LIST_DIR}/${test}.c store_rig.c LINK gm_store)
 endforeach()
 target_compile_definitions(t_store_damage PRIVATE
-	FIXTURE_FILE="${CMAKE_CURRENT_LIST_DIR}/store_version_0.txt")
+	FIXTURES="${CMAKE_CURRENT_LIST_DIR}")

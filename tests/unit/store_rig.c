@@ -144,6 +144,11 @@ static void add_domain(uint64_t *digest, const struct gm_domain *domain)
 	add(digest, domain->allocated_bytes);
 	add(digest, domain->quarantined);
 	add(digest, domain->n_regions);
+	add(digest, (uint64_t)gm_domain_slot(domain));
+	/* What is granted to a process goes with the session. */
+	add(digest, is_attached ? domain->memlock.amount : 0);
+	add(digest, is_attached ? domain->memlock_base.soft : 0);
+	add(digest, is_attached ? domain->memlock_base.hard : 0);
 }
 
 static void add_region(uint64_t *digest, const struct gm_region *region)
@@ -234,6 +239,9 @@ static uint64_t sum_of(const struct gm_tenant *tenant, enum gm_resource resource
 						   : 0;
 	TAILQ_FOREACH(domain, &tenant->domains, link) {
 		sum += resource == GM_RES_DOMAINS;
+		sum += gm_domain_slot(domain) >= 0 &&
+		       gm_slot_resource((unsigned)gm_domain_slot(domain)) == resource;
+		sum += resource == GM_RES_MEMLOCK ? domain->memlock.amount : 0;
 		for (uint32_t i = 0; i < domain->n_regions; i++)
 			sum += pages_of(domain->regions[i], resource);
 	}

@@ -114,6 +114,39 @@ static void what_was_granted_comes_back_over_todays_limits(void **state)
 	recorded_done(&world);
 }
 
+static void locked_memory_and_a_slot_come_back_over_todays_limits(void **state)
+{
+	const struct gm_slot_use idle = { .capacity = 1, .current = 0 };
+	const struct gm_limits base = { .soft = 64, .hard = GM_UNLIMITED };
+	struct gm_domain *domain;
+	struct recorded world;
+
+	(void)state;
+	recorded_init(&world);
+	domain = recorded_domain(&world, "vm1");
+	gm_account_set_limit(&world.tenant->account, GM_RES_SLOT_1, 1);
+	gm_account_set_limit(&world.tenant->account, GM_RES_MEMLOCK, 4096);
+	assert_int_equal(gm_book_take_slot(domain, 1, &idle, NULL), 0);
+	assert_int_equal(gm_book_set_memlock(domain, 4096, &base, NULL), 0);
+	recorded_commit(&world);
+	recorded_restart(&world, true);
+	domain = recorded_only_domain(&world);
+	assert_int_equal(gm_domain_slot(domain), 1);
+	assert_int_equal(domain->memlock.amount, 4096);
+	assert_int_equal(domain->memlock_base.soft, 64);
+	assert_true(domain->memlock_base.hard == GM_UNLIMITED);
+	assert_int_equal(world.tenant->account.used[GM_RES_SLOT_1], 1);
+	assert_int_equal(world.book.host.used[GM_RES_MEMLOCK], 4096);
+	/* Let go of, it is nobody's, and that is recorded, too. */
+	gm_book_detach(domain, 5000);
+	recorded_commit(&world);
+	recorded_restart(&world, true);
+	assert_int_equal(recorded_only_domain(&world)->memlock.amount, 0);
+	assert_int_equal(world.book.host.used[GM_RES_MEMLOCK], 0);
+	assert_int_equal(world.book.host.used[GM_RES_SLOT_1], 1);
+	recorded_done(&world);
+}
+
 static void what_was_not_committed_is_not_there(void **state)
 {
 	struct recorded world;
@@ -459,6 +492,7 @@ int main(void)
 		gm_test(an_orphan_has_waited_since_it_was_left),
 		gm_test(a_region_comes_back_with_its_pages_file_and_charges),
 		gm_test(what_was_granted_comes_back_over_todays_limits),
+		gm_test(locked_memory_and_a_slot_come_back_over_todays_limits),
 		gm_test(what_was_not_committed_is_not_there),
 		gm_test(a_destroyed_region_stays_gone_and_its_room_is_free),
 		gm_test(pages_of_a_region_are_not_seen_by_the_next_one_in_its_place),

@@ -3,8 +3,8 @@
  * Records of other versions, and damaged ones: what is not believed is reported, and stops nothing
  * else from coming back.
  *
- * store_version_0.txt is a record as version 0 wrote it: part, offset and bytes of what is not
- * zero. It was made once, and is never made again: what it says is what is out there.
+ * store_version_0.txt is a record as version 0 wrote it, and so on: part, offset and bytes of what
+ * is not zero. They were made once, and are never made again: what they say is what is out there.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -59,7 +59,7 @@ static void a_newer_record_is_refused_with_both_versions_and_left_untouched(void
 	before = *header;
 	assert_int_equal(open_again(&world), GM_UNSUPPORTED);
 	assert_non_null(strstr(world.refusal.text, "version 7"));
-	assert_non_null(strstr(world.refusal.text, "knows version 1"));
+	assert_non_null(strstr(world.refusal.text, "knows version 2"));
 	assert_memory_equal(header, &before, sizeof(before));
 	recorded_done(&world);
 }
@@ -96,10 +96,10 @@ static void put_line(struct gm_store_area *area, const char *line)
 	}
 }
 
-static void read_fixture(struct gm_store_area *area)
+static void read_fixture(struct gm_store_area *area, const char *name)
 {
 	char line[256];
-	FILE *file = fopen(FIXTURE_FILE, "re");
+	FILE *file = fopen(name, "re");
 
 	assert_non_null(file);
 	while (fgets(line, sizeof(line), file))
@@ -117,7 +117,7 @@ static void a_record_of_version_0_is_read_and_written_anew(void **state)
 
 	(void)state;
 	assert_true(store_rig_map(&world.area, &recorded_limits));
-	read_fixture(&world.area);
+	read_fixture(&world.area, FIXTURES "/store_version_0.txt");
 	header = state_at(&world, 0);
 	assert_int_equal(header->version, 0);
 	gm_book_init(&world.book);
@@ -140,6 +140,33 @@ static void a_record_of_version_0_is_read_and_written_anew(void **state)
 	/* From now on it says. */
 	recorded_restart(&world, true);
 	assert_int_equal(recorded_only_domain(&world)->orphaned_ms, 9000);
+	recorded_done(&world);
+}
+
+static void a_record_of_version_1_is_read_and_grants_nothing_new(void **state)
+{
+	struct recorded world = { 0 };
+	const struct gm_store_header *header;
+	const struct gm_domain *domain;
+
+	(void)state;
+	assert_true(store_rig_map(&world.area, &recorded_limits));
+	read_fixture(&world.area, FIXTURES "/store_version_1.txt");
+	header = state_at(&world, 0);
+	assert_int_equal(header->version, 1);
+	gm_book_init(&world.book);
+	recorded_restart(&world, true);
+	assert_int_equal(world.load.n_damaged, 0);
+	domain = recorded_only_domain(&world);
+	assert_string_equal(domain->name, "vm1");
+	assert_null(domain->session);
+	assert_int_equal(domain->orphaned_ms, 5000);
+	assert_int_equal(gm_domain_slot(domain), -1);
+	assert_int_equal(domain->memlock.amount, 0);
+	assert_int_equal(recorded_only_region(&world)->allocated_bytes, GM_GIB + GM_PAGE_4K);
+	recorded_commit(&world);
+	assert_int_equal(header->version, GM_STORE_VERSION);
+	assert_int_equal(header->compat, GM_STORE_COMPAT);
 	recorded_done(&world);
 }
 
@@ -443,6 +470,7 @@ int main(void)
 		gm_test(a_newer_record_is_refused_with_both_versions_and_left_untouched),
 		gm_test(a_newer_record_that_this_daemon_may_read_is_read),
 		gm_test(a_record_of_version_0_is_read_and_written_anew),
+		gm_test(a_record_of_version_1_is_read_and_grants_nothing_new),
 		gm_test(zeros_are_no_record),
 		gm_test(a_damaged_header_is_no_record),
 		gm_test(the_maps_of_another_record_are_refused),

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a domain may have beside memory: locked bytes and a hardware slot. */
+#include <assert.h>
+
+#include "book_private.h"
+
+/* ---- locked memory ---- */
+
+static void mark(struct gm_domain *domain)
+{
+	gm_mark_dirty(domain->tenant->marks, &domain->mark);
+}
+
+int gm_book_set_memlock(struct gm_domain *domain, uint64_t bytes, const struct gm_limits *base,
+			struct gm_refusal *refusal)
+{
+	const uint64_t before = domain->memlock.amount;
+	struct gm_account *account = &domain->tenant->account;
+	int r;
+
+	assert(domain->session && !domain->dying);
+	gm_charge_done(&domain->memlock);
+	r = gm_charge_take(&domain->memlock, account, GM_RES_MEMLOCK, bytes, refusal);
+	if (r) {
+		/* It was booked a moment ago: there is room for it in 64 bits. */
+		int back = gm_charge_force(&domain->memlock, account, GM_RES_MEMLOCK, before);
+
+		assert(back == 0);
+		return r;
+	}
+	domain->memlock_base = *base;
+	mark(domain);
+	return 0;
+}
+
+void gm_book_drop_memlock(struct gm_domain *domain)
+{
+	if (domain->memlock.amount == 0)
+		return;
+	gm_charge_done(&domain->memlock);
+	domain->memlock_base = (struct gm_limits){ 0 };
+	mark(domain);
+}
+
+static void add_memlock(const struct gm_session *session, struct gm_memlock *sum)
+{
+	const struct gm_domain *domain;
+
+	TAILQ_FOREACH(domain, &session->domains, session_link) {
+		if (domain->memlock.amount == 0)
+			continue;
+		/* Cannot overflow: all of them are in the host's account. */
+		sum->granted += domain->memlock.amount;
+		sum->base = domain->memlock_base;
+		sum->has_base = true;
+	}
+}
+
+struct gm_memlock gm_book_memlock_of(const struct gm_book *book, pid_t pid)
+{
+	struct gm_memlock sum = { 0 };
+	const struct gm_tenant *tenant;
+	const struct gm_session *session;
+
+	TAILQ_FOREACH(tenant, &book->tenants, link)
+		TAILQ_FOREACH(session, &tenant->sessions, link)
+			if (session->peer.pid == pid)
+				add_memlock(session, &sum);
+	return sum;
+}
+
+struct gm_limits gm_memlock_limits(const struct gm_memlock *memlock)
+{
+	struct gm_limits limits = memlock->base;
+
+	if (gm_add_overflows(limits.soft, memlock->granted, &limits.soft))
+		limits.soft = GM_UNLIMITED;
+	limits.hard = gm_max_u64(limits.hard, limits.soft);
+	return limits;
+}
+
+/* ---- hardware slots ---- */
+
+int gm_book_take_slot(struct gm_domain *domain, unsigned pool, const struct gm_slot_use *host,
+		      struct gm_refusal *refusal)
+{
+	enum gm_resource resource = gm_slot_resource(pool);
+	const struct gm_account *top = &domain->tenant->account;
+	uint64_t busy;
+	int r;
+
+	assert(pool < GM_SLOT_POOLS && !domain->slot.account);
+	while (top->parent)
+		top = top->parent;
+	/* A lease is in both counts once its guest runs, and in only one of them before. */
+	busy = gm_max_u64(host->current, top->used[resource]);
+	r = gm_charge_take(&domain->slot, &domain->tenant->account, resource, 1, refusal);
+	if (r)
+		return r;
+	if (busy >= host->capacity) {
+		gm_charge_done(&domain->slot);
+		return gm_refuse_numbers(refusal, GM_NO_RESOURCE, GM_RULE_SLOTS, "host",
+					 host->capacity, busy, 1);
+	}
+	mark(domain);
+	return 0;
+}
+
+int gm_domain_slot(const struct gm_domain *domain)
+{
+	return domain->slot.account ? (int)domain->slot.resource - GM_RES_SLOT_0 : -1;
+}
