@@ -86,6 +86,9 @@ static int domain_create(struct gmem_client *client, const struct gmem_domain_sp
 	if (spec->flags & GMEM_DOMAIN_PERSISTENT)
 		return gm_fail(client, GMEM_UNSUPPORTED, GM_RULE_PERSISTENT,
 			       "Without a daemon no domain survives the process (Persistent).");
+	if (spec->slot)
+		return gm_fail(client, GMEM_UNSUPPORTED, GM_RULE_SLOTS,
+			       "Without a daemon nobody leases hardware slots (slots).");
 	r = check_kind(client, spec->kind);
 	if (r == 0)
 		r = check_unique(client, spec->name);
@@ -135,6 +138,16 @@ static int domain_destroy_id(struct gmem_client *client, uint64_t id,
 		       "Without a daemon there is no domain without a handle.");
 }
 
+static int domain_set_memlock(struct gmem_client *client, uint64_t id, uint64_t bytes,
+			      uint64_t *ret_limit)
+{
+	(void)id;
+	(void)bytes;
+	(void)ret_limit;
+	return gm_fail(client, GMEM_UNSUPPORTED, GM_RULE_RLIMIT,
+		       "Without a daemon nobody raises the limits of this process (rlimit).");
+}
+
 static int evict(struct gmem_client *client, uint64_t domain, uint64_t *ret_bytes)
 {
 	(void)domain;
@@ -175,6 +188,7 @@ const struct gm_provider gm_builtin_provider = {
 	.domain_attach = domain_attach,
 	.domain_destroy = end_of_handle,
 	.domain_destroy_id = domain_destroy_id,
+	.domain_set_memlock = domain_set_memlock,
 	.region_create = gm_builtin_region_create,
 	.region_destroy = end_of_handle,
 	.job_run = gm_builtin_job_run,

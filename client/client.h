@@ -51,6 +51,8 @@ struct gm_provider {
 	int (*domain_destroy)(struct gmem_client *client, uint64_t id);
 	int (*domain_destroy_id)(struct gmem_client *client, uint64_t id,
 				 const uint8_t token[GMEM_TOKEN_SIZE]);
+	int (*domain_set_memlock)(struct gmem_client *client, uint64_t id, uint64_t bytes,
+				  uint64_t *ret_limit);
 
 	/* Fills @region, which is not yet in its domain's list. */
 	int (*region_create)(struct gmem_client *client, struct gmem_domain *domain,

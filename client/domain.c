@@ -48,6 +48,8 @@ int gmem_domain_create(gmem_client *client, const struct gmem_domain_spec *spec,
 		r = gm_check_name(client, want.name);
 	if (r == 0)
 		r = check_kind(client, want.kind);
+	if (r == 0)
+		r = gm_check_name(client, want.slot);
 	if (r < 0)
 		return r;
 	domain = gm_domain_new(client);
@@ -100,6 +102,19 @@ void gmem_domain_token(const gmem_domain *domain, uint8_t ret_token[GMEM_TOKEN_S
 int gmem_domain_device_fd(const gmem_domain *domain, uint32_t device)
 {
 	return device == GMEM_DEVICE_KVM ? domain->kvm_fd : -1;
+}
+
+int gmem_domain_set_memlock(gmem_domain *domain, uint64_t bytes, uint64_t *ret_limit)
+{
+	struct gmem_client *client = domain->client;
+	uint64_t limit;
+	int r;
+
+	gm_client_clear(client);
+	r = client->provider->domain_set_memlock(client, domain->id, bytes, &limit);
+	if (r == 0 && ret_limit)
+		*ret_limit = limit;
+	return r;
 }
 
 gmem_region *gmem_domain_region(const gmem_domain *domain, size_t index)

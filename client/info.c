@@ -35,7 +35,9 @@ void gm_info_domain(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
 		.orphan_ttl_ms = from->has_orphan_ttl_ms ? from->orphan_ttl_ms : UINT64_MAX,
 		.age_ms = from->age_ms,
 		.quarantined = from->quarantined,
+		.memlock_bytes = from->memlock_bytes,
 	};
+	copy_text(to->slot, sizeof(to->slot), &from->slot);
 	copy_text(to->name, sizeof(to->name), &from->name);
 	copy_text(to->kind, sizeof(to->kind), &from->kind);
 	copy_text(to->tenant, sizeof(to->tenant), &from->tenant);
@@ -118,16 +120,26 @@ static void copy_backend(const Gmem__BackendInfo *from, struct gmem_backend_info
 		to->page_sizes |= from->page_sizes[i];
 }
 
+static void copy_slots(const Gmem__SlotPool *from, struct gmem_slot_info *to)
+{
+	copy_text(to->name, sizeof(to->name), &from->name);
+	to->capacity = from->capacity;
+	to->used = from->used;
+}
+
 void gm_info_host(const Gmem__HostReply *from, struct gmem_host_info *to)
 {
 	*to = (struct gmem_host_info){
 		.n_backends = (uint32_t)gm_min_u64(from->n_backends, GMEM_BACKENDS_MAX),
 		.n_pools = (uint32_t)gm_min_u64(from->n_pools, GMEM_POOLS_MAX),
+		.n_slots = (uint32_t)gm_min_u64(from->n_slots, GMEM_SLOTS_MAX),
 		.memory_total = from->memory_total,
 		.memory_available = from->memory_available,
 		.numa_nodes = node_mask(from->numa_nodes, from->n_numa_nodes),
 		.kvm = from->kvm,
 	};
+	for (uint32_t i = 0; i < to->n_slots; i++)
+		copy_slots(from->slots[i], &to->slots[i]);
 	for (uint32_t i = 0; i < to->n_backends; i++)
 		copy_backend(from->backends[i], &to->backends[i]);
 	for (uint32_t i = 0; i < to->n_pools; i++)

@@ -146,6 +146,7 @@ const struct gm_provider gm_remote_provider = {
 	.domain_attach = gm_remote_domain_attach,
 	.domain_destroy = gm_remote_domain_destroy,
 	.domain_destroy_id = gm_remote_domain_destroy_id,
+	.domain_set_memlock = gm_remote_domain_set_memlock,
 	.region_create = gm_remote_region_create,
 	.region_destroy = gm_remote_region_destroy,
 	.job_run = gm_remote_job_run,

@@ -288,6 +288,8 @@ int gm_remote_domain_attach(struct gmem_client *client, uint64_t id,
 int gm_remote_domain_destroy(struct gmem_client *client, uint64_t id);
 int gm_remote_domain_destroy_id(struct gmem_client *client, uint64_t id,
 				const uint8_t token[GMEM_TOKEN_SIZE]);
+int gm_remote_domain_set_memlock(struct gmem_client *client, uint64_t id, uint64_t bytes,
+				 uint64_t *ret_limit);
 
 int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *domain,
 			    const struct gmem_region_spec *spec, struct gmem_region *region);

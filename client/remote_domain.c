@@ -57,6 +57,10 @@ int gm_remote_domain_create(struct gmem_client *client, const struct gmem_domain
 		request.has_name = true;
 		request.name = gm_wire_text(spec->name);
 	}
+	if (spec->slot) {
+		request.has_slot = true;
+		request.slot = gm_wire_text(spec->slot);
+	}
 	request.devices = devices;
 	request.n_devices = wire_devices(spec->devices, devices);
 	r = gm_remote_call(client, GM_MSG_DOMAIN_CREATE, &request.base, &reply);
@@ -194,4 +198,21 @@ int gm_remote_domain_destroy_id(struct gmem_client *client, uint64_t id,
 				const uint8_t token[GMEM_TOKEN_SIZE])
 {
 	return destroy(client, id, token);
+}
+
+int gm_remote_domain_set_memlock(struct gmem_client *client, uint64_t id, uint64_t bytes,
+				 uint64_t *ret_limit)
+{
+	Gmem__MemlockRequest request = GMEM__MEMLOCK_REQUEST__INIT;
+	_gm_reply_ struct gm_reply reply = { 0 };
+	int r;
+
+	request.has_domain = request.has_bytes = true;
+	request.domain = id;
+	request.bytes = bytes;
+	r = gm_remote_call(client, GM_MSG_MEMLOCK, &request.base, &reply);
+	if (r < 0)
+		return r;
+	*ret_limit = ((const Gmem__MemlockReply *)reply.message)->limit;
+	return 0;
 }

@@ -29,6 +29,7 @@ static int show_help(bool hold)
 	       "  --page-size SIZE    4K (default), 2M, 1G\n"
 	       "  --gpa SIZE          guest-physical address; default 0\n"
 	       "  --numa-nodes LIST   such as 0-1,3; default any\n"
+	       "  --slot POOL         hold a hardware slot, see doctor\n"
 	       "  --allocate          allocate every page now\n",
 	       hold ? "hold" : "create");
 	puts(hold ? "\nThe domain ends with gmemctl: at SIGINT, SIGTERM, or when the daemon goes."
@@ -45,6 +46,7 @@ static int parse(struct ctl *ctl, struct create_options *options, bool hold, int
 		{ "page-size", required_argument, NULL, 'p' },
 		{ "gpa", required_argument, NULL, 'g' },
 		{ "numa-nodes", required_argument, NULL, 'N' },
+		{ "slot", required_argument, NULL, 'S' },
 		{ "token-file", required_argument, NULL, 't' },
 		{ "allocate", no_argument, NULL, 'a' },
 		{ NULL, 0, NULL, 0 },
@@ -70,6 +72,9 @@ static int parse(struct ctl *ctl, struct create_options *options, bool hold, int
 			break;
 		case 'N':
 			r = parse_nodes(optarg, &options->region.numa_nodes);
+			break;
+		case 'S':
+			options->domain.slot = optarg;
 			break;
 		case 't':
 			options->token_file = optarg;

@@ -127,6 +127,7 @@ static json_object *host_tree(const struct gmem_host_info *info, const char *ask
 	json_object *tree = json_object_new_object();
 	json_object *backends = json_object_new_array();
 	json_object *pools = json_object_new_array();
+	json_object *slots = json_object_new_array();
 
 	for (uint32_t i = 0; i < info->n_backends; i++)
 		json_object_array_add(backends, backend_tree(&info->backends[i]));
@@ -141,6 +142,15 @@ static json_object *host_tree(const struct gmem_host_info *info, const char *ask
 				       json_object_new_uint64(info->pools[i].reserved));
 		json_object_array_add(pools, pool);
 	}
+	for (uint32_t i = 0; i < info->n_slots; i++) {
+		json_object *slot = json_object_new_object();
+
+		json_object_object_add(slot, "name", json_object_new_string(info->slots[i].name));
+		json_object_object_add(slot, "capacity",
+				       json_object_new_uint64(info->slots[i].capacity));
+		json_object_object_add(slot, "used", json_object_new_uint64(info->slots[i].used));
+		json_object_array_add(slots, slot);
+	}
 	json_object_object_add(tree, "asked", json_object_new_string(asked));
 	json_object_object_add(tree, "kernel", json_object_new_string(info->kernel));
 	json_object_object_add(tree, "memory_total", json_object_new_uint64(info->memory_total));
@@ -151,6 +161,7 @@ static json_object *host_tree(const struct gmem_host_info *info, const char *ask
 	json_object_object_add(tree, "kvm_reason", json_object_new_string(info->kvm_reason));
 	json_object_object_add(tree, "backends", backends);
 	json_object_object_add(tree, "pools", pools);
+	json_object_object_add(tree, "slots", slots);
 	return tree;
 }
 
@@ -191,6 +202,13 @@ static void print_host(const struct ctl *ctl, const struct gmem_host_info *info,
 		       (unsigned long long)info->pools[i].total,
 		       (unsigned long long)info->pools[i].free,
 		       (unsigned long long)info->pools[i].reserved);
+	for (uint32_t i = 0; i < info->n_slots; i++)
+		if (info->slots[i].capacity > 0)
+			printf("  slots %s: %llu in the pool, %llu in use\n", info->slots[i].name,
+			       (unsigned long long)info->slots[i].capacity,
+			       (unsigned long long)info->slots[i].used);
+		else
+			printf("  slots %s: this host has none\n", info->slots[i].name);
 }
 
 static int show_help(void)

@@ -25,6 +25,8 @@ static int run_help(void)
 	     "  --kind KIND         memfd (default); guest-memfd has no {mem}\n"
 	     "  --page-size SIZE    4K (default), 2M, 1G\n"
 	     "  --numa-nodes LIST   such as 0-1,3; default any\n"
+	     "  --slot POOL         hold a hardware slot, see doctor\n"
+	     "  --memlock SIZE      how much more memory the command may lock\n"
 	     "  --allocate          allocate every page first\n"
 	     "  --attach NAME       the domain that an earlier run has kept\n"
 	     "  --take-over         also from a command that still runs, which is killed\n"
@@ -51,6 +53,11 @@ static int parse_option(struct run *run, int option, const char *value)
 		return parse_size(value, &run->region_spec.page_size);
 	case 'N':
 		return parse_nodes(value, &run->region_spec.numa_nodes);
+	case 'S':
+		run->domain_spec.slot = value;
+		return 0;
+	case 'm':
+		return parse_size(value, &run->memlock);
 	case 'd':
 		run->folder = value;
 		return 0;
@@ -73,11 +80,12 @@ static int check_options(const struct run *run)
 	if (!run->attach == !run->domain_spec.name)
 		return ctl_complain(ctl, CTL_USAGE,
 				    "run takes one of --keep-domain NAME and --attach NAME");
-	if (run->attach && (run->region_spec.size || run->region_spec.page_size ||
-			    run->region_spec.numa_nodes || run->domain_spec.kind || run->allocate))
+	if (run->attach &&
+	    (run->region_spec.size || run->region_spec.page_size || run->region_spec.numa_nodes ||
+	     run->domain_spec.kind || run->domain_spec.slot || run->allocate))
 		return ctl_complain(ctl, CTL_USAGE,
 				    "--attach takes the memory as it is: no --size, --kind, "
-				    "--page-size, --numa-nodes or --allocate");
+				    "--page-size, --numa-nodes, --slot or --allocate");
 	if (!run->attach && run->take_over)
 		return ctl_complain(ctl, CTL_USAGE, "--take-over goes with --attach");
 	if (!run->attach && run->region_spec.size == 0)
@@ -99,6 +107,8 @@ static int parse(struct run *run, int argc, char **argv)
 		{ "kind", required_argument, NULL, 'k' },
 		{ "page-size", required_argument, NULL, 'p' },
 		{ "numa-nodes", required_argument, NULL, 'N' },
+		{ "slot", required_argument, NULL, 'S' },
+		{ "memlock", required_argument, NULL, 'm' },
 		{ "allocate", no_argument, NULL, 'a' },
 		{ "attach", required_argument, NULL, 'A' },
 		{ "take-over", no_argument, NULL, 't' },
@@ -175,7 +185,11 @@ static int run_command(struct run *run)
 	r = run->attach ? run_attach(run) : run_keep(run);
 	if (r != CTL_OK)
 		return r;
-	r = start(run, &pid);
+	/* The command is born with the limits that gmemctl has. */
+	if (run->memlock && gmem_domain_set_memlock(run->domain, run->memlock, NULL) < 0)
+		r = ctl_fail(run->ctl, "memlock");
+	if (r == CTL_OK)
+		r = start(run, &pid);
 	if (r != CTL_OK) {
 		if (!run->attach)
 			run_undo(run);

@@ -112,6 +112,11 @@ json_object *ctl_json_domain(const struct gmem_domain_info *info)
 			       info->attached ? NULL : ctl_json_limit(info->orphan_ttl_ms));
 	json_object_object_add(tree, "age_ms", json_object_new_uint64(info->age_ms));
 	json_object_object_add(tree, "quarantined", json_object_new_boolean(info->quarantined));
+	if (info->slot[0])
+		json_object_object_add(tree, "slot", json_object_new_string(info->slot));
+	if (info->memlock_bytes > 0)
+		json_object_object_add(tree, "memlock_bytes",
+				       json_object_new_uint64(info->memlock_bytes));
 	return tree;
 }
 

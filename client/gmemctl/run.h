@@ -97,6 +97,7 @@ struct run {
 	struct gmem_region_spec region_spec;
 	const char *attach; /* its name, or NULL: domain_spec.name is made */
 	const char *folder;
+	uint64_t memlock; /* bytes; 0: as it is */
 	bool take_over;
 	bool allocate;
 	char **command;

@@ -185,6 +185,8 @@ struct gmem_domain_spec {
 	const char *name; /* unique in the tenant; default none */
 	uint32_t flags;	  /* GMEM_DOMAIN_* */
 	uint32_t devices; /* GMEM_DEVICE_*: wanted with it */
+	const char *
+		slot; /* pool of hardware slots, of which the domain is to hold one; default none */
 };
 
 int gmem_domain_create(gmem_client *client, const struct gmem_domain_spec *spec,
@@ -206,6 +208,13 @@ void gmem_domain_token(const gmem_domain *domain, uint8_t ret_token[GMEM_TOKEN_S
 
 /* An open device, or -1 if it was not asked for. @device: one GMEM_DEVICE_ bit. */
 int gmem_domain_device_fd(const gmem_domain *domain, uint32_t device);
+
+/*
+ * By @bytes more than it had of its own accord may this process lock memory (RLIMIT_MEMLOCK), for
+ * as long as it has the domain: in place of what the domain had been granted before. The grants of
+ * several domains add up. *ret_limit (may be NULL): the soft limit from now on; UINT64_MAX: none.
+ */
+int gmem_domain_set_memlock(gmem_domain *domain, uint64_t bytes, uint64_t *ret_limit);
 
 /* Regions by address, lowest first; NULL past the end. */
 gmem_region *gmem_domain_region(const gmem_domain *domain, size_t index);
@@ -295,6 +304,8 @@ struct gmem_domain_info {
 	uint64_t orphan_ttl_ms; /* UINT64_MAX: no end */
 	uint64_t age_ms;
 	int quarantined; /* a restart of gmemd has not found it as it was: destroy it */
+	char slot[33];	 /* the pool of hardware slots that it holds one of, or "" */
+	uint64_t memlock_bytes;
 };
 
 struct gmem_region_info {
@@ -365,6 +376,7 @@ const char *gmem_page_state_name(int state);
 
 #define GMEM_BACKENDS_MAX 8
 #define GMEM_POOLS_MAX 4
+#define GMEM_SLOTS_MAX 8
 
 struct gmem_backend_info {
 	char kind[33];
@@ -381,6 +393,13 @@ struct gmem_pool_info {
 	uint64_t reserved;
 };
 
+/* A pool of hardware slots. */
+struct gmem_slot_info {
+	char name[33];
+	uint64_t capacity; /* 0: this host has none */
+	uint64_t used;	   /* by anybody on the host */
+};
+
 struct gmem_host_info {
 	uint32_t n_backends;
 	struct gmem_backend_info backends[GMEM_BACKENDS_MAX];
@@ -392,6 +411,8 @@ struct gmem_host_info {
 	uint64_t numa_nodes;
 	int kvm;
 	char kvm_reason[256];
+	uint32_t n_slots;
+	struct gmem_slot_info slots[GMEM_SLOTS_MAX];
 };
 
 /*

@@ -55,6 +55,7 @@ DOMAIN_CREATE, DOMAIN_ATTACH, DOMAIN_GET, DOMAIN_DESTROY = 3, 4, 5, 6
 REGION_CREATE, REGION_GET, REGION_DESTROY, REGION_MAP = 7, 8, 9, 10
 ALLOCATE, DISCARD, CANCEL = 11, 12, 13
 LIST, STATS, HOST, EVICT, WATCH, POLICY = 14, 15, 16, 17, 18, 19
+MEMLOCK = 20
 PROGRESS, DOMAIN_GONE, SHUTDOWN, NEWS = 64, 65, 66, 67
 
 VERBS = {
@@ -77,6 +78,7 @@ VERBS = {
     EVICT: (pb.EvictRequest, pb.EvictReply),
     WATCH: (pb.WatchRequest, pb.WatchReply),
     POLICY: (pb.PolicyRequest, pb.PolicyReply),
+    MEMLOCK: (pb.MemlockRequest, pb.MemlockReply),
 }
 EVENTS = {PROGRESS: pb.ProgressEvent, DOMAIN_GONE: pb.DomainGoneEvent, SHUTDOWN: pb.ShutdownEvent,
           NEWS: pb.NewsEvent}

@@ -140,10 +140,15 @@ GM_WARN_UNUSED int gm_book_find_with_token(struct gm_book *book, const struct gm
 					   struct gm_refusal *refusal);
 
 /*
- * Attaches @domain, found with its token. Refused (GM_BUSY) when it is attached to a live session
- * and @take_over is false, or (GM_RULE_JOBS_UNDER_WAY) while jobs of that session run in it.
- * *ret_loser: the session that lost it, or NULL.
+ * 0 when @domain, found with its token, may be attached to @session. Refused (GM_BUSY) when it is
+ * attached to another live session and @take_over is false, or (GM_RULE_JOBS_UNDER_WAY) while jobs
+ * of that session run in it.
  */
+GM_WARN_UNUSED int gm_book_may_attach(const struct gm_session *session,
+				      const struct gm_domain *domain, bool take_over,
+				      struct gm_refusal *refusal);
+
+/* Attaches it, if it may be. *ret_loser: the session that lost it, or NULL. */
 GM_WARN_UNUSED int gm_book_attach(struct gm_session *session, struct gm_domain *domain,
 				  bool take_over, struct gm_session **ret_loser,
 				  struct gm_refusal *refusal);
@@ -184,6 +189,9 @@ void gm_book_remove_domain(struct gm_book *book, struct gm_domain *domain);
  */
 GM_WARN_UNUSED int gm_book_set_memlock(struct gm_domain *domain, uint64_t bytes,
 				       const struct gm_limits *base, struct gm_refusal *refusal);
+
+/* Back to what it was, whatever the limits are: the change could not be carried out. */
+void gm_book_force_memlock(struct gm_domain *domain, uint64_t bytes, const struct gm_limits *base);
 
 /*
  * The grant has ended. Idempotent. A domain that changes hands or ends loses its grant in any case;

@@ -236,10 +236,10 @@ int gm_book_find_with_token(struct gm_book *book, const struct gm_session *sessi
 	return 0;
 }
 
-int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool take_over,
-		   struct gm_session **ret_loser, struct gm_refusal *refusal)
+int gm_book_may_attach(const struct gm_session *session, const struct gm_domain *domain,
+		       bool take_over, struct gm_refusal *refusal)
 {
-	struct gm_session *loser = domain->session;
+	const struct gm_session *loser = domain->session;
 	int r;
 
 	assert(!domain->dying);
@@ -252,22 +252,37 @@ int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool ta
 	r = gm_book_check_domain_usable(domain, refusal);
 	if (r)
 		return r;
-	if (loser == session) {
-		*ret_loser = NULL;
+	if (loser == session)
 		return 0;
-	}
 	if (domain->traits & GM_TRAIT_PRIVATE)
 		return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_ATTACHED,
 				      gm_book_object("domain", domain->id.v).text,
 				      "its private memory belongs to the VM of the process that "
 				      "made it");
-	if (loser) {
-		struct gm_object_name name = gm_book_object("domain", domain->id.v);
+	if (!loser)
+		return 0;
+	if (!take_over)
+		return gm_refuse(refusal, GM_BUSY, GM_RULE_ATTACHED,
+				 gm_book_object("domain", domain->id.v).text);
+	if (domain->n_jobs > 0)
+		return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY,
+				 gm_book_object("domain", domain->id.v).text);
+	return 0;
+}
 
-		if (!take_over)
-			return gm_refuse(refusal, GM_BUSY, GM_RULE_ATTACHED, name.text);
-		if (domain->n_jobs > 0)
-			return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY, name.text);
+int gm_book_attach(struct gm_session *session, struct gm_domain *domain, bool take_over,
+		   struct gm_session **ret_loser, struct gm_refusal *refusal)
+{
+	struct gm_session *loser = domain->session;
+	int r;
+
+	r = gm_book_may_attach(session, domain, take_over, refusal);
+	if (r)
+		return r;
+	*ret_loser = NULL;
+	if (loser == session)
+		return 0;
+	if (loser) {
 		gm_book_drop_memlock(domain);
 		TAILQ_REMOVE(&loser->domains, domain, session_link);
 	}

@@ -16,21 +16,31 @@ int gm_book_set_memlock(struct gm_domain *domain, uint64_t bytes, const struct g
 {
 	const uint64_t before = domain->memlock.amount;
 	struct gm_account *account = &domain->tenant->account;
+	const struct gm_limits base_before = domain->memlock_base;
 	int r;
 
 	assert(domain->session && !domain->dying);
 	gm_charge_done(&domain->memlock);
 	r = gm_charge_take(&domain->memlock, account, GM_RES_MEMLOCK, bytes, refusal);
 	if (r) {
-		/* It was booked a moment ago: there is room for it in 64 bits. */
-		int back = gm_charge_force(&domain->memlock, account, GM_RES_MEMLOCK, before);
-
-		assert(back == 0);
+		gm_book_force_memlock(domain, before, &base_before);
 		return r;
 	}
 	domain->memlock_base = *base;
 	mark(domain);
 	return 0;
+}
+
+void gm_book_force_memlock(struct gm_domain *domain, uint64_t bytes, const struct gm_limits *base)
+{
+	int r;
+
+	gm_charge_done(&domain->memlock);
+	/* It was booked a moment ago: there is room for it in 64 bits. */
+	r = gm_charge_force(&domain->memlock, &domain->tenant->account, GM_RES_MEMLOCK, bytes);
+	assert(r == 0);
+	domain->memlock_base = *base;
+	mark(domain);
 }
 
 void gm_book_drop_memlock(struct gm_domain *domain)

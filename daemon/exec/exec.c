@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "exec_job.h"
+#include "exec_memlock.h"
 #include "gm_cleanup.h"
 #include "gm_fault.h"
 #include "gm_fd.h"
@@ -71,6 +72,7 @@ int gm_exec_init(struct gm_exec *exec, struct gm_book *book)
 	SLIST_INIT(&exec->leaving);
 	exec->job_threads = count_cpus();
 	exec->numa_nodes = find_numa_nodes();
+	exec->memlock = gm_exec_prlimit_memlock;
 
 	r = open_backends(exec);
 	if (r < 0) {
@@ -246,6 +248,7 @@ void gm_exec_settle(struct gm_exec *exec)
 void gm_exec_stop_keeping(struct gm_exec *exec)
 {
 	assert(SLIST_EMPTY(&exec->leaving));
+	exec->leaves_limits = exec->keep_ops != NULL;
 	exec->keep_ops = NULL;
 }
 
@@ -292,12 +295,19 @@ unsigned gm_exec_end_domain(struct gm_exec *exec, struct gm_domain *domain)
 			n_cancelled++;
 		}
 	}
+	gm_exec_end_memlock(exec, domain);
 	gm_book_end_domain(domain);
 	drop_idle_regions(exec, domain);
 	let_go_of_busy_regions(exec, domain);
 	if (domain->n_jobs == 0)
 		remove_domain(exec, domain);
 	return n_cancelled;
+}
+
+void gm_exec_detach_domain(struct gm_exec *exec, struct gm_domain *domain, uint64_t now_ms)
+{
+	gm_exec_end_memlock(exec, domain);
+	gm_book_detach(domain, now_ms);
 }
 
 void gm_exec_reap(struct gm_exec *exec, struct gm_region *region)

@@ -54,6 +54,16 @@ struct gm_exec {
 	uint64_t numa_nodes;  /* bits: nodes that memory may come from */
 	/* Of the host, total and available now, bytes; set by main, NULL: not told. 0 or -errno. */
 	int (*host_memory)(uint64_t *ret_total, uint64_t *ret_available);
+	/*
+	 * RLIMIT_MEMLOCK of a process: sets it to @want (NULL: leaves it) and tells what it was. 0
+	 * or -errno.
+	 */
+	int (*memlock)(pid_t pid, const struct gm_limits *want, struct gm_limits *ret_was);
+	/* The process of a session: a borrowed pidfd, or -1; set by whoever knows, NULL: nobody. */
+	int (*session_pidfd)(void *arg, const struct gm_session *session);
+	void *session_pidfd_arg;
+	bool leaves_limits;	 /* raised limits are for the next daemon to lower */
+	const char *misc_folder; /* of the misc controller's root; NULL: where a host has it */
 	const struct gm_exec_keep_ops *keep_ops; /* NULL: nothing is kept; set by main */
 	void *keep_arg;
 	TAILQ_HEAD(, gm_exec_job) jobs;	       /* under way; private */
@@ -104,6 +114,12 @@ void gm_exec_look_again(const struct gm_exec *exec, struct gm_region *region, un
  * be found from here on. Returns how many jobs were cancelled.
  */
 unsigned gm_exec_end_domain(struct gm_exec *exec, struct gm_domain *domain);
+
+/* Its session lets go of the domain, which is orphaned from @now_ms on. */
+void gm_exec_detach_domain(struct gm_exec *exec, struct gm_domain *domain, uint64_t now_ms);
+
+/* What the host says about a pool of hardware slots now; all 0 where it has none. */
+struct gm_slot_use gm_exec_slot_use(const struct gm_exec *exec, unsigned pool);
 
 struct gm_exec_job_ops {
 	void (*progress)(void *arg, uint64_t done, uint64_t total);

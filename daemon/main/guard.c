@@ -141,6 +141,16 @@ bool gm_guards_forget(struct gm_guards *guards, const struct gm_session *session
 	return false;
 }
 
+int gm_guards_pidfd(const struct gm_guards *guards, const struct gm_session *session)
+{
+	const struct guard *guard;
+
+	TAILQ_FOREACH(guard, &guards->list, link)
+		if (guard->session == session)
+			return guard->pidfd;
+	return -1;
+}
+
 /* "Pid:" of a pidfd; -1 once the process has been reaped, 0 in another pid namespace. */
 bool gm_guard_is_pidfd(int fd, pid_t pid)
 {

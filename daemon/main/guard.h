@@ -27,6 +27,9 @@ GM_WARN_UNUSED int gm_guards_add(struct gm_guards *guards, struct gm_session *se
 /* It has a connection again, or has ended. Idempotent. True: its process is known, and lives. */
 bool gm_guards_forget(struct gm_guards *guards, const struct gm_session *session);
 
+/* The process of a session that waits: borrowed, or -1. */
+int gm_guards_pidfd(const struct gm_guards *guards, const struct gm_session *session);
+
 /* Is @fd a pidfd of the process @pid, even of one that has ended? */
 bool gm_guard_is_pidfd(int fd, pid_t pid);
 

@@ -238,6 +238,13 @@ static bool on_resumed(void *arg, const struct gm_session *session)
 	return gm_guards_forget(record->guards, session);
 }
 
+static int on_pidfd(void *arg, const struct gm_session *session)
+{
+	const struct gm_record *record = arg;
+
+	return record->guards != NULL ? gm_guards_pidfd(record->guards, session) : -1;
+}
+
 const struct gm_recorder_ops gm_record_recorder_ops = {
 	.commit = on_commit,
 	.find_answer = on_find_answer,
@@ -246,6 +253,7 @@ const struct gm_recorder_ops gm_record_recorder_ops = {
 	.room_for_region = on_room_for_region,
 	.hold = on_hold,
 	.let_go = on_let_go,
+	.pidfd = on_pidfd,
 	.resumed = on_resumed,
 };
 

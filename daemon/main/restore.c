@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exec_memlock.h"
 #include "gm_cleanup.h"
 #include "gm_fault.h"
 #include "gm_fd.h"
@@ -247,14 +248,15 @@ static int settle_sessions(struct gm_restore *restore, struct gm_tenant *tenant)
 
 	while (session != NULL) {
 		struct gm_session *next = TAILQ_NEXT(session, link);
-		int r = 0;
+		int r = guard(restore, session);
 
-		if (session->has_key)
-			r = guard(restore, session);
-		else
-			gm_service_end_session(restore->service, session);
 		if (r < 0)
 			return r;
+		if (!session->has_key) {
+			gm_exec_end_session_memlock(restore->exec, session);
+			(void)gm_guards_forget(restore->record->guards, session);
+			gm_service_end_session(restore->service, session);
+		}
 		session = next;
 	}
 	return 0;
@@ -313,6 +315,7 @@ int gm_restore_run(struct gm_restore *restore)
 	if (r != 0)
 		return r < 0 ? r : -EBADMSG;
 	GM_FAULT_POINT("restore: sessions settled");
+	gm_exec_restore_memlock(restore->exec);
 	remove_the_rest(restore);
 	GM_FAULT_POINT("restore: rest removed");
 	gm_service_settle(restore->service);

@@ -47,6 +47,7 @@ struct gm_link {
 	struct gm_session *session;
 	const struct gm_channel_ops *ops; /* NULL: the connection is gone */
 	void *channel;
+	int pidfd;	   /* the peer's, borrowed, while the link is being closed; else -1 */
 	uint64_t sequence; /* order of opening */
 	unsigned n_pending;
 	TAILQ_HEAD(, gm_pending) pending;
@@ -125,8 +126,13 @@ GM_WARN_UNUSED int gm_link_replay(struct gm_link *link, const struct gm_frame *f
 void gm_link_record(struct gm_link *link, const struct gm_frame *frame, const uint8_t *body,
 		    size_t length);
 
+/* The peer's process: borrowed, or -1. */
+int gm_link_pidfd(const struct gm_link *link);
+
 /* The session is about to have a domain. 0 or -errno. */
 GM_WARN_UNUSED int gm_link_hold(struct gm_link *link);
+/* The same for a session that nobody can resume: the next daemon has something to take back. */
+GM_WARN_UNUSED int gm_link_hold_process(struct gm_link *link);
 /* The session is about to end. */
 void gm_link_let_go(struct gm_link *link);
 

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "call.h"
+#include "exec_memlock.h"
 #include "gm_check.h"
 #include "info.h"
+#include "slot.h"
 
 /* Regions listed in one DOMAIN_ATTACH answer; LIST tells of the others. */
 #define ATTACH_REGIONS_MAX 4096
@@ -81,6 +83,27 @@ static int read_lifetime(struct gm_call *call, Gmem__Lifetime wanted, enum gm_li
 	}
 }
 
+/* What the host has is looked at even for who may have none: the books refuse that first. */
+static int read_slot(struct gm_call *call, const Gmem__DomainCreateRequest *request,
+		     struct gm_domain_spec *spec)
+{
+	char name[GM_NAME_SIZE];
+	int pool;
+
+	if (!request->has_slot)
+		return 0;
+	if (!gm_name_copy(&request->slot, name, GM_NAME_MAX))
+		return gm_refuse(&call->refusal, GM_INVALID, GM_RULE_NAME, "slot");
+	pool = gm_slot_find(name);
+	if (pool < 0)
+		return gm_refuse_text(&call->refusal, GM_UNSUPPORTED, GM_RULE_SLOTS, "daemon",
+				      "no pool of hardware slots is called \"%s\"", name);
+	spec->has_slot = true;
+	spec->slot = (unsigned)pool;
+	spec->slot_use = gm_exec_slot_use(call->exec, spec->slot);
+	return 0;
+}
+
 static int create(struct gm_call *call, const struct gm_domain_spec *spec,
 		  struct gm_domain **ret_domain)
 {
@@ -113,6 +136,8 @@ int gm_handle_domain_create(struct gm_call *call)
 		r = check_devices(call, request->n_devices, request->devices);
 	if (r == 0)
 		r = read_names(call, request, &names);
+	if (r == 0)
+		r = read_slot(call, request, &spec);
 	if (r == 0)
 		r = add_devices(call, request->n_devices, &reply->n_fd_names, &reply->fd_names);
 	if (r == 0)
@@ -174,6 +199,11 @@ static int attach(struct gm_call *call, struct gm_domain *domain)
 		r = add_devices(call, request->n_devices, &reply->n_fd_names, &reply->fd_names);
 	if (r == 0)
 		r = gm_link_hold(call->link);
+	if (r == 0)
+		r = gm_book_may_attach(call->session, domain, request->take_over, &call->refusal);
+	/* The limit of the process that has it now is lowered while the books say whose it is. */
+	if (r == 0 && domain->session != call->session)
+		gm_exec_end_memlock(call->exec, domain);
 	if (r == 0)
 		r = gm_book_attach(call->session, domain, request->take_over, &loser,
 				   &call->refusal);

@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 
 #include "call.h"
+#include "slot.h"
 
 /* Backends with their lists, pools, names. */
 #define HOST_ARENA_SIZE ((size_t)16 * 1024)
@@ -112,6 +113,29 @@ static int fill_pools(struct gm_arena *arena, Gmem__HostReply *reply)
 	return 0;
 }
 
+static int fill_slots(struct gm_arena *arena, const struct gm_exec *exec, Gmem__HostReply *reply)
+{
+	reply->slots = alloc_zeroed(arena, GM_SLOTS_N * sizeof(*reply->slots));
+	if (reply->slots == NULL)
+		return -ENOMEM;
+	for (unsigned pool = 0; pool < GM_SLOTS_N; pool++) {
+		const struct gm_slot_use use = gm_exec_slot_use(exec, pool);
+		Gmem__SlotPool *message = alloc_zeroed(arena, sizeof(*message));
+
+		if (message == NULL)
+			return -ENOMEM;
+		gmem__slot_pool__init(message);
+		message->has_name = 1;
+		message->name = gm_bytes(gm_slot_pools[pool].name);
+		message->has_capacity = 1;
+		message->capacity = use.capacity;
+		message->has_used = 1;
+		message->used = use.current;
+		reply->slots[reply->n_slots++] = message;
+	}
+	return 0;
+}
+
 static int fill_kernel(struct gm_arena *arena, Gmem__HostReply *reply)
 {
 	struct utsname *name = alloc_zeroed(arena, sizeof(*name));
@@ -159,6 +183,8 @@ static int fill_host(struct gm_arena *arena, const struct gm_exec *exec, Gmem__H
 	r = fill_backends(arena, exec, reply);
 	if (r == 0)
 		r = fill_pools(arena, reply);
+	if (r == 0)
+		r = fill_slots(arena, exec, reply);
 	if (r == 0)
 		r = fill_kernel(arena, reply);
 	if (r == 0)

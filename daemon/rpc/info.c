@@ -2,7 +2,10 @@
 #include "info.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "slot.h"
 
 static Gmem__Lifetime lifetime_of(const struct gm_domain *domain)
 {
@@ -55,6 +58,10 @@ void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__
 	info->age_ms = now_ms - domain->created_ms;
 	info->has_quarantined = domain->quarantined;
 	info->quarantined = domain->quarantined;
+	fill_name(gm_domain_slot(domain) >= 0 ? gm_slot_pools[gm_domain_slot(domain)].name : "",
+		  &info->has_slot, &info->slot);
+	info->has_memlock_bytes = domain->memlock.amount > 0;
+	info->memlock_bytes = domain->memlock.amount;
 	fill_name(gm_call_tenant_name(call, domain->tenant), &info->has_tenant, &info->tenant);
 }
 
@@ -103,6 +110,24 @@ int gm_info_region(struct gm_call *call, const struct gm_region *region, Gmem__R
 	return fill_nodes(call, region->numa_nodes, info);
 }
 
+/* Long enough for "slots-" and a pool's name. */
+#define RESOURCE_NAME_SIZE 32
+
+/* The core knows pools by their numbers only. */
+static const char *resource_name(struct gm_call *call, enum gm_resource resource)
+{
+	int pool = (int)resource - GM_RES_SLOT_0;
+	char *name;
+
+	if (pool < 0 || pool >= GM_SLOTS_N)
+		return gm_resource_name(resource);
+	name = gm_call_alloc(call, RESOURCE_NAME_SIZE);
+	if (name == NULL)
+		return gm_resource_name(resource);
+	(void)snprintf(name, RESOURCE_NAME_SIZE, "slots-%s", gm_slot_pools[pool].name);
+	return name;
+}
+
 static int fill_usage(struct gm_call *call, const struct gm_account *account, Gmem__UsageInfo *info)
 {
 	Gmem__Usage *usage = gm_call_alloc(call, GM_RESOURCE_N_ * sizeof(*usage));
@@ -113,7 +138,7 @@ static int fill_usage(struct gm_call *call, const struct gm_account *account, Gm
 	for (unsigned i = 0; i < GM_RESOURCE_N_; i++) {
 		gmem__usage__init(&usage[i]);
 		usage[i].has_resource = 1;
-		usage[i].resource = gm_bytes(gm_resource_name((enum gm_resource)i));
+		usage[i].resource = gm_bytes(resource_name(call, (enum gm_resource)i));
 		usage[i].has_used = 1;
 		usage[i].used = account->used[i];
 		usage[i].has_limit = 1;

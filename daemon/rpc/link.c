@@ -16,6 +16,13 @@ bool gm_link_is_open(const struct gm_link *link)
 	return link->session->state == GM_SESSION_OPEN;
 }
 
+int gm_link_pidfd(const struct gm_link *link)
+{
+	if (link->ops == NULL)
+		return link->pidfd;
+	return link->ops->pidfd != NULL ? link->ops->pidfd(link->channel) : -1;
+}
+
 const struct gm_session *gm_link_session(const struct gm_link *link)
 {
 	return link->session;

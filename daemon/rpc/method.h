@@ -60,5 +60,6 @@ int gm_handle_host(struct gm_call *call);
 int gm_handle_evict(struct gm_call *call);
 int gm_handle_watch(struct gm_call *call);
 int gm_handle_policy(struct gm_call *call);
+int gm_handle_memlock(struct gm_call *call);
 
 #endif

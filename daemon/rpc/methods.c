@@ -106,10 +106,15 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 		.tenant = true, .admin = true, .body_max = BODY_NAMES,
 		.fn = gm_handle_policy,
 	},
+	[GM_MSG_MEMLOCK] = {
+		.name = "MEMLOCK", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_memlock,
+	},
 };
 
 /* Types are dense from HELLO on, so a new one fails here until it has its row (and its golden). */
-_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 20,
+_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 21,
 	       "every request has a row in the table");
 
 const struct gm_method *gm_method_find(unsigned type)

@@ -46,6 +46,8 @@ struct gm_recorder_ops {
 	int (*hold)(void *arg, const struct gm_session *session, int pidfd);
 	/* The session that was held has another process now, or is about to end. */
 	void (*let_go)(void *arg, const struct gm_session *session);
+	/* The process of a session that waits to be resumed: borrowed, -1 where it is not known. */
+	int (*pidfd)(void *arg, const struct gm_session *session);
 	/*
 	 * A session that came from the record has a connection again. True: the process that it had
 	 * lives, and its pidfd is held.

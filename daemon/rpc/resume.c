@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "exec_memlock.h"
 #include "gm_fault.h"
 
 /* ---- towards the record ---- */
@@ -79,17 +80,21 @@ void gm_link_record(struct gm_link *link, const struct gm_frame *frame, const ui
 		link->n_kept--;
 }
 
-int gm_link_hold(struct gm_link *link)
+int gm_link_hold_process(struct gm_link *link)
 {
 	const struct gm_recorder *recorder = &link->service->env.recorder;
 	int r;
 
-	if (recorder->ops == NULL || link->held || !link->session->has_key)
+	if (recorder->ops == NULL || link->held)
 		return 0;
-	r = recorder->ops->hold(recorder->arg, link->session,
-				link->ops->pidfd != NULL ? link->ops->pidfd(link->channel) : -1);
+	r = recorder->ops->hold(recorder->arg, link->session, gm_link_pidfd(link));
 	link->held = r == 0;
 	return r;
+}
+
+int gm_link_hold(struct gm_link *link)
+{
+	return link->session->has_key ? gm_link_hold_process(link) : 0;
 }
 
 void gm_link_let_go(struct gm_link *link)
@@ -112,6 +117,15 @@ static void tell_unheld(struct gm_link *link, int error)
 	gm_service_tell(link->service, &news);
 }
 
+/* The process that it was granted to has ended, and its limits with it. */
+static void drop_memlock(struct gm_session *session)
+{
+	struct gm_domain *domain;
+
+	TAILQ_FOREACH(domain, &session->domains, session_link)
+		gm_book_drop_memlock(domain);
+}
+
 void gm_link_resume(struct gm_link *link, struct gm_session *session)
 {
 	const struct gm_recorder *recorder = &link->service->env.recorder;
@@ -122,6 +136,9 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	int r;
 
 	assert(session->owner == NULL && session->state == GM_SESSION_OPEN);
+	/* What was granted to a process is not its successor's. */
+	if (!same_pid)
+		gm_exec_end_session_memlock(link->service->exec, session);
 	session->peer = fresh->peer;
 	memcpy(session->client, fresh->client, sizeof(session->client));
 	gm_mark_dirty(&link->service->book->marks, &session->mark);
@@ -132,6 +149,8 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	link->n_kept = GM_KEPT_ANSWERS;
 	same_process = recorder->ops->resumed(recorder->arg, session) && same_pid;
 	GM_FAULT_POINT("resume: joined");
+	if (!same_process)
+		drop_memlock(session);
 	if (same_process) {
 		/* What is held stays so: there is no moment at which its end would be missed. */
 		link->held = true;

@@ -26,6 +26,18 @@ int gm_service_draw_id(const struct gm_service *service, uint64_t *ret_id)
 	return 0;
 }
 
+/* While it waits to be resumed, the record has it. */
+static int session_pidfd(void *arg, const struct gm_session *session)
+{
+	const struct gm_service *service = arg;
+	const struct gm_recorder *recorder = &service->env.recorder;
+	const struct gm_link *link = session->owner;
+
+	if (link != NULL)
+		return gm_link_pidfd(link);
+	return recorder->ops != NULL ? recorder->ops->pidfd(recorder->arg, session) : -1;
+}
+
 int gm_service_new(struct gm_book *book, struct gm_exec *exec, const struct gm_service_env *env,
 		   struct gm_service **ret_service)
 {
@@ -45,6 +57,8 @@ int gm_service_new(struct gm_book *book, struct gm_exec *exec, const struct gm_s
 	service->started_ms = gm_service_now(service);
 	TAILQ_INIT(&service->links);
 	TAILQ_INIT(&service->watchers);
+	exec->session_pidfd = session_pidfd;
+	exec->session_pidfd_arg = service;
 	*ret_service = service;
 	return 0;
 }
@@ -54,6 +68,7 @@ void gm_service_free(struct gm_service *service)
 	if (service == NULL)
 		return;
 	assert(TAILQ_EMPTY(&service->links));
+	service->exec->session_pidfd = NULL;
 	gm_arena_done(&service->arena);
 	free(service);
 }
@@ -166,6 +181,7 @@ int gm_service_open(struct gm_service *service, struct gm_tenant *tenant,
 	}
 	link->ops = ops;
 	link->channel = channel;
+	link->pidfd = -1;
 	link->sequence = ++service->last_link;
 	link->session->owner = link;
 	TAILQ_INIT(&link->pending);
@@ -198,7 +214,7 @@ static void end_session_domains(struct gm_service *service, struct gm_session *s
 		} else {
 			gm_link_tell_domain(service, link, GM_NEWS_ORPHAN, domain,
 					    "a domain waits for its next VMM");
-			gm_book_detach(domain, gm_service_now(service));
+			gm_exec_detach_domain(service->exec, domain, gm_service_now(service));
 			gm_exec_leave_owner(domain);
 		}
 	}
@@ -210,12 +226,15 @@ void gm_service_close(struct gm_link *link)
 	struct gm_pending *pending;
 
 	gm_link_stop_watching(link);
+	/* It may live on without its connection, and have limits that are to be lowered. */
+	link->pidfd = gm_link_pidfd(link);
 	link->ops = NULL;
 	link->channel = NULL;
 	gm_session_set_state(link->session, GM_SESSION_CLOSING);
 	TAILQ_FOREACH(pending, &link->pending, entry)
 		gm_exec_cancel_job(pending->job);
 	end_session_domains(service, link->session);
+	link->pidfd = -1;
 	GM_FAULT_POINT("close: domains ended");
 	gm_link_release(link);
 	gm_service_settle(service);

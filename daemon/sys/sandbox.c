@@ -74,10 +74,10 @@ int gm_sandbox_early(void)
 /*
  * What the daemon keeps, where it has it: fds that its clients leave unread count against all of
  * root's processes, and over RLIMIT_NOFILE of them nobody is sent any more, unless by somebody with
- * this capability (too_many_unix_fds in net/core/scm.c). In the daemon's filter no other call asks
- * for it. Anything else has no reason: memfd_create, KVM_CREATE_GUEST_MEMFD on a VM that is open,
- * hugetlb memfds, mbind and a peer's pidfd are for everybody, and the daemon's own files belong to
- * its own user.
+ * this capability (too_many_unix_fds in net/core/scm.c); and it is what raises a client's limit of
+ * locked memory. In the daemon's filter no other call asks for it. Anything else has no reason:
+ * memfd_create, KVM_CREATE_GUEST_MEMFD on a VM that is open, hugetlb memfds, mbind and a peer's
+ * pidfd are for everybody, and the daemon's own files belong to its own user.
  */
 #define DAEMON_CAPABILITY CAP_SYS_RESOURCE
 

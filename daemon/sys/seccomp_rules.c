@@ -178,6 +178,7 @@ static const struct gm_seccomp_rule daemon_rules[] = {
 	ALLOW("uname", "reasons that name the kernel"),
 	ALLOW("sysinfo", "glibc asks for the size of memory"),
 	ALLOW_IF_BOTH("prlimit64", "reading own limits", INT(0, 0), ZERO(2)),
+	ALLOW_IF("prlimit64", "how much memory a client may lock", INT(1, RLIMIT_MEMLOCK)),
 };
 LIST(gm_seccomp_daemon, daemon_rules);
 

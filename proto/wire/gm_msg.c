@@ -31,6 +31,7 @@ static const struct gm_msg_format formats[] = {
 	CALL(EVICT, evict),
 	CALL(WATCH, watch),
 	CALL(POLICY, policy),
+	CALL(MEMLOCK, memlock),
 	EVENT(PROGRESS, progress),
 	EVENT(DOMAIN_GONE, domain_gone),
 	EVENT(SHUTDOWN, shutdown),
