@@ -5,7 +5,7 @@ import json
 import sys
 
 with open(sys.argv[1], encoding="utf-8") as file:
-    ROWS = file.read().splitlines()
+    ROWS = file.read().replace("\\|", "|").splitlines()
 POINTS = [(point["name"], point["exposure"]) for point in json.load(sys.stdin) if point["exposure"]]
 MISSING = [f"{name} {weight}" for name, weight in POINTS
            if not any(row.startswith(f"| `{name}` | {weight} | ") for row in ROWS)]
