@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A KVM guest on memory of gmemd runs on while gmemd is killed again and again, and calls of
- * libgmem made meanwhile succeed. The guest does nothing but count; one thread runs it, one watches
- * the counter, one kills, and the test's own makes the calls.
+ * libgmem made meanwhile succeed. The guest does nothing but count, and note the longest time
+ * between two counts by its own clock; one thread runs it, one watches the counter, one kills, and
+ * the test's own makes the calls.
+ *
+ * Two figures are judged. The raw one is the guest's own: nothing is taken off, so whatever else
+ * runs on the host is in it, and gmemd's own use of the processors too. What gmemd does to the
+ * guest it does each time, what others do it does not: the raw pause must be short enough in one of
+ * a few rounds, unless the host stops a guest for longer while gmemd is left alone. The net one is
+ * what remains when the wait for a processor is taken off, and must be short enough in every round:
+ * a guest that waits for gmemd and not for a processor would show there.
  *
  * $GMEMD_BUILD is the build folder.
  */
@@ -27,10 +35,14 @@
 
 #define KILLS 10
 #define CALLS_BETWEEN_KILLS 8
-#define PAUSE_MOST_MS 50
+#define PAUSE_MOST_US 50000
+#define ROUNDS_MOST 4
+#define QUIET_MS 1000
 #define RAM_SIZE (UINT64_C(16) << 20)
 #define CODE 0x1000
 #define COUNTER 0x2000
+#define LAST 0x2004
+#define LONGEST 0x2008
 
 /* The sanitizers' runtime makes calls that no filter of ours knows. */
 #ifdef GMEMD_SANITIZED
@@ -39,8 +51,18 @@
 #define SANDBOX "enforce"
 #endif
 
-/* 16-bit: incl (COUNTER); jmp back. */
-static const uint8_t guest_code[] = { 0x66, 0xff, 0x06, 0x00, 0x20, 0xeb, 0xf9 };
+/* 16-bit. Ticks of the TSC have 32 bits here: a pause of more than a second is one of a second. */
+static const uint8_t guest_code[] = {
+	0x0f, 0x31,		      /* rdtsc */
+	0x66, 0x89, 0xc3,	      /* mov %eax, %ebx */
+	0x66, 0x2b, 0x1e, 0x04, 0x20, /* sub (LAST), %ebx */
+	0x66, 0xa3, 0x04, 0x20,	      /* mov %eax, (LAST) */
+	0x66, 0x3b, 0x1e, 0x08, 0x20, /* cmp (LONGEST), %ebx */
+	0x76, 0x05,		      /* jbe over the next */
+	0x66, 0x89, 0x1e, 0x08, 0x20, /* mov %ebx, (LONGEST) */
+	0x66, 0xff, 0x06, 0x00, 0x20, /* incl (COUNTER) */
+	0xeb, 0xdf,		      /* jmp to the beginning */
+};
 
 struct keeper {
 	char folder[32];
@@ -67,8 +89,8 @@ struct watch {
 	atomic_bool stop;
 	int schedstat_fd; /* of the vCPU's thread; -1: the kernel has none */
 	int stat_fd;	  /* of the host */
-	uint64_t longest_us;
-	uint64_t starved_us; /* most that was taken off */
+	uint64_t net_us;  /* the longest pause without the wait for a processor */
+	uint64_t wait_us; /* the longest wait that was taken off */
 	uint64_t samples;
 };
 
@@ -270,9 +292,20 @@ static void vm_stop(struct vm *vm)
 	gm_fd_close(vm->vm_fd);
 }
 
+static volatile uint32_t *word_of(const struct vm *vm, unsigned at)
+{
+	return (volatile uint32_t *)(void *)(vm->ram + at);
+}
+
 static uint32_t counter_of(const struct vm *vm)
 {
-	return *(const volatile uint32_t *)(const void *)(vm->ram + COUNTER);
+	return *word_of(vm, COUNTER);
+}
+
+/* What the guest stores is a pause that was, never what it has read here. */
+static void forget_longest(const struct vm *vm)
+{
+	*word_of(vm, LONGEST) = 0;
 }
 
 /* How long the vCPU's thread has been ready to run and had no processor. */
@@ -286,7 +319,10 @@ static uint64_t waited_us(const struct watch *watch)
 	return waited / 1000;
 }
 
-/* How long processors were taken away, where this host is itself a guest. */
+/*
+ * How long processors were taken away, where this host is itself a guest. The kernel counts all of
+ * them together: a share, because the sum would hide a pause on one behind another.
+ */
 static uint64_t stolen_us(const struct watch *watch)
 {
 	char text[128] = "";
@@ -294,7 +330,8 @@ static uint64_t stolen_us(const struct watch *watch)
 
 	if (pread(watch->stat_fd, text, sizeof(text) - 1, 0) > 0)
 		(void)sscanf(text, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &ticks);
-	return ticks * (1000000 / (uint64_t)sysconf(_SC_CLK_TCK));
+	return ticks * (1000000 / (uint64_t)sysconf(_SC_CLK_TCK)) /
+	       (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 static uint64_t starved_us(const struct watch *watch)
@@ -311,15 +348,14 @@ static void open_statistics(struct watch *watch)
 	watch->stat_fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
 }
 
-/* Other load is not the daemon's: what the thread waited for a processor is taken off. */
 static void note_pause(struct watch *watch, uint64_t pause_us, uint64_t wait_us)
 {
 	uint64_t own_us = pause_us > wait_us ? pause_us - wait_us : 0;
 
-	if (own_us > watch->longest_us)
-		watch->longest_us = own_us;
-	if (pause_us - own_us > watch->starved_us)
-		watch->starved_us = pause_us - own_us;
+	if (own_us > watch->net_us)
+		watch->net_us = own_us;
+	if (pause_us - own_us > watch->wait_us)
+		watch->wait_us = pause_us - own_us;
 }
 
 /*
@@ -439,40 +475,122 @@ static void make_calls(gmem_client *client, gmem_domain *domain, struct killer *
 	atomic_fetch_add(&killer->calls, 1);
 }
 
-static void kill_and_call(const struct keeper *keeper, gmem_client *client, gmem_domain *domain,
-			  const struct vm *vm)
+/* ---- rounds */
+
+struct pauses {
+	uint64_t raw_us; /* by the guest's clock */
+	uint64_t net_us;
+	uint64_t wait_us;
+	uint64_t samples;
+};
+
+struct measure {
+	struct watch watch;
+	uint64_t began_us;
+	uint64_t began_ticks;
+};
+
+static void measure_begin(struct measure *measure, const struct vm *vm)
+{
+	*measure = (struct measure){ .watch = { .vm = vm } };
+	open_statistics(&measure->watch);
+	forget_longest(vm);
+	measure->began_us = now_us();
+	measure->began_ticks = __builtin_ia32_rdtsc();
+	assert_int_equal(
+		pthread_create(&measure->watch.thread, NULL, watch_counter, &measure->watch), 0);
+}
+
+static struct pauses measure_end(struct measure *measure)
+{
+	struct watch *watch = &measure->watch;
+	uint64_t ticks, us;
+
+	atomic_store(&watch->stop, true);
+	pthread_join(watch->thread, NULL);
+	gm_fd_close(watch->schedstat_fd);
+	gm_fd_close(watch->stat_fd);
+	ticks = __builtin_ia32_rdtsc() - measure->began_ticks;
+	us = now_us() - measure->began_us;
+	assert_true(watch->samples > 0);
+	return (struct pauses){
+		.raw_us = *word_of(watch->vm, LONGEST) * us / ticks,
+		.net_us = watch->net_us,
+		.wait_us = watch->wait_us,
+		.samples = watch->samples,
+	};
+}
+
+static void say(const char *when, const struct pauses *pauses)
+{
+	printf("%s: longest pause %llu us raw (by the guest's clock), %llu us net (without up to "
+	       "%llu us of waiting for a processor), %llu looks\n",
+	       when, (unsigned long long)pauses->raw_us, (unsigned long long)pauses->net_us,
+	       (unsigned long long)pauses->wait_us, (unsigned long long)pauses->samples);
+}
+
+/* What the host does to the guest by itself. */
+static struct pauses leave_alone(const struct vm *vm)
+{
+	struct measure measure;
+	struct pauses pauses;
+
+	measure_begin(&measure, vm);
+	for (int i = 0; i < QUIET_MS / 100; i++)
+		nap_ms(100);
+	pauses = measure_end(&measure);
+	say("gmemd left alone", &pauses);
+	return pauses;
+}
+
+static struct pauses kill_and_call(const struct keeper *keeper, gmem_client *client,
+				   gmem_domain *domain, const struct vm *vm)
 {
 	struct killer killer = { .keeper = keeper };
-	struct watch watch = { .vm = vm };
+	struct measure measure;
+	struct pauses pauses;
 	struct seen seen = { 0 };
 
 	gmem_client_on_event(client, see, &seen);
-	open_statistics(&watch);
-	assert_int_equal(pthread_create(&watch.thread, NULL, watch_counter, &watch), 0);
+	measure_begin(&measure, vm);
 	assert_int_equal(pthread_create(&killer.thread, NULL, kill_daemons, &killer), 0);
 	do {
 		make_calls(client, domain, &killer);
 	} while (!atomic_load(&killer.done));
 	make_calls(client, domain, &killer);
 	pthread_join(killer.thread, NULL);
-	atomic_store(&watch.stop, true);
-	pthread_join(watch.thread, NULL);
-	gm_fd_close(watch.schedstat_fd);
-	gm_fd_close(watch.stat_fd);
+	pauses = measure_end(&measure);
 	gmem_client_on_event(client, NULL, NULL);
 
-	printf("%u deaths, %u calls, %llu looks at the counter, longest pause %llu us, longest "
-	       "wait "
-	       "for a processor %llu us\n",
-	       killer.kills, killer.calls, (unsigned long long)watch.samples,
-	       (unsigned long long)watch.longest_us, (unsigned long long)watch.starved_us);
+	say("ten deaths", &pauses);
 	if (killer.fault)
 		fail_msg("%s", killer.fault);
 	assert_int_equal(killer.kills, KILLS);
 	assert_int_equal(seen.resumed, KILLS);
 	assert_int_equal(seen.other, 0);
-	assert_true(watch.samples > 0);
-	assert_true(watch.longest_us <= PAUSE_MOST_MS * 1000);
+	assert_true(pauses.net_us <= PAUSE_MOST_US);
+	return pauses;
+}
+
+static void play_rounds(const struct keeper *keeper, gmem_client *client, gmem_domain *domain,
+			const struct vm *vm)
+{
+	uint64_t quiet_us = 0;
+
+	for (int i = 0; i < ROUNDS_MOST; i++) {
+		uint64_t us = leave_alone(vm).raw_us;
+
+		quiet_us = us > quiet_us ? us : quiet_us;
+		if (kill_and_call(keeper, client, domain, vm).raw_us <= PAUSE_MOST_US)
+			return;
+	}
+	if (quiet_us <= PAUSE_MOST_US)
+		fail_msg("the guest was stopped for longer in each of %d rounds, and was not while "
+			 "gmemd was left alone",
+			 ROUNDS_MOST);
+	printf("this host is too busy to judge the raw pause: it stops the guest for %llu us "
+	       "without gmemd\n",
+	       (unsigned long long)quiet_us);
 }
 
 static void a_guest_runs_on_and_calls_succeed_while_gmemd_dies(void **state)
@@ -499,7 +617,7 @@ static void a_guest_runs_on_and_calls_succeed_while_gmemd_dies(void **state)
 		nap_ms(1);
 	count = counter_of(&vm);
 
-	kill_and_call(&keeper, client, domain, &vm);
+	play_rounds(&keeper, client, domain, &vm);
 
 	assert_int_equal(atomic_load(&vm.error), 0);
 	assert_true(counter_of(&vm) != count);
