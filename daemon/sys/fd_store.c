@@ -132,12 +132,12 @@ void gm_fd_store_close(struct gm_fd_store *store)
 
 /* ---- messages ---- */
 
-static int64_t now_ms(void)
+static int64_t now_us(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 /* @fd: -1 for none. */
@@ -162,10 +162,10 @@ static int send_once(const struct gm_fd_store *store, char *message, size_t leng
 }
 
 /* Until there is room for one more packet; the peer's queue is part of what POLLOUT means. */
-static int wait_for_room(const struct gm_fd_store *store, int64_t end_ms)
+static int wait_for_room(const struct gm_fd_store *store, int64_t end_us)
 {
 	struct pollfd waiting = { .fd = store->socket, .events = POLLOUT };
-	int64_t left_ms = end_ms - now_ms();
+	int64_t left_ms = (end_us - now_us()) / 1000;
 
 	if (left_ms <= 0)
 		return -EAGAIN;
@@ -181,10 +181,9 @@ static bool is_cut_off(int error)
 	       error == -EPIPE;
 }
 
-static int tell_in_time(const struct gm_fd_store *store, char *message, size_t length, int fd)
+static int tell_in_time(const struct gm_fd_store *store, char *message, size_t length, int fd,
+			int64_t end_us)
 {
-	int64_t end_ms =
-		now_ms() + (store->behind ? GM_FD_STORE_SHORT_MS : GM_FD_STORE_PATIENCE_MS);
 	bool connected_again = false;
 
 	for (;;) {
@@ -194,7 +193,7 @@ static int tell_in_time(const struct gm_fd_store *store, char *message, size_t l
 			connected_again = true;
 			error = connect_store(store->socket, store);
 		} else if (error == -EAGAIN) {
-			error = wait_for_room(store, end_ms);
+			error = wait_for_room(store, end_us);
 		} else if (error != -EINTR) {
 			return error;
 		}
@@ -203,11 +202,28 @@ static int tell_in_time(const struct gm_fd_store *store, char *message, size_t l
 	}
 }
 
+static void pay_back(struct gm_fd_store *store, int64_t at_us)
+{
+	store->debt_us -= (at_us - store->since_us) / GM_FD_STORE_SHARE;
+	if (store->debt_us < 0)
+		store->debt_us = 0;
+	store->since_us = at_us;
+}
+
 static int tell(struct gm_fd_store *store, char *message, size_t length, int fd)
 {
-	int error = tell_in_time(store, message, length, fd);
+	int64_t start_us = now_us();
+	int64_t took_us;
+	int error;
 
-	store->behind = error == -EAGAIN;
+	pay_back(store, start_us);
+	error = tell_in_time(store, message, length, fd,
+			     start_us + GM_FD_STORE_PATIENCE_MS * 1000 - store->debt_us);
+	took_us = now_us() - start_us;
+	if (error == -EAGAIN || took_us > GM_FD_STORE_SHORT_MS * 1000) {
+		store->debt_us += took_us;
+		store->since_us += took_us;
+	}
 	return error;
 }
 

@@ -45,9 +45,10 @@ void gm_stored_name(enum gm_stored_kind kind, uint32_t record, char ret_name[GM_
 bool gm_stored_parse(const char *name, enum gm_stored_kind *ret_kind, uint32_t *ret_record);
 
 struct gm_fd_store {
-	int socket;   /* -1: there is no store */
-	bool behind;  /* the last message found no room in time */
-	uint32_t max; /* fds that it takes: $FDSTORE where it is set, at most GM_FD_STORE_MAX */
+	int socket;	  /* -1: there is no store */
+	uint32_t max;	  /* fds that it takes: $FDSTORE where it is set, at most GM_FD_STORE_MAX */
+	int64_t debt_us;  /* of patience, as of since_us */
+	int64_t since_us; /* CLOCK_MONOTONIC */
 	socklen_t address_length;
 	struct sockaddr_un address;
 };
@@ -65,13 +66,16 @@ void gm_fd_store_close(struct gm_fd_store *store);
 /*
  * Puts a copy of @fd, which is borrowed, under @name. Waits for GM_FD_STORE_PATIENCE_MS at most:
  * a service manager that starts itself anew (systemctl daemon-reexec) is away for some 100 ms, and
- * nobody is to notice. As long as it is behind then, only for GM_FD_STORE_SHORT_MS: one that hangs
- * must not hang us with every message.
+ * nobody is to notice. But one that hangs must not hang us with every message: patience that was
+ * used up comes back slowly, so that in the long run no more than one part in GM_FD_STORE_SHARE of
+ * the time is spent on it. A wait of less than GM_FD_STORE_SHORT_MS that found room is no hang, but
+ * what a busy keeper takes.
  * 0, or -errno and nothing is stored: what hangs on it must not be granted then. -EAGAIN: the
  * keeper of the store is behind.
  */
 #define GM_FD_STORE_PATIENCE_MS 1000
 #define GM_FD_STORE_SHORT_MS 25
+#define GM_FD_STORE_SHARE 20
 GM_WARN_UNUSED int gm_fd_store_push(struct gm_fd_store *store, const char *name, int fd);
 
 /* Removes all fds of @name. As above; what stays is found to be nobody's after a restart. */
