@@ -25,7 +25,7 @@ struct gm_loop_ops {
 	void (*timer_set)(struct gm_watch *timer, uint64_t ms);
 	/* Ends either. Accepts NULL. */
 	void (*watch_free)(struct gm_watch *watch);
-	/* CLOCK_MONOTONIC in milliseconds, as of this turn of the loop. */
+	/* CLOCK_BOOTTIME in milliseconds: a suspend of the host counts. */
 	uint64_t (*now_ms)(void *loop);
 };
 

@@ -3,10 +3,15 @@
 #include "gm_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "gm_cleanup.h"
 #include "loop.h"
 
 struct fixture {
@@ -235,6 +240,58 @@ static void a_failed_allocation_is_returned(void **state)
 	fixture_done(&f);
 }
 
+/* A child of ours lives in a time namespace where the host has slept for 1000 seconds. */
+static bool sleep_with_the_host(void)
+{
+	static const char offsets[] = "boottime 1000 0";
+	_gm_close_ int fd = -1;
+
+	if (unshare(CLONE_NEWTIME) < 0)
+		return false;
+	fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	return fd >= 0 && write(fd, offsets, sizeof(offsets) - 1) == (ssize_t)sizeof(offsets) - 1;
+}
+
+static uint64_t monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void the_time_in_which_the_host_was_suspended_counts(void **state)
+{
+	uint64_t before, slept_ms;
+	struct fixture f;
+	int status;
+	pid_t child;
+
+	(void)state;
+	fixture_init(&f);
+	before = f.ref.ops->now_ms(f.ref.loop) - monotonic_ms();
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		if (!sleep_with_the_host())
+			_exit(77);
+		/* The namespace is for children. */
+		child = fork();
+		if (child == 0) {
+			slept_ms = f.ref.ops->now_ms(f.ref.loop) - monotonic_ms() - before;
+			_exit(slept_ms >= 999000 && slept_ms <= 1001000 ? 0 : 1);
+		}
+		_exit(waitpid(child, &status, 0) == child && status == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	fixture_done(&f);
+	if (WEXITSTATUS(status) == 77) {
+		print_message("no time namespace can be made here\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +303,7 @@ int main(void)
 		gm_test(a_signal_calls_outside_signal_context_each_time),
 		gm_test(ending_no_watch_is_allowed),
 		gm_test(a_failed_allocation_is_returned),
+		gm_test(the_time_in_which_the_host_was_suspended_counts),
 	};
 
 	return gm_test_run("loop", tests, GM_ARRAY_SIZE(tests));
