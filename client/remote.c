@@ -48,6 +48,7 @@ static void close_remote(struct gmem_client *client)
 	struct gm_failure failure;
 
 	gm_failure_set(&failure, GMEM_CANCELLED, "The client was disconnected.");
+	gm_return_to_leave(client);
 	gm_link_over(remote);
 	gm_remote_end_all(client, &failure);
 	free_remote(remote);

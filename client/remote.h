@@ -157,6 +157,12 @@ void gm_link_done(struct gm_link *link);
 /* Connects, blocking for at most @timeout_ms, or not at all when it is 0. 0 or -errno. */
 GM_WARN_UNUSED int gm_link_connect(struct gm_link *link, int timeout_ms);
 
+/* There is no connection, or its other end has gone. */
+bool gm_link_is_cut(const struct gm_link *link);
+
+/* Ends the connection, if there is one: what was sent on it is to be sent again. */
+void gm_link_drop(struct gm_remote *remote);
+
 /* Sends what may be sent. True when something was. Calls nobody back. */
 bool gm_link_flush(struct gm_remote *remote);
 
@@ -186,6 +192,13 @@ static inline bool gm_link_is_away(const struct gm_link *link)
 }
 
 /* ---- remote_return.c */
+
+/*
+ * Before the end: a daemon that went away would wait for us as long as this process lives. Where
+ * there is no connection, one is made for the next daemon to find, with a greeting that resumes the
+ * session and the end that ends it. Waits for nothing.
+ */
+void gm_return_to_leave(struct gmem_client *client);
 
 /* Greets the daemon on a new connection; the rest follows from its answers. */
 GM_WARN_UNUSED int gm_return_begin(struct gmem_client *client);

@@ -3,6 +3,7 @@
  * The connection: made, lost, made again. What is said on it is for others.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -134,7 +135,14 @@ int gm_link_init(struct gmem_client *client, const char *address,
 	return 0;
 }
 
-static void drop_connection(struct gm_remote *remote)
+bool gm_link_is_cut(const struct gm_link *link)
+{
+	struct pollfd other_end = { .fd = link->fd };
+
+	return link->fd < 0 || (poll(&other_end, 1, 0) > 0 && other_end.revents & POLLHUP);
+}
+
+void gm_link_drop(struct gm_remote *remote)
 {
 	struct gm_link *link = &remote->link;
 
@@ -158,7 +166,7 @@ void gm_link_done(struct gm_link *link)
 void gm_link_over(struct gm_remote *remote)
 {
 	remote->link.state = GM_LINK_OVER;
-	drop_connection(remote);
+	gm_link_drop(remote);
 	/* A time long past, and nobody reads it: readable for good. */
 	set_timer(&remote->link, 1);
 }
@@ -291,7 +299,7 @@ int gm_link_lost(struct gmem_client *client, const struct gm_failure *why)
 	link->why = *why;
 	if (link->state == GM_LINK_UP)
 		begin_outage(link);
-	drop_connection(remote);
+	gm_link_drop(remote);
 	schedule(link);
 	gm_remote_end_cancelled(client);
 	return 0;

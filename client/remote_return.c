@@ -34,6 +34,18 @@ int gm_return_begin(struct gmem_client *client)
 	return gm_remote_post(client, GM_PENDING_LINK, GM_MSG_HELLO, &request.base, &pending);
 }
 
+void gm_return_to_leave(struct gmem_client *client)
+{
+	struct gm_link *link = &client->remote->link;
+
+	if (!link->known || link->patience_ms < 0 || !gm_link_is_cut(link))
+		return;
+	gm_link_drop(client->remote);
+	/* No room in the backlog, no memory: then the session ends with this process. */
+	if (gm_link_connect(link, 0) == 0 && gm_return_begin(client) < 0)
+		gm_link_drop(client->remote);
+}
+
 /* ---- answers */
 
 static uint32_t bounded(protobuf_c_boolean has, uint32_t value, uint32_t most)

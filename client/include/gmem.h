@@ -124,7 +124,10 @@ struct gmem_connect_spec {
 int gmem_connect(const char *address, const struct gmem_connect_spec *spec,
 		 gmem_client **ret_client);
 
-/* Frees every handle of the client; bound domains end. Accepts NULL. */
+/*
+ * Frees every handle of the client; bound domains end, and where the daemon is away just now, with
+ * its return. Accepts NULL.
+ */
 void gmem_disconnect(gmem_client *client);
 
 /* Name of the tenant ("" on an admin socket, "builtin" without a daemon); is it an admin socket? */

@@ -441,6 +441,41 @@ static void a_client_that_never_reconnects_has_no_key_and_fails_at_once(void **s
 	outage_end(&server, client);
 }
 
+static void take_leave_of_the_next(struct server *server)
+{
+	const Gmem__HelloRequest *hello;
+
+	outage_serve_ping(server);
+	server_hang_up(server);
+	atomic_store(&server->flag, 1);
+	server_wait_flag(server, 2);
+	/* By now the client is no more. */
+	server_accept(server);
+	server_expect(server, GM_MSG_HELLO);
+	hello = server->request;
+	server_check(server,
+		     hello->session_key.len == sizeof(server->key) &&
+			     memcmp(hello->session_key.data, server->key, sizeof(server->key)) == 0,
+		     "another key");
+}
+
+static void a_client_that_ends_while_the_daemon_is_away_leaves_word_for_the_next(void **state)
+{
+	struct server server = SERVER_NULL;
+	struct seen seen;
+	gmem_client *client;
+
+	(void)state;
+	client = outage_client(&server, take_leave_of_the_next, &seen, 5000);
+	assert_int_equal(gmem_ping(client), 0);
+	while (atomic_load(&server.flag) != 1)
+		outage_nap_ms(1);
+	gmem_disconnect(client);
+	atomic_store(&server.flag, 2);
+	server_stop(&server);
+	assert_int_equal(seen.n, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -458,6 +493,7 @@ int main(void)
 		gm_test(when_the_patience_is_over_the_client_ends),
 		gm_test(a_request_that_kills_every_daemon_ends_with_the_patience),
 		gm_test(a_client_that_never_reconnects_has_no_key_and_fails_at_once),
+		gm_test(a_client_that_ends_while_the_daemon_is_away_leaves_word_for_the_next),
 	};
 
 	return gm_test_run("client_reconnect", tests, GM_ARRAY_SIZE(tests));

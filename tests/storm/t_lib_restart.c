@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * libgmem and a gmemd that is killed at chosen instants, with fault points, under its keeper.
+ *
  * Whoever loses a domain is told, also when gmemd is killed between the change, which is recorded
- * and answered by then, and the event that tells of it. gmemd with fault points runs under its
- * keeper; loser and winner are two clients of libgmem.
+ * and answered by then, and the event that tells of it. And a client that ends while gmemd is away
+ * leaves nothing behind.
  */
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define GMEMD_FAULTS
@@ -59,7 +64,7 @@ static void see(void *arg, int type, gmem_domain *domain, uint64_t value)
 static gmem_client *connect_to(const char *path)
 {
 	char why[256] = "";
-	const struct gmem_connect_spec spec = { .name = "t_loser_told",
+	const struct gmem_connect_spec spec = { .name = "t_lib_restart",
 						.timeout_ms = PATIENCE_MS,
 						.reconnect_ms = PATIENCE_MS,
 						.ret_error = why,
@@ -211,18 +216,84 @@ static void a_domain_evicted_by_a_daemon_that_dies_before_it_tells(void **state)
 	check_told(GMEM_LOSS_ENDED);
 }
 
+static int count_domain(void *arg, const struct gmem_domain_info *info)
+{
+	(void)info;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static unsigned count_domains(gmem_client *client)
+{
+	unsigned n = 0;
+
+	assert_int_equal(gmem_list_domains(client, count_domain, &n), 0);
+	return n;
+}
+
+/* Dead, and its keeper holds still: no other before wake_keeper. */
+static void kill_gmemd(void)
+{
+	pid_t pid = storm_keeper_wait_child(&host.keeper, 0);
+	struct pollfd end = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+
+	assert_true(end.fd >= 0);
+	assert_int_equal(kill(host.keeper.pid, SIGSTOP), 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(poll(&end, 1, 10000), 1);
+	close(end.fd);
+}
+
+static void check_nothing_is_left(bool notices)
+{
+	gmem_client *other = connect_to(host.admin);
+	gmem_client *client = connect_to(host.socket);
+	gmem_domain *domain;
+	unsigned before = count_domains(other);
+
+	assert_int_equal(gmem_domain_create(client, &(struct gmem_domain_spec){ 0 }, &domain), 0);
+	assert_int_equal(count_domains(other), before + 1);
+	kill_gmemd();
+	/* Once it has noticed it is between two attempts; else it believes to be connected. */
+	for (int i = 0; notices && i < 5; i++) {
+		(void)gmem_dispatch(client);
+		storm_nap_us(2000);
+	}
+	gmem_disconnect(client);
+	assert_int_equal(kill(host.keeper.pid, SIGCONT), 0);
+	/* A session that is waited for would be there for as long as this process lives. */
+	for (int i = 0; i < 400 && count_domains(other) > before; i++)
+		storm_nap_us(5000);
+	assert_int_equal(count_domains(other), before);
+	gmem_disconnect(other);
+}
+
+static void a_client_that_ends_without_having_noticed_leaves_nothing(void **state)
+{
+	(void)state;
+	check_nothing_is_left(false);
+}
+
+static void a_client_that_ends_while_it_tries_to_come_back_leaves_nothing(void **state)
+{
+	(void)state;
+	check_nothing_is_left(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(a_domain_taken_over_by_a_daemon_that_dies_before_it_tells),
 		gm_test(a_domain_taken_over_and_left_before_the_loser_is_back),
 		gm_test(a_domain_evicted_by_a_daemon_that_dies_before_it_tells),
+		gm_test(a_client_that_ends_without_having_noticed_leaves_nothing),
+		gm_test(a_client_that_ends_while_it_tries_to_come_back_leaves_nothing),
 	};
 
 	int failed;
 
 	open_host();
-	failed = gm_test_run("loser_told", tests, GM_ARRAY_SIZE(tests));
+	failed = gm_test_run("lib_restart", tests, GM_ARRAY_SIZE(tests));
 	if (close_host() != 0) {
 		fprintf(stderr, "gmemd did not end well: see %s\n", host.keeper.log);
 		return 1;
