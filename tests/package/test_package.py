@@ -83,14 +83,15 @@ class Packages(unittest.TestCase):
     def show_log_of_a_failure(self):
         outcome = self._outcome.result
         if any(test is self for test, _ in outcome.failures + outcome.errors):
-            sys.stderr.write(self.run_in("journalctl", "--no-pager", "-n", "60") + "\n")
+            sys.stderr.write(self.run_in("journalctl", "--no-pager", "-n", "40", "-u", "gmemd*")
+                             + "\n")
 
     # What an operator types.
 
-    def say_who(self, tenant):
+    def say_who(self, tenant, memory_max="1G"):
         self.run_in("sh", "-ec", f"""
             mkdir -p /etc/systemd/system/gmemd@{tenant}.socket.d
-            printf '[Socket]\\nSocketUser=vmm-{tenant}\\n[X-Gmemd]\\nMemoryMax=1G\\n' \
+            printf '[Socket]\\nSocketUser=vmm-{tenant}\\n[X-Gmemd]\\nMemoryMax={memory_max}\\n' \
                 >/etc/systemd/system/gmemd@{tenant}.socket.d/tenant.conf
             systemctl daemon-reload""")
 
@@ -169,6 +170,23 @@ class Packages(unittest.TestCase):
         said = self.run_in(*self.as_user("beta", "gmemctl", "--address", "/run/gmemd/acme.sock",
                                          "list"), check=False)
         self.assertIn("Permission denied", said)
+
+    def policy(self, *action):
+        return self.run_in("gmemctl", "--address", "/run/gmemd/admin.sock", "policy", *action,
+                           check=False)
+
+    def test_a_policy_is_looked_at_changed_and_reloaded(self):
+        self.add_first_tenant()
+        self.assertRegex(self.policy("show", "acme"),
+                         r"(?m)^ *MemoryMax +1G +.*/gmemd@acme.socket.d/tenant.conf:4$")
+        self.say_who("acme", memory_max="2G")
+        self.run_in("systemctl", "reload", SERVICE)
+        self.assertRegex(self.policy("show", "acme"), r"(?m)^ *MemoryMax +2G ")
+        self.say_who("acme", memory_max="plenty")
+        self.assertIn("tenant.conf:4: MemoryMax", self.policy("check"))
+        self.run_in("systemctl", "reload", SERVICE, check=False)
+        self.assertRegex(self.policy("show", "acme"), r"(?m)^ *MemoryMax +2G ")
+        self.assertEqual(self.show("ActiveState"), "active")
 
     def test_tenants_come_and_go_while_a_guest_keeps_its_memory(self):
         self.add_first_tenant()
