@@ -11,24 +11,6 @@
 
 #include "kvm_probe.h"
 
-/* Here for headers before 6.8; the layout is fixed by the number of the request. */
-struct memory_region2 {
-	uint32_t slot;
-	uint32_t flags;
-	uint64_t guest_phys_addr;
-	uint64_t memory_size;
-	uint64_t userspace_addr;
-	uint64_t guest_memfd_offset;
-	uint32_t guest_memfd;
-	uint32_t pad1;
-	uint64_t pad2[14];
-};
-
-#define SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct memory_region2)
-#define MEM_GUEST_MEMFD (1U << 2)
-
-static_assert(SET_USER_MEMORY_REGION2 == 0x40a0ae49, "number of the kernel");
-
 static int answer(int r)
 {
 	return r < 0 ? errno : 0;

@@ -20,6 +20,7 @@ python_left_out='/(test|idlelib|lib2to3|ensurepip|distutils|tkinter|turtledemo|p
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+chmod 755 "$root"
 
 # put: the files and folders whose names are read, at the same place; links as what they lead to.
 put() { sort -u | xargs -r -d '\n' cp -rL --parents -t "$root"; }
@@ -42,7 +43,7 @@ stdlib=$(/usr/bin/python3 -c 'import os; print(os.path.dirname(os.__file__))')
 } | put
 # What all that is linked to, by the dynamic linker's own word.
 find "$root" -type f \( -perm -u=x -o -name '*.so*' \) -print0 | xargs -0 ldd 2>/dev/null |
-	sed -n 's/.* => \(\/.*\) (.*/\1/p; s/^\t\(\/.*\) (.*/\1/p' | put
+	sed -n 's/.* => \(\/.*\) (.*/\1/p; s/^\t\(\/.*\) (.*/\1/p' | grep -vF "$root" | put
 
 mkdir -p "$root$build/tests" "$root/vm" "$root/etc" "$root/proc" "$root/sys" "$root/dev"
 cp "$here/init" "$root/init"
