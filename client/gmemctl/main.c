@@ -25,6 +25,8 @@ static const struct ctl_command commands[] = {
 	  INT_MAX, cmd_run },
 	{ "destroy", "ID --token-file FILE", "end a domain of the socket's tenant", true, 0,
 	  cmd_destroy },
+	{ "measure", "KIND --ovmf FILE|--pages FILE ...", "the digest of a confidential launch",
+	  false, 0, cmd_measure },
 	{ "evict", "ID", "end anybody's domain (admin socket)", true, 0, cmd_evict },
 };
 
