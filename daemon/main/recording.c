@@ -131,6 +131,10 @@ static int adopt_vault(struct gm_recording *recording, struct gm_stored *state)
 		return -EBADMSG;
 	}
 	r = gm_vault_adopt(state->fd, maps->fd, &recording->vault);
+	if (r == -EBUSY)
+		return failed(
+			"another gmemd uses the record in the fd store, which is left untouched",
+			r);
 	if (r < 0)
 		return failed("the record in the fd store cannot be used", r);
 	state->fd = maps->fd = -1;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -40,6 +41,23 @@ static int check_file(int fd, size_t *ret_size)
 	return 0;
 }
 
+/* An open file of its own (F_OFD_SETLK): the one that came is also the keeper's. */
+static int take_lock(struct gm_vault *vault)
+{
+	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	_gm_close_ int fd = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", vault->fds[GM_STORE_STATE]);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fcntl(fd, F_OFD_SETLK, &whole) < 0)
+		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	vault->lock = gm_take_fd(&fd);
+	return 0;
+}
+
 /* The record is sparse: what is reserved for it must not count as used. */
 static int map_file(int fd, size_t size, void **ret_at)
 {
@@ -74,6 +92,8 @@ int gm_vault_make(struct gm_vault *ret_vault)
 	for (unsigned part = 0; part < GM_STORE_PART_N_ && r == 0; part++)
 		r = make_file(names[part], vault.area.size[part], &vault.fds[part]);
 	if (r == 0)
+		r = take_lock(&vault);
+	if (r == 0)
 		r = map_all(&vault);
 	if (r < 0) {
 		gm_vault_done(&vault);
@@ -85,11 +105,14 @@ int gm_vault_make(struct gm_vault *ret_vault)
 
 int gm_vault_adopt(int state, int maps, struct gm_vault *ret_vault)
 {
-	struct gm_vault vault = { .fds = { [GM_STORE_STATE] = state, [GM_STORE_MAPS] = maps } };
+	struct gm_vault vault = { .fds = { [GM_STORE_STATE] = state, [GM_STORE_MAPS] = maps },
+				  .lock = -1 };
 	int r = 0;
 
 	for (unsigned part = 0; part < GM_STORE_PART_N_ && r == 0; part++)
 		r = check_file(vault.fds[part], &vault.area.size[part]);
+	if (r == 0)
+		r = take_lock(&vault);
 	if (r == 0)
 		r = map_all(&vault);
 	if (r < 0) {
@@ -123,4 +146,5 @@ void gm_vault_done(struct gm_vault *vault)
 		vault->area.at[part] = NULL;
 	}
 	gm_vault_close_fds(vault);
+	gm_fd_close(gm_take_fd(&vault->lock));
 }

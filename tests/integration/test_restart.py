@@ -289,6 +289,18 @@ class Restart(harness.unittest.TestCase):
         session.come_back()
         guest.check(session.client)
 
+    def test_a_record_that_another_daemon_uses_is_left_untouched(self):
+        session = self.session()
+        guest = Guest(session.client, session.client.domain_create(), 0)
+        first = self.manager.pid
+        self.refuse_to_start("another gmemd uses the record")
+        self.manager.pid = first
+        guest.check(session.client)
+        # What a dead one had is free at once.
+        self.manager.restart()
+        session.come_back()
+        guest.check(session.client)
+
     def test_memory_without_a_record_is_left_untouched(self):
         session = self.session()
         guest = Guest(session.client, session.client.domain_create(), 0)
