@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,12 @@ int gm_guards_pidfd(const struct gm_guards *guards, const struct gm_session *ses
 		if (guard->session == session)
 			return guard->pidfd;
 	return -1;
+}
+
+bool gm_guard_is_gone(pid_t pid)
+{
+	/* 0: it is in another pid namespace. */
+	return pid > 0 && kill(pid, 0) < 0 && errno == ESRCH;
 }
 
 /* "Pid:" of a pidfd; -1 once the process has been reaped, 0 in another pid namespace. */

@@ -30,6 +30,9 @@ bool gm_guards_forget(struct gm_guards *guards, const struct gm_session *session
 /* The process of a session that waits: borrowed, or -1. */
 int gm_guards_pidfd(const struct gm_guards *guards, const struct gm_session *session);
 
+/* Has the process @pid ended for certain? One that is there may be another of that number. */
+bool gm_guard_is_gone(pid_t pid);
+
 /* Is @fd a pidfd of the process @pid, even of one that has ended? */
 bool gm_guard_is_pidfd(int fd, pid_t pid);
 

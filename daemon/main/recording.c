@@ -234,6 +234,7 @@ int gm_recording_restore(struct gm_recording *recording, struct gm_exec *exec,
 					.exec = exec,
 					.service = service,
 					.policy = &policy,
+					.is_gone = gm_guard_is_gone,
 					.stored = recording->stored,
 					.n_stored = recording->n_stored,
 					.now_ms = loop.ops->now_ms(loop.loop) };

@@ -233,6 +233,11 @@ static int guard(struct gm_restore *restore, struct gm_session *session)
 	struct gm_stored *stored = find_process(restore, session);
 	int r;
 
+	/* One without a domain has no pidfd stored. */
+	if (stored == NULL && restore->is_gone != NULL && restore->is_gone(session->peer.pid)) {
+		gm_service_end_session(restore->service, session);
+		return 0;
+	}
 	r = gm_guards_add(restore->record->guards, session, stored != NULL ? stored->fd : -1);
 	if (r != 0 || stored == NULL)
 		return r;

@@ -19,6 +19,7 @@ struct gm_restore {
 	struct gm_stored *stored;	/* fds are taken out as they find their place */
 	size_t n_stored;
 	uint64_t now_ms;
+	bool (*is_gone)(pid_t pid); /* the process, for certain; NULL: nobody can tell */
 
 	/* Results. */
 	unsigned n_sessions;

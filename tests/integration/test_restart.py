@@ -199,6 +199,30 @@ class Restart(harness.unittest.TestCase):
             self.assertIsNotNone(gone, f"{bound:x} is still there")
             client.domain_attach(kept, token)
 
+    def test_a_session_without_a_domain_ends_with_its_process_while_the_daemon_is_away(self):
+        path = self.manager.socket("acme")
+
+        def vmm(report):
+            client = gmem.Client(path, session_key=os.urandom(16))
+            client.domain_destroy(client.domain_create())
+            report(client.session_key)
+            return client
+
+        def sessions(client):
+            return gmem.usage(client.stats().accounts[0])["sessions"]
+
+        peer = harness.Peer(vmm)
+        self.addCleanup(peer.kill)
+        peer.report()
+        self.manager.restart()
+        with self.manager.client() as client:
+            self.assertEqual(sessions(client), 2)
+        self.manager.kill()
+        peer.kill()
+        self.manager.start()
+        with self.manager.client() as client:
+            self.assertEqual(sessions(client), 1)
+
     def test_a_vmm_that_dies_after_the_restart_does_too(self):
         path = self.manager.socket("acme")
 
