@@ -19,6 +19,7 @@ static void fill_domain(const struct gmem_domain *domain, struct gmem_domain_inf
 		.owner_pid = (uint32_t)getpid(),
 		.owner_uid = (uint32_t)getuid(),
 		.orphan_ttl_ms = UINT64_MAX,
+		.observed_limit = UINT64_MAX,
 		.age_ms = gm_now_ms() - domain->created_ms,
 	};
 	memcpy(info->name, domain->name, sizeof(info->name));
@@ -28,6 +29,7 @@ static void fill_domain(const struct gmem_domain *domain, struct gmem_domain_inf
 		info->reserved_bytes += region->size;
 		info->allocated_bytes += gm_extents_bytes(region->builtin);
 	}
+	info->shared_bytes = info->allocated_bytes;
 }
 
 static void fill_region(const struct gmem_region *region, struct gmem_region_info *info)
@@ -41,6 +43,7 @@ static void fill_region(const struct gmem_region *region, struct gmem_region_inf
 		.size = region->size,
 		.page_size = region->page_size,
 		.allocated_bytes = gm_extents_bytes(memory),
+		.shared_bytes = gm_extents_bytes(memory),
 		.page_map_bytes = memory->room * sizeof(struct gm_extent),
 		.jobs = gm_builtin_count_jobs(region->domain->client, region->id),
 		.numa_nodes = memory->numa_nodes,
@@ -176,6 +179,7 @@ int gm_builtin_list_accounts(struct gmem_client *client, gm_account_info_fn fn, 
 		memory->used += one.reserved_bytes;
 		regions->used += one.regions;
 		info.allocated_bytes += one.allocated_bytes;
+		info.shared_bytes += one.shared_bytes;
 	}
 	r = fn(arg, &info);
 	return r < 0 ? r : 0;

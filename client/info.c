@@ -32,11 +32,16 @@ void gm_info_domain(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
 		.regions = from->regions,
 		.reserved_bytes = from->reserved_bytes,
 		.allocated_bytes = from->allocated_bytes,
+		.shared_bytes = from->shared_bytes,
+		.private_bytes = from->private_bytes,
+		.observed_bytes = from->observed_bytes,
+		.observed_limit = from->has_observed_limit ? from->observed_limit : UINT64_MAX,
 		.orphan_ttl_ms = from->has_orphan_ttl_ms ? from->orphan_ttl_ms : UINT64_MAX,
 		.age_ms = from->age_ms,
 		.quarantined = from->quarantined,
 		.memlock_bytes = from->memlock_bytes,
 	};
+	copy_text(to->cgroup, sizeof(to->cgroup), &from->cgroup);
 	copy_text(to->slot, sizeof(to->slot), &from->slot);
 	copy_text(to->name, sizeof(to->name), &from->name);
 	copy_text(to->kind, sizeof(to->kind), &from->kind);
@@ -52,6 +57,8 @@ void gm_info_region(const Gmem__RegionInfo *from, struct gmem_region_info *to)
 		.size = from->size,
 		.page_size = from->page_size,
 		.allocated_bytes = from->allocated_bytes,
+		.shared_bytes = from->shared_bytes,
+		.private_bytes = from->private_bytes,
 		.page_map_bytes = from->page_map_bytes,
 		.jobs = from->jobs,
 		.quarantined = from->quarantined,
@@ -79,6 +86,9 @@ void gm_info_account(const Gmem__UsageInfo *from, struct gmem_account_info *to)
 	*to = (struct gmem_account_info){
 		.n_usage = (uint32_t)gm_min_u64(from->n_usage, GMEM_USAGE_MAX),
 		.allocated_bytes = from->allocated_bytes,
+		.shared_bytes = from->shared_bytes,
+		.private_bytes = from->private_bytes,
+		.observed_bytes = from->observed_bytes,
 		.requests = from->requests,
 		.refusals = from->refusals,
 		.violations = from->violations,

@@ -68,6 +68,7 @@ static const struct column domain_columns[] = {
 	{ "REGIONS", "regions", STYLE_TEXT, false },
 	{ "RESERVED", "reserved_bytes", STYLE_SIZE, false },
 	{ "ALLOCATED", "allocated_bytes", STYLE_SIZE, false },
+	{ "PRIVATE", "private_bytes", STYLE_SIZE, false },
 	{ "AGE", "age_ms", STYLE_TIME, false },
 	{ 0 },
 };
@@ -81,6 +82,7 @@ static const struct column region_columns[] = {
 	{ "SIZE", "size", STYLE_SIZE, false },
 	{ "PAGES", "page_size", STYLE_SIZE, false },
 	{ "ALLOCATED", "allocated_bytes", STYLE_SIZE, false },
+	{ "PRIVATE", "private_bytes", STYLE_SIZE, false },
 	{ "JOBS", "jobs", STYLE_TEXT, false },
 	{ "STATE", "quarantined", STYLE_SOUND, false },
 	{ 0 },

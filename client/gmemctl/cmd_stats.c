@@ -18,8 +18,10 @@ static int add_account(void *arg, const struct gmem_account_info *info)
 	}
 	json_object_object_add(tree, "account", json_object_new_string(info->name));
 	json_object_object_add(tree, "resources", resources);
-	json_object_object_add(tree, "allocated_bytes",
-			       json_object_new_uint64(info->allocated_bytes));
+	ctl_json_halves(tree, info->allocated_bytes, info->shared_bytes, info->private_bytes);
+	if (info->observed_bytes > 0)
+		json_object_object_add(tree, "observed_bytes",
+				       json_object_new_uint64(info->observed_bytes));
 	json_object_object_add(tree, "requests", json_object_new_uint64(info->requests));
 	json_object_object_add(tree, "refusals", json_object_new_uint64(info->refusals));
 	json_object_object_add(tree, "violations", json_object_new_uint64(info->violations));
@@ -40,15 +42,20 @@ static void print_account(json_object *account)
 {
 	static const char *const headings[] = { "  RESOURCE", "USED", "LIMIT" };
 	struct table *table = table_new(headings, 3);
-	char a[CTL_SIZE_TEXT], b[CTL_SIZE_TEXT];
+	char a[CTL_SIZE_TEXT], b[CTL_SIZE_TEXT], c[CTL_SIZE_TEXT];
 	json_object *resources = NULL;
 
 	(void)json_object_object_get_ex(account, "resources", &resources);
-	printf("%s: %s allocated by the daemon; %s requests, %s refused, %s violations\n",
+	printf("%s: %s allocated by the daemon (%s shared, %s private)",
 	       ctl_text(account, "account"),
 	       ctl_size_text(ctl_number(account, "allocated_bytes"), a),
-	       ctl_text(account, "requests"), ctl_text(account, "refusals"),
-	       ctl_text(account, "violations"));
+	       ctl_size_text(ctl_number(account, "shared_bytes"), b),
+	       ctl_size_text(ctl_number(account, "private_bytes"), c));
+	if (json_object_object_get_ex(account, "observed_bytes", NULL))
+		printf(", %s in the cgroups of its VMMs",
+		       ctl_size_text(ctl_number(account, "observed_bytes"), a));
+	printf("; %s requests, %s refused, %s violations\n", ctl_text(account, "requests"),
+	       ctl_text(account, "refusals"), ctl_text(account, "violations"));
 	json_object_object_foreach(resources, resource, usage)
 	{
 		table_cell(table, "  %s", resource);

@@ -73,6 +73,8 @@ int ctl_print_json(json_object *tree);
 json_object *ctl_json_id(uint64_t id);	     /* "0123456789abcdef" */
 json_object *ctl_json_limit(uint64_t limit); /* null for none */
 json_object *ctl_json_bits(uint64_t bits);   /* [0, 3] */
+/* Bytes allocated, and how they are divided. */
+void ctl_json_halves(json_object *tree, uint64_t allocated, uint64_t shared, uint64_t private);
 json_object *ctl_json_domain(const struct gmem_domain_info *info);
 json_object *ctl_json_region(const struct gmem_region_info *info);
 

@@ -90,6 +90,13 @@ json_object *ctl_json_bits(uint64_t bits)
 	return list;
 }
 
+void ctl_json_halves(json_object *tree, uint64_t allocated, uint64_t shared, uint64_t private)
+{
+	json_object_object_add(tree, "allocated_bytes", json_object_new_uint64(allocated));
+	json_object_object_add(tree, "shared_bytes", json_object_new_uint64(shared));
+	json_object_object_add(tree, "private_bytes", json_object_new_uint64(private));
+}
+
 json_object *ctl_json_domain(const struct gmem_domain_info *info)
 {
 	json_object *tree = json_object_new_object();
@@ -106,8 +113,14 @@ json_object *ctl_json_domain(const struct gmem_domain_info *info)
 	json_object_object_add(tree, "regions", json_object_new_int64(info->regions));
 	json_object_object_add(tree, "reserved_bytes",
 			       json_object_new_uint64(info->reserved_bytes));
-	json_object_object_add(tree, "allocated_bytes",
-			       json_object_new_uint64(info->allocated_bytes));
+	ctl_json_halves(tree, info->allocated_bytes, info->shared_bytes, info->private_bytes);
+	if (info->cgroup[0] != '\0') {
+		json_object_object_add(tree, "cgroup", json_object_new_string(info->cgroup));
+		json_object_object_add(tree, "observed_bytes",
+				       json_object_new_uint64(info->observed_bytes));
+		json_object_object_add(tree, "observed_limit",
+				       ctl_json_limit(info->observed_limit));
+	}
 	json_object_object_add(tree, "orphan_ttl_ms",
 			       info->attached ? NULL : ctl_json_limit(info->orphan_ttl_ms));
 	json_object_object_add(tree, "age_ms", json_object_new_uint64(info->age_ms));
@@ -132,8 +145,7 @@ json_object *ctl_json_region(const struct gmem_region_info *info)
 	json_object_object_add(tree, "gpa", json_object_new_uint64(info->gpa));
 	json_object_object_add(tree, "size", json_object_new_uint64(info->size));
 	json_object_object_add(tree, "page_size", json_object_new_uint64(info->page_size));
-	json_object_object_add(tree, "allocated_bytes",
-			       json_object_new_uint64(info->allocated_bytes));
+	ctl_json_halves(tree, info->allocated_bytes, info->shared_bytes, info->private_bytes);
 	json_object_object_add(tree, "page_map_bytes",
 			       json_object_new_uint64(info->page_map_bytes));
 	json_object_object_add(tree, "jobs", json_object_new_int64(info->jobs));

@@ -303,11 +303,20 @@ struct gmem_domain_info {
 	uint32_t owner_uid;
 	uint32_t regions;
 	uint64_t reserved_bytes;
-	uint64_t allocated_bytes;
-	uint64_t orphan_ttl_ms; /* UINT64_MAX: no end */
+	uint64_t allocated_bytes; /* by the daemon, and not discarded */
+	uint64_t shared_bytes;	  /* of these: in the shared half */
+	uint64_t private_bytes;	  /* the rest */
+	uint64_t orphan_ttl_ms;	  /* UINT64_MAX: no end */
 	uint64_t age_ms;
 	int quarantined; /* a restart of gmemd has not found it as it was: destroy it */
 	char slot[33];	 /* the pool of hardware slots that it holds one of, or "" */
+	/*
+	 * From gmem_get_domain, while it is attached: who pays, a control group, with all the
+	 * memory that it has. "": not known.
+	 */
+	char cgroup[201];
+	uint64_t observed_bytes;
+	uint64_t observed_limit; /* UINT64_MAX: none */
 	uint64_t memlock_bytes;
 };
 
@@ -320,6 +329,8 @@ struct gmem_region_info {
 	uint64_t size;
 	uint64_t page_size;
 	uint64_t allocated_bytes;
+	uint64_t shared_bytes;
+	uint64_t private_bytes;
 	uint64_t page_map_bytes;
 	uint32_t jobs;
 	uint64_t numa_nodes;
@@ -339,6 +350,10 @@ struct gmem_account_info {
 	uint32_t n_usage;
 	struct gmem_usage usage[GMEM_USAGE_MAX];
 	uint64_t allocated_bytes;
+	uint64_t shared_bytes;
+	uint64_t private_bytes;
+	uint64_t observed_bytes; /* in the control groups of its VMMs; 0: not known, or not asked
+				  * for this account alone */
 	uint64_t requests;
 	uint64_t refusals;
 	uint64_t violations;

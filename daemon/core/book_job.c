@@ -217,6 +217,7 @@ void gm_book_allocated(struct gm_region *region)
 	region->domain->allocated_bytes += after - before;
 	region->domain->tenant->allocated_bytes += after - before;
 	region->domain->shared_bytes += shared - region->shared_bytes;
+	region->domain->tenant->shared_bytes += shared - region->shared_bytes;
 	region->shared_bytes = shared;
 }
 

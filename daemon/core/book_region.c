@@ -377,6 +377,7 @@ void gm_book_remove_region(struct gm_book *book, struct gm_region *region)
 	domain->allocated_bytes -= region->allocated_bytes;
 	domain->tenant->allocated_bytes -= region->allocated_bytes;
 	domain->shared_bytes -= region->shared_bytes;
+	domain->tenant->shared_bytes -= region->shared_bytes;
 	gm_hash_remove(&book->regions, &region->hash);
 	book->n_regions--;
 	gm_book_region_free(region);

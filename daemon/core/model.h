@@ -46,6 +46,7 @@ struct gm_tenant {
 	struct gm_policy policy;
 	struct gm_account account;
 	uint64_t allocated_bytes; /* sum over its regions */
+	uint64_t shared_bytes;	  /* the same; of @allocated_bytes */
 	struct gm_counters counters;
 	TAILQ_HEAD(, gm_domain) domains;
 	TAILQ_HEAD(, gm_session) sessions;

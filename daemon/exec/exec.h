@@ -131,6 +131,21 @@ struct gm_exec_job_ops {
 	void (*end)(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes);
 };
 
+/* ---- who pays ---- */
+
+#define GM_EXEC_CGROUP_TEXT 200
+
+/* The memory controller's figures of a process' group; @limit is GM_UNLIMITED for none. */
+struct gm_exec_observed {
+	char cgroup[GM_EXEC_CGROUP_TEXT]; /* cut where it is longer */
+	uint64_t usage;
+	uint64_t limit;
+};
+
+/* @pidfd: borrowed. 0 or -errno: it is not known. Some file reads. */
+GM_WARN_UNUSED int gm_exec_observe(const struct gm_exec *exec, const struct gm_peer *peer,
+				   int pidfd, struct gm_exec_observed *ret_observed);
+
 /* @pidfd: of the session's process, borrowed; -1: there is none. */
 GM_WARN_UNUSED int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidfd,
 				     struct gm_region *region, enum gm_page_op op,

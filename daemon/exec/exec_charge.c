@@ -75,15 +75,44 @@ void gm_exec_uncharge(struct gm_exec_job *job)
 	gm_cgroup_place_drop(job->payer);
 }
 
-/* The payer's group in the hierarchy of the memory controller, or NULL. */
+/* In the hierarchy of the memory controller, or NULL. */
+static const char *path_of(const struct gm_exec_charging *charging,
+			   const struct gm_cgroup_place *place)
+{
+	if (place == NULL || !charges_memory(charging))
+		return NULL;
+	return gm_cgroup_place_path(place->text, place->length,
+				    (unsigned)charging->cgroups->memory);
+}
+
 static const char *memory_path(const struct gm_exec_job *job)
 {
-	const struct gm_exec_charging *charging = &job->exec->charging;
+	return path_of(&job->exec->charging, job->payer);
+}
 
-	if (job->payer == NULL || !charges_memory(charging))
-		return NULL;
-	return gm_cgroup_place_path(job->payer->text, job->payer->length,
-				    (unsigned)charging->cgroups->memory);
+int gm_exec_observe(const struct gm_exec *exec, const struct gm_peer *peer, int pidfd,
+		    struct gm_exec_observed *ret_observed)
+{
+	const struct gm_exec_charging *charging = &exec->charging;
+	struct gm_cgroup_place *place;
+	struct gm_cgroup_memory memory;
+	const char *path;
+	int r;
+
+	if (!charges_memory(charging))
+		return -ENODATA;
+	r = gm_cgroup_place_of(charging->cgroups, peer->pid, pidfd, &place);
+	if (r < 0)
+		return r;
+	path = path_of(charging, place);
+	r = path != NULL ? gm_cgroup_memory_read(charging->cgroups, path, &memory) : -ENODATA;
+	if (r == 0) {
+		gm_cgroup_print(path, ret_observed->cgroup, sizeof(ret_observed->cgroup));
+		ret_observed->usage = memory.usage;
+		ret_observed->limit = memory.limit;
+	}
+	gm_cgroup_place_drop(place);
+	return r;
 }
 
 /* Hugepages are the hugetlb controller's, whose answer to too much is an error and no kill. */

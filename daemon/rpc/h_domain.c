@@ -256,6 +256,9 @@ int gm_handle_domain_get(struct gm_call *call)
 	if (reply->info == NULL)
 		return -ENOMEM;
 	gm_info_domain(call, domain, reply->info);
+	r = gm_info_observed(call, domain, reply->info);
+	if (r != 0)
+		return r;
 	/* An owner's pid would not tell: a process may have several sessions. */
 	reply->has_attached_here = 1;
 	reply->attached_here = domain->session == call->session;

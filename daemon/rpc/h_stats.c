@@ -86,19 +86,31 @@ static int fill_all(struct page *page, uint64_t cursor)
 	return r;
 }
 
+/* One account alone: the control groups of its processes are looked at, too. */
+static int add_only(struct page *page, const struct gm_tenant *tenant)
+{
+	Gmem__UsageInfo *info;
+	int r = make_info(page, tenant, &info);
+
+	if (r == 0)
+		r = gm_info_tenant_observed(page->call, tenant, info);
+	if (r == 0)
+		(void)add_info(page, info);
+	return r;
+}
+
 static int fill_named(struct page *page, const ProtobufCBinaryData *name)
 {
 	struct gm_call *call = page->call;
 	const struct gm_tenant *tenant;
 	char text[GM_NAME_SIZE];
-	bool full;
 
 	if (!gm_name_copy(name, text, GM_NAME_MAX))
 		return gm_refuse(&call->refusal, GM_INVALID, GM_RULE_NAME, "tenant");
 	tenant = gm_book_find_tenant(call->book, text);
 	if (tenant == NULL)
 		return gm_refuse(&call->refusal, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "tenant");
-	return add(page, tenant, &full);
+	return add_only(page, tenant);
 }
 
 static int fill_admin(struct page *page, const Gmem__StatsRequest *request)
@@ -133,7 +145,6 @@ int gm_handle_stats(struct gm_call *call)
 	const struct gm_tenant *tenant = call->session->tenant;
 	struct page page = { .call = call, .reply = call->answer, .detail = request->detail };
 	Gmem__StatsReply *reply = call->answer;
-	bool full;
 	int r = 0;
 
 	reply->has_uptime_ms = 1;
@@ -151,5 +162,5 @@ int gm_handle_stats(struct gm_call *call)
 		return gm_refuse_text(&call->refusal, GM_DENIED, GM_RULE_PERMISSION,
 				      tenant->account.name,
 				      "only the admin socket asks for other accounts");
-	return add(&page, tenant, &full);
+	return add_only(&page, tenant);
 }

@@ -7,6 +7,9 @@
 
 #include "slot.h"
 
+/* Processes whose control groups one STATS looks at: some tens of microseconds each. */
+#define OBSERVED_MAX 32
+
 static Gmem__Lifetime lifetime_of(const struct gm_domain *domain)
 {
 	return domain->lifetime == GM_LIFETIME_PERSISTENT ? GMEM__LIFETIME__LIFETIME_PERSISTENT
@@ -54,6 +57,10 @@ void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__
 	info->reserved_bytes = domain->reserved_bytes;
 	info->has_allocated_bytes = 1;
 	info->allocated_bytes = domain->allocated_bytes;
+	info->has_shared_bytes = 1;
+	info->shared_bytes = domain->shared_bytes;
+	info->has_private_bytes = 1;
+	info->private_bytes = domain->allocated_bytes - domain->shared_bytes;
 	info->has_age_ms = 1;
 	info->age_ms = now_ms - domain->created_ms;
 	info->has_quarantined = domain->quarantined;
@@ -63,6 +70,59 @@ void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__
 	info->has_memlock_bytes = domain->memlock.amount > 0;
 	info->memlock_bytes = domain->memlock.amount;
 	fill_name(gm_call_tenant_name(call, domain->tenant), &info->has_tenant, &info->tenant);
+}
+
+static int observe(const struct gm_call *call, const struct gm_session *session,
+		   struct gm_exec_observed *ret_observed)
+{
+	const struct gm_link *link = session != NULL ? session->owner : NULL;
+
+	if (link == NULL || link->ops == NULL || link->ops->pidfd == NULL)
+		return -ESRCH;
+	return gm_exec_observe(call->exec, &session->peer, link->ops->pidfd(link->channel),
+			       ret_observed);
+}
+
+int gm_info_observed(struct gm_call *call, const struct gm_domain *domain, Gmem__DomainInfo *info)
+{
+	struct gm_exec_observed *observed = gm_call_alloc(call, sizeof(*observed));
+
+	if (observed == NULL)
+		return -ENOMEM;
+	if (observe(call, domain->session, observed) < 0)
+		return 0;
+	fill_name(observed->cgroup, &info->has_cgroup, &info->cgroup);
+	info->has_observed_bytes = 1;
+	info->observed_bytes = observed->usage;
+	info->has_observed_limit = observed->limit != GM_UNLIMITED;
+	info->observed_limit = observed->limit;
+	return 0;
+}
+
+int gm_info_tenant_observed(struct gm_call *call, const struct gm_tenant *tenant,
+			    Gmem__UsageInfo *info)
+{
+	struct gm_exec_observed *seen = gm_call_alloc(call, OBSERVED_MAX * sizeof(*seen));
+	const struct gm_session *session;
+	unsigned n_looks = 0, n = 0;
+
+	if (seen == NULL)
+		return -ENOMEM;
+	TAILQ_FOREACH(session, &tenant->sessions, link) {
+		unsigned i = 0;
+
+		if (TAILQ_EMPTY(&session->domains))
+			continue;
+		if (n_looks++ == OBSERVED_MAX || observe(call, session, &seen[n]) < 0)
+			return 0;
+		while (strcmp(seen[i].cgroup, seen[n].cgroup) != 0)
+			i++;
+		n += i == n;
+	}
+	info->has_observed_bytes = n > 0;
+	for (unsigned i = 0; i < n; i++)
+		info->observed_bytes += seen[i].usage;
+	return 0;
 }
 
 static int fill_nodes(struct gm_call *call, uint64_t nodes, Gmem__RegionInfo *info)
@@ -99,6 +159,10 @@ int gm_info_region(struct gm_call *call, const struct gm_region *region, Gmem__R
 	info->page_size = region->page_size;
 	info->has_allocated_bytes = 1;
 	info->allocated_bytes = region->allocated_bytes;
+	info->has_shared_bytes = 1;
+	info->shared_bytes = region->shared_bytes;
+	info->has_private_bytes = 1;
+	info->private_bytes = region->allocated_bytes - region->shared_bytes;
 	info->has_page_map_bytes = 1;
 	info->page_map_bytes = gm_page_map_bytes(&region->map);
 	info->has_jobs = 1;
@@ -162,15 +226,24 @@ static void start_usage(const char *name, Gmem__UsageInfo *info)
 	info->has_account = 1;
 	info->account = gm_bytes(name);
 	info->has_allocated_bytes = 1;
+	info->has_shared_bytes = 1;
+	info->has_private_bytes = 1;
 	info->has_requests = 1;
 	info->has_refusals = 1;
 	info->has_violations = 1;
 }
 
+static void add_memory(const struct gm_tenant *tenant, Gmem__UsageInfo *info)
+{
+	info->allocated_bytes += tenant->allocated_bytes;
+	info->shared_bytes += tenant->shared_bytes;
+	info->private_bytes += tenant->allocated_bytes - tenant->shared_bytes;
+}
+
 int gm_info_tenant(struct gm_call *call, const struct gm_tenant *tenant, Gmem__UsageInfo *info)
 {
 	start_usage(tenant->name, info);
-	info->allocated_bytes = tenant->allocated_bytes;
+	add_memory(tenant, info);
 	add_counters(&tenant->counters, info);
 	return fill_usage(call, &tenant->account, info);
 }
@@ -182,7 +255,7 @@ int gm_info_host(struct gm_call *call, Gmem__UsageInfo *info)
 	start_usage("host", info);
 	add_counters(&call->book->counters, info);
 	TAILQ_FOREACH(tenant, &call->book->tenants, link) {
-		info->allocated_bytes += tenant->allocated_bytes;
+		add_memory(tenant, info);
 		add_counters(&tenant->counters, info);
 	}
 	return fill_usage(call, &call->book->host, info);

@@ -10,6 +10,13 @@
 
 void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__DomainInfo *info);
 
+/* Who pays for an attached domain, where that is known. 0 or -ENOMEM. */
+GM_WARN_UNUSED int gm_info_observed(struct gm_call *call, const struct gm_domain *domain,
+				    Gmem__DomainInfo *info);
+/* The sum over a tenant's control groups, where that is known. 0 or -ENOMEM. */
+GM_WARN_UNUSED int gm_info_tenant_observed(struct gm_call *call, const struct gm_tenant *tenant,
+					   Gmem__UsageInfo *info);
+
 /* These allocate what repeats in the call's arena: 0 or -ENOMEM. */
 GM_WARN_UNUSED int gm_info_region(struct gm_call *call, const struct gm_region *region,
 				  Gmem__RegionInfo *info);

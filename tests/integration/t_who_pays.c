@@ -93,15 +93,20 @@ static void start_gmemd(const char *charge, uid_t uid)
 		nap_ms(10);
 }
 
-static bool log_says(const char *words)
+static const char *read_log(void)
 {
-	char text[8192];
+	static char text[8192];
 	int fd = open(log_path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 
 	gm_fd_close(fd);
 	text[n > 0 ? n : 0] = '\0';
-	return strstr(text, words) != NULL;
+	return text;
+}
+
+static bool log_says(const char *words)
+{
+	return strstr(read_log(), words) != NULL;
 }
 
 static void stop_gmemd(void)
@@ -283,7 +288,7 @@ static struct answer do_it(const struct vmm *vmm, enum verb verb, uint64_t lengt
 static void assert_done(const struct answer *answer)
 {
 	if (answer->status != 0)
-		fail_msg("%d: %s", answer->status, answer->text);
+		fail_msg("%d: %s\n%s", answer->status, answer->text, read_log());
 }
 
 static struct vmm vmm_with_memory(const struct group *group)

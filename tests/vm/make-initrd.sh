@@ -19,6 +19,8 @@ tools=(bash sh env mount umount setpriv prlimit setsid unshare nsenter taskset t
 python_left_out='/(test|idlelib|lib2to3|ensurepip|distutils|tkinter|turtledemo|pydoc_data|dist-packages|config-[^/]*)(/|$)'
 
 root=$(mktemp -d)
+# It becomes "/", which is for every user.
+chmod 755 "$root"
 trap 'rm -rf "$root"' EXIT
 chmod 755 "$root"
 
