@@ -150,6 +150,13 @@ class Packages(unittest.TestCase):
         self.assertIn("gmemd", self.run_in("getent", "passwd", "gmemd"))
         self.assertEqual(self.run_in("stat", "-c", "%U %a", "/run/gmemd"), "root 755")
 
+    def test_systemd_has_nothing_to_say_about_the_installed_units(self):
+        said = self.run_in("systemd-analyze", "verify", "--recursive-errors=no", "gmemd.service",
+                           "gmemd@acme.socket", "gmemd-admin.socket", "gmemd.target")
+        self.assertEqual(said, "")
+        # Its texts for the messages are in the catalogue.
+        self.assertIn("gmemd", self.run_in("journalctl", "--no-pager", "--list-catalog"))
+
     def test_enabling_a_socket_is_all_it_takes(self):
         self.add_first_tenant()
         # With what was installed, and nothing of the build.
