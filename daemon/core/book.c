@@ -113,6 +113,8 @@ int gm_book_add_tenant(struct gm_book *book, const char *name, const struct gm_p
 	snprintf(tenant->name, sizeof(tenant->name), "%s", name);
 	tenant->index = book->next_tenant_index++;
 	gm_account_init(&tenant->account, object, &book->host);
+	gm_bucket_init(&tenant->requests, GM_UNLIMITED, 0);
+	gm_bucket_init(&tenant->bytes, GM_UNLIMITED, 0);
 	TAILQ_INIT(&tenant->domains);
 	TAILQ_INIT(&tenant->sessions);
 	gm_book_set_policy(tenant, policy);

@@ -61,6 +61,15 @@ struct gm_tenant *gm_book_find_tenant(struct gm_book *book, const char *name);
 /* New limits for new requests; nothing granted is touched. */
 void gm_book_set_policy(struct gm_tenant *tenant, const struct gm_policy *policy);
 
+/*
+ * Milliseconds until the tenant may make a request, or start to allocate, by the rates of its
+ * policy; 0: now. And what it has made use of.
+ */
+uint32_t gm_tenant_request_wait_ms(struct gm_tenant *tenant, uint64_t now_ms);
+void gm_tenant_spend_request(struct gm_tenant *tenant, uint64_t now_ms);
+uint32_t gm_tenant_allocate_wait_ms(struct gm_tenant *tenant, uint64_t now_ms);
+void gm_tenant_spend_bytes(struct gm_tenant *tenant, uint64_t bytes, uint64_t now_ms);
+
 /* ---- sessions ---- */
 
 /* @tenant NULL: an admin session. */

@@ -1,8 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a domain may have beside memory: locked bytes and a hardware slot. */
+/* What is granted beside memory: requests and bytes a second, locked bytes, a hardware slot. */
 #include <assert.h>
 
 #include "book_private.h"
+
+/* ---- rates ---- */
+
+uint32_t gm_tenant_request_wait_ms(struct gm_tenant *tenant, uint64_t now_ms)
+{
+	gm_bucket_set_rate(&tenant->requests, tenant->policy.requests_rate, now_ms);
+	return gm_bucket_wait_ms(&tenant->requests, now_ms);
+}
+
+void gm_tenant_spend_request(struct gm_tenant *tenant, uint64_t now_ms)
+{
+	gm_bucket_set_rate(&tenant->requests, tenant->policy.requests_rate, now_ms);
+	gm_bucket_spend(&tenant->requests, 1, now_ms);
+}
+
+uint32_t gm_tenant_allocate_wait_ms(struct gm_tenant *tenant, uint64_t now_ms)
+{
+	gm_bucket_set_rate(&tenant->bytes, tenant->policy.allocate_rate, now_ms);
+	return gm_bucket_wait_ms(&tenant->bytes, now_ms);
+}
+
+void gm_tenant_spend_bytes(struct gm_tenant *tenant, uint64_t bytes, uint64_t now_ms)
+{
+	gm_bucket_set_rate(&tenant->bytes, tenant->policy.allocate_rate, now_ms);
+	gm_bucket_spend(&tenant->bytes, bytes, now_ms);
+}
 
 /* ---- locked memory ---- */
 

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "book_marks.h"
+#include "bucket.h"
 #include "gm_hash.h"
 #include "gm_siphash.h"
 #include "gm_token.h"
@@ -45,8 +46,11 @@ struct gm_tenant {
 	uint32_t index; /* part of every hash key: a foreign id is simply not there */
 	struct gm_policy policy;
 	struct gm_account account;
-	uint64_t allocated_bytes; /* sum over its regions */
-	uint64_t shared_bytes;	  /* the same; of @allocated_bytes */
+	struct gm_bucket requests; /* of RequestsRate=, once it was asked */
+	struct gm_bucket bytes;	   /* of AllocateRate= */
+	void *owner;		   /* of the layer above (its share of workers) */
+	uint64_t allocated_bytes;  /* sum over its regions */
+	uint64_t shared_bytes;	   /* the same; of @allocated_bytes */
 	struct gm_counters counters;
 	TAILQ_HEAD(, gm_domain) domains;
 	TAILQ_HEAD(, gm_session) sessions;

@@ -13,6 +13,7 @@
 
 #include "exec_job.h"
 #include "exec_memlock.h"
+#include "exec_share.h"
 #include "gm_cleanup.h"
 #include "gm_fault.h"
 #include "gm_fd.h"
@@ -88,6 +89,7 @@ int gm_exec_init(struct gm_exec *exec, struct gm_book *book)
 void gm_exec_done(struct gm_exec *exec)
 {
 	assert(TAILQ_EMPTY(&exec->jobs) && SLIST_EMPTY(&exec->leaving));
+	gm_exec_shares_done(exec);
 	while (exec->n_backends > 0) {
 		struct gm_exec_backend *slot = &exec->backends[--exec->n_backends];
 

@@ -46,6 +46,8 @@ struct gm_exec {
 	struct gm_book *book;
 	struct gm_exec_charging charging; /* set by main; zeroed: nothing is charged to others */
 	struct gm_crew_hub *hub; /* borrowed; NULL: no workers, jobs are refused (GM_RULE_WORKER) */
+	/* For what has to wait for a rate; set by main, no ops: nothing waits. */
+	struct gm_loop_ref loop;
 	uint32_t n_backends;
 	struct gm_exec_backend backends[GM_EXEC_BACKENDS_MAX];
 	int kvm_fd; /* -1: none, with kvm_reason */

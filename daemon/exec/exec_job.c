@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exec_job.h"
 #include "exec_charge.h"
+#include "exec_share.h"
 #include "gm_fault.h"
 
 #include <assert.h>
@@ -160,26 +161,31 @@ static void job_free(struct gm_exec_job *job)
 	free(job);
 }
 
-static void on_end(void *arg, enum gm_job_end how, int error)
+static void finish(struct gm_exec_job *job, int result, const struct gm_refusal *refusal)
 {
-	struct gm_exec_job *job = arg;
 	struct gm_exec *exec = job->exec;
 	struct gm_region *region = job->ticket.region;
-	struct gm_refusal refusal = { 0 };
-	int result;
 
-	/* Nobody asks a dying domain where its pages are. */
-	if ((how == GM_JOB_WORKER_LOST || how == GM_JOB_ERROR) && !region->domain->dying)
-		gm_exec_look(job);
-	result = conclude(job, how, error, &refusal);
 	gm_book_end_job(&job->ticket);
 	TAILQ_REMOVE(&exec->jobs, job, link);
 	if (region->domain->session == NULL)
 		gm_exec_leave_owner(region->domain);
 	gm_exec_reap(exec, region);
 	GM_FAULT_POINT("job: ended");
-	job->ops->end(job->arg, result, &refusal, job->done);
+	job->ops->end(job->arg, result, refusal, job->done);
 	job_free(job);
+}
+
+static void on_end(void *arg, enum gm_job_end how, int error)
+{
+	struct gm_exec_job *job = arg;
+	struct gm_refusal refusal = { 0 };
+
+	/* Nobody asks a dying domain where its pages are. */
+	if ((how == GM_JOB_WORKER_LOST || how == GM_JOB_ERROR) &&
+	    !job->ticket.region->domain->dying)
+		gm_exec_look(job);
+	finish(job, conclude(job, how, error, &refusal), &refusal);
 }
 
 static const struct gm_crew_job_ops crew_ops = { .progress = on_progress, .end = on_end };
@@ -187,12 +193,17 @@ static const struct gm_crew_job_ops crew_ops = { .progress = on_progress, .end =
 static int get_crew(struct gm_exec *exec, struct gm_domain *domain, struct gm_crew **ret_crew)
 {
 	struct gm_crew *crew = domain->owner;
+	struct gm_exec_share *share;
 	int r;
 
+	r = gm_exec_share_of(exec, domain->tenant, &share);
+	if (r < 0)
+		return r;
 	if (crew == NULL) {
 		r = gm_crew_new(exec->hub, &crew);
 		if (r < 0)
 			return r;
+		gm_crew_join(crew, &share->places);
 		domain->owner = crew;
 	}
 	*ret_crew = crew;
@@ -243,6 +254,19 @@ static int submit(struct gm_exec_job *job, struct gm_refusal *refusal)
 	return r;
 }
 
+void gm_exec_job_resume(struct gm_exec_job *job)
+{
+	struct gm_refusal refusal = { 0 };
+	int r;
+
+	if (job->cancelled)
+		r = conclude(job, GM_JOB_CANCELLED, 0, &refusal);
+	else
+		r = submit(job, &refusal);
+	if (r != 0)
+		finish(job, r, &refusal);
+}
+
 static struct gm_exec_job *job_new(struct gm_exec *exec, const struct gm_range *ranges,
 				   size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg)
 {
@@ -263,6 +287,7 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidf
 		      size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg,
 		      struct gm_exec_job **ret_job, struct gm_refusal *refusal)
 {
+	struct gm_exec_share *share;
 	struct gm_exec_job *job;
 	int r;
 
@@ -287,9 +312,12 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidf
 	r = gm_exec_charge(job, pidfd, refusal);
 	if (r == 0)
 		r = gm_exec_check_room(job, refusal);
+	if (r == 0)
+		r = gm_exec_share_of(exec, region->domain->tenant, &share);
 	if (r == 0) {
 		record_begin(exec);
-		r = submit(job, refusal);
+		if (!gm_exec_share_delays(share, job))
+			r = submit(job, refusal);
 	}
 	if (r != 0) {
 		gm_book_end_job(&job->ticket);
@@ -312,5 +340,8 @@ void gm_exec_cancel_job(struct gm_exec_job *job)
 	if (job->cancelled)
 		return;
 	job->cancelled = true;
-	gm_crew_cancel(job->crew_job);
+	if (job->is_late)
+		gm_exec_share_hurry(job);
+	else
+		gm_crew_cancel(job->crew_job);
 }

@@ -13,14 +13,16 @@ struct gm_exec_job {
 	struct gm_crew_job *crew_job;
 	const struct gm_exec_job_ops *ops;
 	void *arg;
-	uint64_t done;		       /* bytes booked */
-	uint64_t total;		       /* bytes asked for */
-	bool cancelled;		       /* somebody has asked for its end */
-	struct gm_cgroup_place *place; /* of the worker; NULL: where the spawner is */
-	struct gm_cgroup_place *payer; /* whose limits hold; NULL: nobody's that we know */
-	uint64_t needed;	       /* bytes of @total that were to be charged */
-	uint64_t oom_kills;	       /* in the payer's group when it began */
-	int result;		       /* first refusal or failure while booking progress, else 0 */
+	uint64_t done;			    /* bytes booked */
+	uint64_t total;			    /* bytes asked for */
+	bool cancelled;			    /* somebody has asked for its end */
+	bool is_late;			    /* waits for the tenant's rate: there is no @crew_job */
+	TAILQ_ENTRY(gm_exec_job) late_link; /* gm_exec_share::late, while it does */
+	struct gm_cgroup_place *place;	    /* of the worker; NULL: where the spawner is */
+	struct gm_cgroup_place *payer;	    /* whose limits hold; NULL: nobody's that we know */
+	uint64_t needed;		    /* bytes of @total that were to be charged */
+	uint64_t oom_kills;		    /* in the payer's group when it began */
+	int result; /* first refusal or failure while booking progress, else 0 */
 	struct gm_refusal refusal;
 	TAILQ_ENTRY(gm_exec_job) link; /* gm_exec::jobs */
 	size_t n_ranges;
@@ -33,6 +35,9 @@ struct gm_exec_job {
  * both verbs may be repeated.
  */
 void gm_exec_look(struct gm_exec_job *job);
+
+/* A job that was late goes on: to the workers, or where it was cancelled to its end. */
+void gm_exec_job_resume(struct gm_exec_job *job);
 
 /* Books one finished part; remembers the first trouble in the job. */
 void gm_exec_book_part(struct gm_exec_job *job, uint64_t offset, uint64_t length);

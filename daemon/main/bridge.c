@@ -54,6 +54,11 @@ static bool bridge_is_full(void *user)
 	return gm_link_is_full(user);
 }
 
+static uint32_t bridge_wait_ms(void *user)
+{
+	return gm_link_wait_ms(user);
+}
+
 static bool bridge_is_open(void *user)
 {
 	return gm_link_is_open(user);
@@ -87,6 +92,7 @@ const struct gm_listener_ops gm_bridge_ops = {
 	.open = bridge_open,
 	.packet = bridge_packet,
 	.is_full = bridge_is_full,
+	.wait_ms = bridge_wait_ms,
 	.is_open = bridge_is_open,
 	.closed = bridge_closed,
 	.violation = bridge_violation,

@@ -106,6 +106,7 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 			return error;
 	}
 	daemon->exec.hub = daemon->hub;
+	daemon->exec.loop = loop_of(daemon);
 	daemon->exec.host_memory = gm_host_memory;
 	daemon->exec.charging = (struct gm_exec_charging){
 		.mode = daemon->opts.charge,

@@ -78,7 +78,7 @@ static enum gm_exit count_fds(const struct gm_daemon *daemon, uint64_t *ret_n_fd
 	if (getrlimit(RLIMIT_NOFILE, &nofile) < 0)
 		return failed(GM_EXIT_FAILURE, "cannot read the limit of open files", -errno);
 	n_fds = gm_min_u64(nofile.rlim_cur, INT32_MAX);
-	n_fds -= gm_min_u64(n_fds, GM_FDS_OWN + daemon->opts.workers);
+	n_fds -= gm_min_u64(n_fds, GM_FDS_OWN + 2 * daemon->opts.workers);
 	if (n_fds < 64)
 		gm_log(LOG_WARNING, "only %ju open files are allowed: raise LimitNOFILE=",
 		       (uintmax_t)nofile.rlim_cur);

@@ -166,6 +166,28 @@ static void forget(struct gm_service *service, const struct gm_method *method)
 		explicit_bzero(service->body, sizeof(service->body));
 }
 
+/* Without a rate the clock is left alone. */
+static bool has_rate(const struct gm_link *link)
+{
+	const struct gm_tenant *tenant = link->session->tenant;
+
+	return tenant != NULL && tenant->policy.requests_rate != GM_UNLIMITED;
+}
+
+static void spend_request(struct gm_link *link)
+{
+	if (has_rate(link))
+		gm_tenant_spend_request(link->session->tenant, gm_service_now(link->service));
+}
+
+/* Who has not said HELLO has only a few seconds for that, whatever its neighbours use up. */
+uint32_t gm_link_wait_ms(struct gm_link *link)
+{
+	if (!has_rate(link) || !gm_link_is_open(link))
+		return 0;
+	return gm_tenant_request_wait_ms(link->session->tenant, gm_service_now(link->service));
+}
+
 int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body, size_t n_fds,
 		const char **ret_fault)
 {
@@ -187,6 +209,7 @@ int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *
 		return -EPROTO;
 	}
 	counters->requests++;
+	spend_request(link);
 	call.method = gm_method_find(frame->type);
 	if (call.method->flags & (GM_METHOD_GRANT | GM_METHOD_ASYNC))
 		call.started_us = call.service->env.now_us();

@@ -74,6 +74,10 @@ GM_WARN_UNUSED int gm_service_packet(struct gm_link *link, const struct gm_frame
 /* More requests than it may have unanswered: stop reading until this is false again. */
 bool gm_link_is_full(const struct gm_link *link);
 
+/* Its tenant is over its rate of requests: stop reading for so many milliseconds, then ask again.
+ */
+uint32_t gm_link_wait_ms(struct gm_link *link);
+
 /* Has HELLO been seen? */
 bool gm_link_is_open(const struct gm_link *link);
 

@@ -114,20 +114,53 @@ static int conn_receive(struct gm_conn *conn, struct fault *ret_fault)
 	return error;
 }
 
+static uint32_t conn_wait_ms(const struct gm_conn *conn)
+{
+	const struct gm_listener_ops *ops = conn->context->ops;
+
+	return ops->wait_ms ? ops->wait_ms(conn->user) : 0;
+}
+
+static void conn_on_wait_over(evutil_socket_t fd, short what, void *arg);
+
+static void conn_rest(struct gm_conn *conn, uint32_t ms)
+{
+	const struct timeval time = { .tv_sec = ms / 1000,
+				      .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+
+	gm_conn_set_mode(conn, GM_CONN_FULL);
+	if (!conn->wait_over)
+		conn->wait_over =
+			event_new(conn->context->loop->base, -1, 0, conn_on_wait_over, conn);
+	if (!conn->wait_over || event_add(conn->wait_over, &time) < 0)
+		gm_conn_break(conn, ENOMEM);
+}
+
 static void conn_settle(struct gm_conn *conn)
 {
+	uint32_t wait_ms;
+
 	if (!TAILQ_EMPTY(&conn->waiting))
 		gm_conn_set_mode(conn, GM_CONN_SENDING);
 	else if (conn->context->ops->is_full(conn->user))
 		gm_conn_set_mode(conn, GM_CONN_FULL);
+	else if ((wait_ms = conn_wait_ms(conn)) > 0)
+		conn_rest(conn, wait_ms);
 	else
 		gm_conn_set_mode(conn, GM_CONN_READING);
+}
+
+static void conn_on_wait_over(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	conn_settle(arg);
 }
 
 static bool conn_may_read(const struct gm_conn *conn)
 {
 	return !conn->broken && TAILQ_EMPTY(&conn->waiting) &&
-	       !conn->context->ops->is_full(conn->user);
+	       !conn->context->ops->is_full(conn->user) && conn_wait_ms(conn) == 0;
 }
 
 /* How many packets to ask for in this turn. */
@@ -304,6 +337,7 @@ void gm_conn_free(struct gm_conn *conn)
 		event_free_any(conn->events[mode]);
 	event_free_any(conn->exited);
 	event_free_any(conn->greeting_over);
+	event_free_any(conn->wait_over);
 	if (conn->accepted)
 		conn->context->ops->closed(conn->user);
 	gm_conn_forget(conn);

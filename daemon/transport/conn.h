@@ -28,7 +28,7 @@ enum gm_conn_mode {
 	GM_CONN_IDLE,	 /* nothing: being set up */
 	GM_CONN_READING, /* the next packet */
 	GM_CONN_SENDING, /* room for what waits to be sent */
-	GM_CONN_FULL,	 /* the service to have room, or the peer to hang up */
+	GM_CONN_FULL,	 /* the service to have room or time, or the peer to hang up */
 	GM_CONN_MODE_N_
 };
 
@@ -57,6 +57,7 @@ struct gm_conn {
 	struct event *events[GM_CONN_MODE_N_]; /* of the socket, by mode; NULL for IDLE */
 	struct event *exited;
 	struct event *greeting_over;
+	struct event *wait_over; /* NULL: it never had to wait */
 	size_t waiting_bytes;
 	struct gm_packet_list waiting;
 };

@@ -54,6 +54,11 @@ struct gm_listener_ops {
 	 */
 	bool (*is_full)(void *user);
 	/*
+	 * Nothing is read from this peer for so many milliseconds, then it is asked again. As often
+	 * as is_full. NULL: nobody ever waits.
+	 */
+	uint32_t (*wait_ms)(void *user);
+	/*
 	 * HELLO seen? Until then a packet with fds is a violation, and so is to stay that way for
 	 * GM_HELLO_TIMEOUT_MS.
 	 */

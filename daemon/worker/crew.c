@@ -16,10 +16,23 @@ int gm_crew_new(struct gm_crew_hub *hub, struct gm_crew **ret_crew)
 	if (!crew)
 		return -ENOMEM;
 	crew->hub = hub;
+	crew->share = &hub->own;
 	TAILQ_INIT(&crew->jobs);
 	hub->n_crews++;
 	*ret_crew = crew;
 	return 0;
+}
+
+void gm_crew_share_init(struct gm_crew_share *share, void (*on_change)(struct gm_crew_share *))
+{
+	*share = (struct gm_crew_share){ .max = 1, .on_change = on_change };
+	TAILQ_INIT(&share->waiting);
+}
+
+void gm_crew_join(struct gm_crew *crew, struct gm_crew_share *share)
+{
+	assert(crew->n_jobs == 0 && !crew->worker);
+	crew->share = share;
 }
 
 void gm_crew_free(struct gm_crew *crew)
@@ -82,7 +95,7 @@ void gm_crew_advance(struct gm_crew *crew)
 			gm_crew_worker_rest(worker);
 		return;
 	}
-	if (worker && !gm_hub_is_short(crew->hub) &&
+	if (worker && !gm_hub_wants_place_of(worker) &&
 	    gm_cgroup_place_is_same(worker->place, TAILQ_FIRST(&crew->jobs)->place)) {
 		gm_crew_worker_send(worker);
 		return;

@@ -9,9 +9,26 @@
 #ifndef GM_CREW_H
 #define GM_CREW_H
 
+#include <sys/queue.h>
+
 #include "gm_loop.h"
 #include "job.h"
 #include "spawner.h"
+
+/*
+ * Crews that share places: a tenant's. Hubs give places to shares in turns, and none more than its
+ * max; one that has no worker at all need not wait for the others' long jobs (see gm_crew_hub_new).
+ */
+TAILQ_HEAD(gm_crew_list, gm_crew);
+struct gm_crew_share {
+	uint32_t max; /* worker processes at one time, at least 1; may be changed at any time */
+	void (*on_change)(struct gm_crew_share *share); /* of n_workers; may be NULL */
+	uint32_t n_workers;				/* from here on the hub's */
+	uint32_t n_dismissed;				/* of these */
+	uint32_t n_waiting;
+	struct gm_crew_list waiting;	 /* have a job and no worker, first come first */
+	TAILQ_ENTRY(gm_crew_share) turn; /* gm_crew_hub::turns, while some wait */
+};
 
 struct gm_crew_hub; /* all crews, the spawner's socket, worker limits */
 struct gm_crew;
@@ -43,8 +60,10 @@ struct gm_crew_job_ops {
 
 /*
  * @idle_ms: how long a worker without a job is kept. @workers_max: processes at one time, at
- * least 1; crews that find no place wait in the order in which they came, and while somebody waits
- * a worker does one job and makes room. @spawner is borrowed.
+ * least 1; and as many again, each for a share that has none at all, so that long jobs of the
+ * others keep nobody out. Crews that find no place wait, those of one share in the order in which
+ * they came, the shares in turns; and while somebody waits a worker does one job and makes room.
+ * @spawner is borrowed.
  */
 GM_WARN_UNUSED int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *spawner,
 				   uint32_t workers_max, uint64_t idle_ms,
@@ -55,6 +74,8 @@ void gm_crew_hub_free(struct gm_crew_hub *hub);
 uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub);
 /* 0; or -errno: why a worker last was not put into its place, but works all the same. */
 int gm_crew_hub_displaced(const struct gm_crew_hub *hub);
+/* @workers_max of the hub. */
+uint32_t gm_crew_hub_places(const struct gm_crew_hub *hub);
 /* The spawner has gone: every job from here on ends as lost. */
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub);
 
@@ -67,6 +88,16 @@ bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub);
 void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd);
 
 GM_WARN_UNUSED int gm_crew_new(struct gm_crew_hub *hub, struct gm_crew **ret_crew);
+/* @max is 1. */
+void gm_crew_share_init(struct gm_crew_share *share,
+			void (*on_change)(struct gm_crew_share *share));
+
+/*
+ * Before its first job; without it the crew is one of the hub's own share, which has no limit.
+ * @share outlives the hub's workers.
+ */
+void gm_crew_join(struct gm_crew *crew, struct gm_crew_share *share);
+
 /* No jobs may be left. Accepts NULL. */
 void gm_crew_free(struct gm_crew *crew);
 /* Lets an idle worker go: nobody has work for it in its place any more. Accepts NULL. */

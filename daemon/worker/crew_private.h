@@ -56,6 +56,7 @@ enum gm_crew_worker_state {
 
 struct gm_crew_worker {
 	struct gm_crew_hub *hub;
+	struct gm_crew_share *share;
 	struct gm_crew *crew; /* NULL: dismissed */
 	enum gm_crew_worker_state state;
 	uint64_t tag;
@@ -74,14 +75,13 @@ TAILQ_HEAD(gm_crew_worker_list, gm_crew_worker);
 
 struct gm_crew {
 	struct gm_crew_hub *hub;
+	struct gm_crew_share *share;
 	struct gm_crew_worker *worker; /* NULL: none */
 	struct gm_crew_job_list jobs;  /* the first may be running */
 	uint32_t n_jobs;	       /* these and the ended ones */
-	bool waiting;		       /* on gm_crew_hub::waiting */
-	TAILQ_ENTRY(gm_crew) link;     /* gm_crew_hub::waiting */
+	bool waiting;		       /* on gm_crew_share::waiting */
+	TAILQ_ENTRY(gm_crew) link;     /* gm_crew_share::waiting */
 };
-
-TAILQ_HEAD(gm_crew_list, gm_crew);
 
 struct gm_crew_hub {
 	struct gm_loop_ref loop;
@@ -102,7 +102,8 @@ struct gm_crew_hub {
 	struct gm_watch *turn;	  /* timer */
 	bool kicked;
 	struct gm_crew_worker_list workers; /* all states */
-	struct gm_crew_list waiting;	    /* have a job and no worker, first come first */
+	TAILQ_HEAD(, gm_crew_share) turns;  /* with crews that wait; whose turn it is comes first */
+	struct gm_crew_share own;	    /* of crews that nobody has given another */
 	struct gm_crew_job_list ended;	    /* their owners do not know yet */
 };
 
@@ -110,8 +111,11 @@ struct gm_crew_hub {
 
 /* Makes the hub's turn come soon. */
 void gm_hub_kick(struct gm_crew_hub *hub);
-/* Are there fewer places, those that are being vacated too, than crews that wait for one? */
-bool gm_hub_is_short(const struct gm_crew_hub *hub);
+/* Somebody waits who could have the worker's place, once those that are being vacated are filled.
+ */
+bool gm_hub_wants_place_of(const struct gm_crew_worker *worker);
+/* The worker is one of its share, or is no more. */
+void gm_hub_count(struct gm_crew_share *share, bool is_new);
 void gm_hub_wait(struct gm_crew_hub *hub, struct gm_crew *crew);
 void gm_hub_unwait(struct gm_crew_hub *hub, struct gm_crew *crew);
 

@@ -48,8 +48,11 @@ void gm_crew_worker_free(struct gm_crew_worker *worker)
 	hub->loop.ops->watch_free(worker->timer);
 	TAILQ_REMOVE(&hub->workers, worker, link);
 	hub->n_workers--;
-	if (worker->state == GM_CREW_WORKER_DISMISSED)
+	if (worker->state == GM_CREW_WORKER_DISMISSED) {
 		hub->n_dismissed--;
+		worker->share->n_dismissed--;
+	}
+	gm_hub_count(worker->share, false);
 	gm_cgroup_place_drop(worker->place);
 	free(worker);
 	/* Its place is free. */
@@ -77,6 +80,7 @@ void gm_crew_worker_dismiss(struct gm_crew_worker *worker)
 	worker->deadline_ms = 0;
 	worker->state = GM_CREW_WORKER_DISMISSED;
 	worker->hub->n_dismissed++;
+	worker->share->n_dismissed++;
 	/* The end of the channel is enough for one that runs; but somebody may have stopped it. */
 	worker_kill(worker);
 	/* Without a spawner nobody will say that it has ended: the hub's turn frees it. */
@@ -95,7 +99,7 @@ static void worker_lose_job(struct gm_crew_worker *worker, int error)
 
 void gm_crew_worker_rest(struct gm_crew_worker *worker)
 {
-	if (worker->hub->idle_ms == 0 || gm_hub_is_short(worker->hub))
+	if (worker->hub->idle_ms == 0 || gm_hub_wants_place_of(worker))
 		gm_crew_worker_dismiss(worker);
 	else
 		worker_set_deadline(worker, worker->hub->idle_ms);
@@ -297,6 +301,8 @@ int gm_crew_worker_new(struct gm_crew *crew)
 	}
 	TAILQ_INSERT_TAIL(&hub->workers, worker, link);
 	hub->n_workers++;
+	worker->share = crew->share;
+	gm_hub_count(worker->share, true);
 	worker->crew = crew;
 	crew->worker = worker;
 	r = worker_watch(worker);

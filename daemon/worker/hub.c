@@ -16,28 +16,74 @@ void gm_hub_kick(struct gm_crew_hub *hub)
 	hub->loop.ops->timer_set(hub->turn, 0);
 }
 
-bool gm_hub_is_short(const struct gm_crew_hub *hub)
+/* Crews of the share that could be given a place if there were any. */
+static uint32_t wanted_by(const struct gm_crew_share *share)
 {
-	return hub->n_waiting > hub->workers_max - hub->n_workers + hub->n_dismissed;
+	uint32_t staying = share->n_workers - share->n_dismissed;
+
+	return staying < share->max ? (uint32_t)gm_min_u64(share->n_waiting, share->max - staying)
+				    : 0;
+}
+
+/* Are there fewer places, those that are being vacated too, than crews that wait for one? */
+static bool hub_is_short(const struct gm_crew_hub *hub)
+{
+	uint64_t wanted = hub->n_workers - hub->n_dismissed;
+	const struct gm_crew_share *share;
+
+	if (hub->n_waiting == 0)
+		return false;
+	TAILQ_FOREACH(share, &hub->turns, turn)
+		wanted += wanted_by(share);
+	return wanted > hub->workers_max;
+}
+
+/* The share has no place left for those of its own crews that wait. */
+static bool share_is_short(const struct gm_crew_share *share)
+{
+	return share->n_waiting > wanted_by(share);
+}
+
+bool gm_hub_wants_place_of(const struct gm_crew_worker *worker)
+{
+	return share_is_short(worker->share) || hub_is_short(worker->hub);
+}
+
+void gm_hub_count(struct gm_crew_share *share, bool is_new)
+{
+	if (is_new)
+		share->n_workers++;
+	else
+		share->n_workers--;
+	if (share->on_change)
+		share->on_change(share);
 }
 
 void gm_hub_wait(struct gm_crew_hub *hub, struct gm_crew *crew)
 {
+	struct gm_crew_share *share = crew->share;
+
 	if (crew->waiting)
 		return;
 	crew->waiting = true;
 	hub->n_waiting++;
-	TAILQ_INSERT_TAIL(&hub->waiting, crew, link);
+	if (share->n_waiting++ == 0)
+		TAILQ_INSERT_TAIL(&hub->turns, share, turn);
+	TAILQ_INSERT_TAIL(&share->waiting, crew, link);
 	gm_hub_kick(hub);
 }
 
 void gm_hub_unwait(struct gm_crew_hub *hub, struct gm_crew *crew)
 {
+	struct gm_crew_share *share = crew->share;
+
 	if (!crew->waiting)
 		return;
 	crew->waiting = false;
 	hub->n_waiting--;
-	TAILQ_REMOVE(&hub->waiting, crew, link);
+	TAILQ_REMOVE(&share->waiting, crew, link);
+	if (--share->n_waiting == 0)
+		TAILQ_REMOVE(&hub->turns, share, turn);
 }
 
 static void tell_owners(struct gm_crew_hub *hub)
@@ -65,13 +111,38 @@ static bool employ(struct gm_crew_hub *hub, struct gm_crew *crew)
 	return true;
 }
 
+/* A share that has no worker may have one beyond the others' places. */
+static bool may_have_place(const struct gm_crew_hub *hub, const struct gm_crew_share *share)
+{
+	uint64_t max = hub->workers_max;
+
+	if (share->n_workers == 0)
+		max *= 2;
+	return share->n_workers < share->max && hub->n_workers < max;
+}
+
+static struct gm_crew_share *next_in_turn(const struct gm_crew_hub *hub)
+{
+	struct gm_crew_share *share;
+
+	TAILQ_FOREACH(share, &hub->turns, turn)
+		if (may_have_place(hub, share))
+			return share;
+	return NULL;
+}
+
 static bool give_places(struct gm_crew_hub *hub)
 {
+	struct gm_crew_share *share;
 	uint32_t n = hub->n_waiting;
 
-	while (n-- > 0 && hub->n_workers < hub->workers_max)
-		if (!employ(hub, TAILQ_FIRST(&hub->waiting)))
+	while (n-- > 0 && (share = next_in_turn(hub))) {
+		/* The others are first next time. */
+		TAILQ_REMOVE(&hub->turns, share, turn);
+		TAILQ_INSERT_TAIL(&hub->turns, share, turn);
+		if (!employ(hub, TAILQ_FIRST(&share->waiting)))
 			return false;
+	}
 	return true;
 }
 
@@ -80,9 +151,9 @@ static void vacate_places(struct gm_crew_hub *hub)
 	struct gm_crew_worker *worker = TAILQ_FIRST(&hub->workers);
 	struct gm_crew_worker *next;
 
-	for (; worker && gm_hub_is_short(hub); worker = next) {
+	for (; worker && hub->n_waiting > 0; worker = next) {
 		next = TAILQ_NEXT(worker, link);
-		if (worker->state == GM_CREW_WORKER_IDLE)
+		if (worker->state == GM_CREW_WORKER_IDLE && gm_hub_wants_place_of(worker))
 			gm_crew_worker_dismiss(worker);
 	}
 }
@@ -197,7 +268,9 @@ int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *spawner, uint32_
 	hub->idle_ms = idle_ms;
 	hub->janitor = -1;
 	TAILQ_INIT(&hub->workers);
-	TAILQ_INIT(&hub->waiting);
+	TAILQ_INIT(&hub->turns);
+	gm_crew_share_init(&hub->own, NULL);
+	hub->own.max = UINT32_MAX;
 	TAILQ_INIT(&hub->ended);
 	r = loop.ops->timer_new(loop.loop, hub_turn, hub, &hub->turn);
 	if (r == 0)
@@ -232,6 +305,11 @@ uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub)
 int gm_crew_hub_displaced(const struct gm_crew_hub *hub)
 {
 	return hub->displaced;
+}
+
+uint32_t gm_crew_hub_places(const struct gm_crew_hub *hub)
+{
+	return hub->workers_max;
 }
 
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub)

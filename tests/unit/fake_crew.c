@@ -74,6 +74,23 @@ uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub)
 	return hub->n_crews;
 }
 
+uint32_t gm_crew_hub_places(const struct gm_crew_hub *hub)
+{
+	(void)hub;
+	return 4;
+}
+
+void gm_crew_share_init(struct gm_crew_share *share, void (*on_change)(struct gm_crew_share *))
+{
+	*share = (struct gm_crew_share){ .max = 1, .on_change = on_change };
+}
+
+void gm_crew_join(struct gm_crew *crew, struct gm_crew_share *share)
+{
+	(void)crew;
+	(void)share;
+}
+
 int gm_crew_new(struct gm_crew_hub *hub, struct gm_crew **ret_crew)
 {
 	struct gm_crew *crew = calloc(1, sizeof(*crew));
