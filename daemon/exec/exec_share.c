@@ -105,7 +105,9 @@ bool gm_exec_share_delays(struct gm_exec_share *share, struct gm_exec_job *job)
 {
 	const struct gm_loop_ref *loop = &share->exec->loop;
 
-	if (loop->ops == NULL || share->tenant->policy.allocate_rate == GM_UNLIMITED)
+	bool is_free = share->tenant->policy.allocate_rate == GM_UNLIMITED;
+
+	if (loop->ops == NULL || (is_free && TAILQ_EMPTY(&share->late)))
 		return false;
 	if (!has_to_wait(share, job)) {
 		spend(job);

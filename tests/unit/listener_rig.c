@@ -80,6 +80,13 @@ static bool on_is_full(void *arg)
 	return user->f->full;
 }
 
+static uint32_t on_wait_ms(void *arg)
+{
+	const struct user *user = arg;
+
+	return !user->f->waits || user->f->waits == user ? user->f->wait_ms : 0;
+}
+
 static bool on_is_open(void *arg)
 {
 	const struct user *user = arg;
@@ -121,6 +128,7 @@ const struct gm_listener_ops fixture_ops = {
 	.open = on_open,
 	.packet = on_packet,
 	.is_full = on_is_full,
+	.wait_ms = on_wait_ms,
 	.is_open = on_is_open,
 	.closed = on_closed,
 	.violation = on_violation,

@@ -46,6 +46,8 @@ struct fixture {
 	bool greeting; /* HELLO not seen */
 	bool silent;   /* packets are not answered */
 	bool full;     /* is_full */
+	uint32_t wait_ms;
+	struct user *waits; /* only this one has to; NULL: all */
 	size_t answer_length;
 	unsigned n_answer_fds;
 	unsigned n_order;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # The service on a real record, with memory for its files and an fd store that is an array.
-foreach(name resume again restore)
+foreach(name resume again restore memlock)
 	gm_add_test(NAME t_service_${name}
 		SOURCES t_service_${name}.c resume_rig.c
 			${PROJECT_SOURCE_DIR}/daemon/main/guard.c
@@ -11,6 +11,6 @@ foreach(name resume again restore)
 	target_include_directories(t_service_${name} PRIVATE ${PROJECT_SOURCE_DIR}/daemon/main)
 endforeach()
 
-foreach(name resume again)
+foreach(name resume again memlock)
 	target_sources(t_service_${name} PRIVATE resume_case.c)
 endforeach()

@@ -16,6 +16,7 @@ static const struct gm_store_limits limits = {
 
 int resume_pidfd = -1;
 pid_t resume_pid;
+int (*resume_memlock)(pid_t pid, const struct gm_limits *want, struct gm_limits *ret_was);
 
 /* ---- a loop that turns when it is told to ---- */
 
@@ -207,6 +208,8 @@ void resume_boot(struct resume_rig *rig)
 	struct gm_refusal refusal;
 
 	rig_start(&rig->rig);
+	if (resume_memlock != NULL)
+		rig->rig.exec.memlock = resume_memlock;
 	if (now_ms != 0)
 		rig->rig.now_ms = now_ms;
 	rig->record = (struct gm_record){ .book = &rig->rig.book,

@@ -58,6 +58,9 @@ extern int resume_pidfd;
 /* Of the peers that connect, as the kernel says; 0: the one that every peer has. */
 extern pid_t resume_pid;
 
+/* In place of gm_exec::memlock, from the next start on; NULL: as it is. */
+extern int (*resume_memlock)(pid_t pid, const struct gm_limits *want, struct gm_limits *ret_was);
+
 /* Fires the watch of a pidfd, as the loop would; or the timer. */
 void resume_fire_exits(struct resume_rig *rig);
 void resume_fire_timer(struct resume_rig *rig);

@@ -70,6 +70,9 @@ static void add_tenants(struct rig *rig)
 	policy.sessions_max = 4;
 	policy.jobs_max = 300;
 	policy.huge_2m_max = GM_GIB;
+	policy.memlock_max = 64 * GM_MIB;
+	for (unsigned pool = 0; pool < GM_SLOT_POOLS; pool++)
+		policy.slots_max[pool] = 2;
 	policy.persistent = true;
 	policy.persistent_ttl_ms = 60000;
 	assert_int_equal(gm_book_add_tenant(&rig->book, "acme", &policy, &rig->acme, NULL), 0);

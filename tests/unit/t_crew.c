@@ -279,6 +279,127 @@ static void more_crews_than_places_all_get_their_turn_in_order(void **state)
 	end();
 }
 
+static struct gm_crew *crew_of(struct gm_crew_share *share)
+{
+	struct gm_crew *crew = crew_new();
+
+	gm_crew_join(crew, share);
+	return crew;
+}
+
+static void a_share_never_has_more_workers_than_its_max(void **state)
+{
+	struct gm_crew *crews[CREWS_MAX];
+	struct work work[CREWS_MAX] = { 0 };
+	struct gm_crew_share share;
+
+	(void)state;
+	begin(4, 60000);
+	gm_crew_share_init(&share, NULL);
+	share.max = 2;
+	for (unsigned i = 0; i < CREWS_MAX; i++) {
+		crews[i] = crew_of(&share);
+		submit(crews[i], "slow", 4 * CHUNK, &work[i]);
+	}
+	while (n_ended < CREWS_MAX) {
+		run_for(5);
+		assert_true(share.n_workers <= 2);
+	}
+	for (unsigned i = 0; i < CREWS_MAX; i++) {
+		assert_int_equal(work[i].how, GM_JOB_DONE);
+		gm_crew_free(crews[i]);
+	}
+	end();
+}
+
+/* However many jobs the others have lined up, and however long these take. */
+static void a_share_without_workers_does_not_wait_for_the_jobs_of_others(void **state)
+{
+	enum {
+		BUSY = 8
+	};
+	struct gm_crew_share shares[BUSY + 1];
+	struct gm_crew *crews[2 * BUSY + 1];
+	struct work work[2 * BUSY + 1] = { 0 };
+
+	(void)state;
+	begin(BUSY, 60000);
+	for (unsigned i = 0; i <= BUSY; i++)
+		gm_crew_share_init(&shares[i], NULL);
+	for (unsigned i = 0; i < 2 * BUSY; i++) {
+		crews[i] = crew_of(&shares[i % BUSY]);
+		submit(crews[i], "slow", 60 * CHUNK, &work[i]);
+	}
+	run_for(100);
+	assert_int_equal(gm_crew_hub_workers(hub), BUSY);
+	crews[2 * BUSY] = crew_of(&shares[BUSY]);
+	submit(crews[2 * BUSY], "slow", CHUNK, &work[2 * BUSY]);
+	run_until_ended(&work[2 * BUSY]);
+	assert_int_equal(work[2 * BUSY].how, GM_JOB_DONE);
+	assert_int_equal(n_ended, 1);
+	for (unsigned i = 0; i < 2 * BUSY; i++)
+		cancel(&work[i]);
+	for (unsigned i = 0; i <= 2 * BUSY; i++) {
+		run_until_ended(&work[i]);
+		gm_crew_free(crews[i]);
+	}
+	end();
+}
+
+static void places_go_round_the_shares(void **state)
+{
+	struct gm_crew *crews[8];
+	struct work work[8] = { 0 };
+	struct gm_crew_share greedy, modest;
+
+	(void)state;
+	begin(1, 60000);
+	gm_crew_share_init(&greedy, NULL);
+	gm_crew_share_init(&modest, NULL);
+	/* Seven of one came before the only one of the other. */
+	for (unsigned i = 0; i < 8; i++) {
+		crews[i] = crew_of(i < 7 ? &greedy : &modest);
+		submit(crews[i], "slow", 4 * CHUNK, &work[i]);
+	}
+	run_until_ended(&work[7]);
+	assert_true(n_ended <= 2);
+	for (unsigned i = 0; i < 8; i++) {
+		if (!work[i].ended)
+			run_until_ended(&work[i]);
+		gm_crew_free(crews[i]);
+	}
+	end();
+}
+
+static unsigned n_changes;
+
+static void count_change(struct gm_crew_share *share)
+{
+	(void)share;
+	n_changes++;
+}
+
+static void a_share_hears_of_each_worker_that_comes_and_goes(void **state)
+{
+	struct gm_crew_share share;
+	struct work work = { 0 };
+	struct gm_crew *crew;
+
+	(void)state;
+	begin(2, 60000);
+	n_changes = 0;
+	gm_crew_share_init(&share, count_change);
+	crew = crew_of(&share);
+	submit(crew, "memfd", CHUNK, &work);
+	run_until_ended(&work);
+	assert_int_equal(n_changes, 1);
+	assert_int_equal(share.n_workers, 1);
+	gm_crew_free(crew);
+	end();
+	assert_int_equal(n_changes, 2);
+	assert_int_equal(share.n_workers, 0);
+}
+
 static void an_idle_worker_makes_room_at_once_for_a_crew_that_waits(void **state)
 {
 	struct gm_crew *crews[2];
@@ -450,6 +571,10 @@ int main(void)
 		gm_test(a_stopped_idle_worker_goes_with_its_crew),
 		gm_test(an_idle_worker_is_let_go_after_the_idle_time),
 		gm_test(more_crews_than_places_all_get_their_turn_in_order),
+		gm_test(a_share_never_has_more_workers_than_its_max),
+		gm_test(a_share_without_workers_does_not_wait_for_the_jobs_of_others),
+		gm_test(places_go_round_the_shares),
+		gm_test(a_share_hears_of_each_worker_that_comes_and_goes),
 		gm_test(an_idle_worker_makes_room_at_once_for_a_crew_that_waits),
 		gm_test(a_crew_with_many_jobs_keeps_nobody_out),
 		gm_test(all_jobs_end_as_lost_when_the_spawner_dies),

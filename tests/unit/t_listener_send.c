@@ -184,6 +184,42 @@ static void nothing_is_read_while_the_service_is_full_and_on_after_an_answer(voi
 	fixture_done(&f);
 }
 
+static void a_peer_that_has_to_wait_is_read_later_and_no_other_waits(void **state)
+{
+	struct fixture f;
+	int fd, neighbour;
+
+	(void)state;
+	fixture_init(&f);
+	fd = dial_in(&f);
+	neighbour = dial_in(&f);
+	f.waits = &f.users[0];
+	f.wait_ms = 50;
+	for (uint32_t serial = 1; serial <= 5; serial++) {
+		send_ping(fd, serial);
+		send_ping(neighbour, serial);
+	}
+	settle(&f);
+	run_for(&f, 20);
+	assert_int_equal(f.users[0].n_packets, 0);
+	assert_int_equal(f.users[1].n_packets, 5);
+	/* Asked again, it has to wait once more. */
+	run_for(&f, 50);
+	assert_int_equal(f.users[0].n_packets, 0);
+	f.wait_ms = 0;
+	run_for(&f, 100);
+	assert_int_equal(f.users[0].n_packets, 5);
+	/* One that hangs up while it waits is noticed at once. */
+	f.wait_ms = 60000;
+	send_ping(fd, 6);
+	settle(&f);
+	close(fd);
+	run_for(&f, 20);
+	assert_true(f.users[0].closed);
+	close(neighbour);
+	fixture_done(&f);
+}
+
 static void a_peer_that_hangs_up_is_noticed_while_the_service_is_full(void **state)
 {
 	struct fixture f;
@@ -267,6 +303,7 @@ int main(void)
 		gm_test(events_for_a_slow_peer_are_dropped_and_answers_are_not),
 		gm_test(one_peers_flood_does_not_hold_up_anothers_packet),
 		gm_test(nothing_is_read_while_the_service_is_full_and_on_after_an_answer),
+		gm_test(a_peer_that_has_to_wait_is_read_later_and_no_other_waits),
 		gm_test(a_peer_that_hangs_up_is_noticed_while_the_service_is_full),
 		gm_test(a_full_service_costs_no_processor_time),
 		gm_test(an_answer_whose_fd_cannot_be_kept_ends_the_connection),

@@ -348,6 +348,57 @@ static void refused_session(struct peer *unwelcome, int verdict, enum gm_rule ru
 		expect_numbers(&answer, 4, 4, 1);
 }
 
+static void a_tenant_over_its_rate_of_requests_waits_and_its_neighbour_does_not(void **state)
+{
+	struct gm_policy policy;
+	struct peer peers[3] = { 0 };
+
+	(void)state;
+	rig_start(&rig);
+	policy = rig.acme->policy;
+	policy.requests_rate = 10;
+	gm_book_set_policy(rig.acme, &policy);
+	/* Two HELLOs, and eight more. */
+	peer_connect(&peers[0], &rig, rig.acme);
+	peer_connect(&peers[1], &rig, rig.acme);
+	peer_connect(&peers[2], &rig, rig.beta);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(gm_link_wait_ms(peers[0].link), 0);
+		(void)ask_ping(&peers[i % 2]);
+	}
+	assert_int_equal(gm_link_wait_ms(peers[0].link), 100);
+	assert_int_equal(gm_link_wait_ms(peers[1].link), 100);
+	assert_int_equal(gm_link_wait_ms(peers[2].link), 0);
+	rig.now_ms += 100;
+	assert_int_equal(gm_link_wait_ms(peers[0].link), 0);
+	policy.requests_rate = GM_UNLIMITED;
+	gm_book_set_policy(rig.acme, &policy);
+	rig.now_ms -= 100;
+	assert_int_equal(gm_link_wait_ms(peers[0].link), 0);
+	for (unsigned i = 0; i < 3; i++)
+		peer_close(&peers[i]);
+	rig_stop(&rig);
+}
+
+static void who_has_not_said_hello_does_not_wait_for_his_neighbours(void **state)
+{
+	struct gm_policy policy;
+	struct peer greeted = { 0 }, late = { 0 };
+
+	(void)state;
+	rig_start(&rig);
+	policy = rig.acme->policy;
+	policy.requests_rate = 1;
+	gm_book_set_policy(rig.acme, &policy);
+	peer_connect(&greeted, &rig, rig.acme);
+	peer_open(&late, &rig, rig.acme);
+	assert_int_not_equal(gm_link_wait_ms(greeted.link), 0);
+	assert_int_equal(gm_link_wait_ms(late.link), 0);
+	peer_close(&late);
+	peer_close(&greeted);
+	rig_stop(&rig);
+}
+
 static void a_session_over_sessions_max_is_told_the_numbers_unasked(void **state)
 {
 	static struct peer others[3];
@@ -450,6 +501,8 @@ int main(void)
 		gm_test(the_serial_of_an_unanswered_job_is_taken),
 		gm_test(verbs_of_tenants_are_refused_on_the_admin_socket),
 		gm_test(evict_is_refused_on_a_tenants_socket),
+		gm_test(a_tenant_over_its_rate_of_requests_waits_and_its_neighbour_does_not),
+		gm_test(who_has_not_said_hello_does_not_wait_for_his_neighbours),
 		gm_test(a_session_over_sessions_max_is_told_the_numbers_unasked),
 		gm_test(a_session_during_a_drain_is_told_so_unasked),
 		gm_test(a_drain_is_told_to_greeted_sessions_and_refuses_new_objects),
