@@ -179,6 +179,11 @@ static int check_policy(struct gmem_client *client, const char *tenant, char *re
 	return no_policy(client);
 }
 
+static int watch(struct gmem_client *client)
+{
+	return gm_fail(client, GMEM_UNSUPPORTED, 0, "There is no daemon to watch.");
+}
+
 const struct gm_provider gm_builtin_provider = {
 	.close = close_builtin,
 	.fd = builtin_fd,
@@ -197,6 +202,8 @@ const struct gm_provider gm_builtin_provider = {
 	.list_regions = gm_builtin_list_regions,
 	.list_sessions = gm_builtin_list_sessions,
 	.list_accounts = gm_builtin_list_accounts,
+	.list_metrics = gm_builtin_list_metrics,
+	.watch = watch,
 	.get_domain = gm_builtin_get_domain,
 	.get_region = gm_builtin_get_region,
 	.get_daemon = gm_builtin_get_daemon,

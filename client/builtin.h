@@ -82,6 +82,8 @@ int gm_builtin_list_regions(struct gmem_client *client, uint64_t domain, gm_regi
 			    void *arg);
 int gm_builtin_list_sessions(struct gmem_client *client, gm_session_info_fn fn, void *arg);
 int gm_builtin_list_accounts(struct gmem_client *client, gm_account_info_fn fn, void *arg);
+int gm_builtin_list_metrics(struct gmem_client *client, const char *tenant, gm_metrics_fn fn,
+			    void *arg);
 int gm_builtin_get_domain(struct gmem_client *client, uint64_t id,
 			  struct gmem_domain_info *ret_info);
 int gm_builtin_get_region(struct gmem_client *client, uint64_t id,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "builtin.h"
+#include "gm_verdict.h"
 
 static int fail_no_object(struct gmem_client *client)
 {
@@ -183,6 +184,31 @@ int gm_builtin_list_accounts(struct gmem_client *client, gm_account_info_fn fn, 
 	}
 	r = fn(arg, &info);
 	return r < 0 ? r : 0;
+}
+
+struct metrics_walk {
+	gm_metrics_fn fn;
+	void *arg;
+};
+
+/* Nothing is counted here: there is nobody to refuse anything. */
+static int show_metrics(void *arg, const struct gmem_account_info *info)
+{
+	const struct metrics_walk *walk = arg;
+	const struct gmem_metrics metrics = { .account = *info };
+
+	return walk->fn(walk->arg, &metrics);
+}
+
+int gm_builtin_list_metrics(struct gmem_client *client, const char *tenant, gm_metrics_fn fn,
+			    void *arg)
+{
+	struct metrics_walk walk = { .fn = fn, .arg = arg };
+
+	if (tenant)
+		return gm_fail(client, GMEM_DENIED, GM_RULE_PERMISSION,
+			       "There are no tenants without a daemon.");
+	return gm_builtin_list_accounts(client, show_metrics, &walk);
 }
 
 int gm_builtin_get_domain(struct gmem_client *client, uint64_t id,

@@ -30,6 +30,7 @@ typedef int (*gm_domain_info_fn)(void *arg, const struct gmem_domain_info *info)
 typedef int (*gm_region_info_fn)(void *arg, const struct gmem_region_info *info);
 typedef int (*gm_session_info_fn)(void *arg, const struct gmem_session_info *info);
 typedef int (*gm_account_info_fn)(void *arg, const struct gmem_account_info *info);
+typedef int (*gm_metrics_fn)(void *arg, const struct gmem_metrics *metrics);
 typedef int (*gm_page_run_fn)(void *arg, const struct gmem_page_run *run);
 typedef int (*gm_policy_row_fn)(void *arg, const struct gmem_policy_row *row);
 
@@ -72,6 +73,9 @@ struct gm_provider {
 			    void *arg);
 	int (*list_sessions)(struct gmem_client *client, gm_session_info_fn fn, void *arg);
 	int (*list_accounts)(struct gmem_client *client, gm_account_info_fn fn, void *arg);
+	int (*list_metrics)(struct gmem_client *client, const char *tenant, gm_metrics_fn fn,
+			    void *arg);
+	int (*watch)(struct gmem_client *client);
 	int (*get_domain)(struct gmem_client *client, uint64_t id,
 			  struct gmem_domain_info *ret_info);
 	int (*get_region)(struct gmem_client *client, uint64_t id,
@@ -99,6 +103,8 @@ struct gmem_client {
 	char tenant[65];
 	gmem_event_fn event;
 	void *event_arg;
+	gmem_news_fn news; /* NULL: nobody watches */
+	void *news_arg;
 	struct gmem_domain *domains; /* in order of creation */
 	struct gm_failure failure;
 	struct gmem_error error; /* what gmem_error shows: points into @failure */

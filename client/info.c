@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "info.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "failure.h"
 #include "gm_num.h"
+#include "gm_verdict.h"
 
 static void copy_text(char *to, size_t size, const ProtobufCBinaryData *from)
 {
@@ -101,6 +103,66 @@ void gm_info_account(const Gmem__UsageInfo *from, struct gmem_account_info *to)
 		to->usage[i].used = usage->used;
 		to->usage[i].limit = usage->has_limit ? usage->limit : UINT64_MAX;
 	}
+}
+
+static uint32_t copy_counts(struct gmem_count *to, size_t max, Gmem__Count *const *from, size_t n)
+{
+	n = gm_min_u64(n, max);
+	for (size_t i = 0; i < n; i++) {
+		copy_text(to[i].name, sizeof(to[i].name), &from[i]->name);
+		to[i].count = from[i]->count;
+	}
+	return (uint32_t)n;
+}
+
+static void copy_histogram(const Gmem__StatsReply *reply, const Gmem__Histogram *from,
+			   struct gmem_histogram *to)
+{
+	copy_text(to->name, sizeof(to->name), &from->name);
+	to->sum_us = from->sum_us;
+	for (size_t i = 0; i < from->n_counts; i++) {
+		/* What there is no room for is in the last bucket, which has no bound then. */
+		if (to->n_buckets == GMEM_BUCKETS_MAX)
+			to->n_buckets--;
+		to->counts[to->n_buckets] += from->counts[i];
+		to->bounds_us[to->n_buckets++] =
+			i < reply->n_bounds_us ? reply->bounds_us[i] : UINT64_MAX;
+	}
+}
+
+void gm_info_metrics(const Gmem__StatsReply *reply, const Gmem__UsageInfo *from,
+		     struct gmem_metrics *to)
+{
+	memset(to, 0, sizeof(*to));
+	gm_info_account(from, &to->account);
+	to->n_codes = copy_counts(to->codes, GMEM_CODES_MAX, from->codes, from->n_codes);
+	to->n_rules = copy_counts(to->rules, GMEM_RULES_MAX, from->rules, from->n_rules);
+	to->n_news = copy_counts(to->news, GMEM_NEWS_MAX, from->news, from->n_news);
+	to->n_histograms = (uint32_t)gm_min_u64(from->n_histograms, GMEM_HISTOGRAMS_MAX);
+	for (uint32_t i = 0; i < to->n_histograms; i++)
+		copy_histogram(reply, from->histograms[i], &to->histograms[i]);
+}
+
+void gm_info_news(const Gmem__NewsEvent *from, struct gmem_news *to)
+{
+	*to = (struct gmem_news){
+		.kind = (int)from->kind,
+		.ms = from->ms,
+		.domain = from->domain,
+		.region = from->region,
+		.status = (int)from->code,
+		.bytes = from->bytes,
+		.has_peer = from->has_pid,
+		.pid = from->pid,
+		.uid = from->uid,
+		.lost = from->lost,
+	};
+	copy_text(to->tenant, sizeof(to->tenant), &from->tenant);
+	copy_text(to->verb, sizeof(to->verb), &from->verb);
+	copy_text(to->client, sizeof(to->client), &from->client);
+	copy_text(to->text, sizeof(to->text), &from->text);
+	if (from->has_rule && from->rule != GMEM__RULE__RULE_NONE)
+		(void)snprintf(to->rule, sizeof(to->rule), "%s", gm_rule_name((int)from->rule));
 }
 
 /* The names with blanks between them; a name that does not fit is left out. */

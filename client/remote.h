@@ -327,6 +327,11 @@ int gm_remote_list_regions(struct gmem_client *client, uint64_t domain, gm_regio
 int gm_remote_list_sessions(struct gmem_client *client, gm_session_info_fn fn, void *arg);
 
 int gm_remote_list_accounts(struct gmem_client *client, gm_account_info_fn fn, void *arg);
+int gm_remote_list_metrics(struct gmem_client *client, const char *tenant, gm_metrics_fn fn,
+			   void *arg);
+int gm_remote_watch(struct gmem_client *client);
+/* In a connection that has come up, where the program watches. */
+void gm_remote_watch_again(struct gmem_client *client);
 int gm_remote_get_domain(struct gmem_client *client, uint64_t id,
 			 struct gmem_domain_info *ret_info);
 int gm_remote_get_region(struct gmem_client *client, uint64_t id,

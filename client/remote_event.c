@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gm_msg.h"
+#include "info.h"
 #include "remote.h"
 
 static void domain_gone(struct gmem_client *client, uint64_t id, int why)
@@ -43,6 +44,16 @@ static void deliver_shutdown(struct gmem_client *client, const Gmem__ShutdownEve
 	gm_client_tell(client, GMEM_EVENT_SHUTDOWN, NULL, drain_ms);
 }
 
+static void deliver_news(struct gmem_client *client, const Gmem__NewsEvent *message)
+{
+	struct gmem_news news;
+
+	gm_info_news(message, &news);
+	gm_arena_clear(&client->remote->scratch, false);
+	if (client->news)
+		client->news(client->news_arg, &news);
+}
+
 void gm_remote_event(struct gmem_client *client, const struct gm_frame *frame, const void *body)
 {
 	const struct gm_msg_format *format = gm_msg_format(frame->type);
@@ -69,6 +80,9 @@ void gm_remote_event(struct gmem_client *client, const struct gm_frame *frame, c
 		break;
 	case GM_EVENT_SHUTDOWN:
 		deliver_shutdown(client, (const Gmem__ShutdownEvent *)message);
+		break;
+	case GM_EVENT_NEWS:
+		deliver_news(client, (const Gmem__NewsEvent *)message);
 		break;
 	default:
 		gm_arena_clear(scratch, false);

@@ -323,6 +323,7 @@ static void come_up(struct gmem_client *client)
 	gm_link_up(client->remote);
 	if (!is_return)
 		return;
+	gm_remote_watch_again(client);
 	gm_client_tell(client, GMEM_EVENT_RECONNECTED, NULL, resumed);
 	tell_losses(client);
 }

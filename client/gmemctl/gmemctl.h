@@ -8,6 +8,7 @@
 #ifndef GMEMCTL_H
 #define GMEMCTL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -46,6 +47,9 @@ int cmd_doctor(struct ctl *ctl, int argc, char **argv);
 int cmd_evict(struct ctl *ctl, int argc, char **argv);
 int cmd_hold(struct ctl *ctl, int argc, char **argv);
 int cmd_list(struct ctl *ctl, int argc, char **argv);
+int cmd_metrics(struct ctl *ctl, int argc, char **argv);
+int cmd_top(struct ctl *ctl, int argc, char **argv);
+int cmd_watch(struct ctl *ctl, int argc, char **argv);
 int cmd_map(struct ctl *ctl, int argc, char **argv);
 int cmd_measure(struct ctl *ctl, int argc, char **argv);
 int cmd_policy(struct ctl *ctl, int argc, char **argv);
@@ -89,6 +93,24 @@ const char *ctl_size_text(uint64_t bytes, char *buffer);
 /* "3s", "5min", "2h", "4d". @buffer of CTL_SIZE_TEXT. */
 const char *ctl_time_text(uint64_t ms, char *buffer);
 
+/* The same in one line, at once: for output that goes on. -EPIPE when nobody reads it any more. */
+int ctl_print_json_line(json_object *tree);
+
+/* ---- metrics.c, openmetrics.c */
+
+/* What the daemon counts: NULL when it cannot be had, with gmem_error. */
+json_object *metrics_tree(struct ctl *ctl, const char *tenant);
+/* Amounts of the resource are bytes, not pieces. */
+bool metrics_in_bytes(const char *resource);
+/* OpenMetrics 1.0 text of such a tree. */
+void openmetrics_print(json_object *tree, FILE *stream);
+
+/* ---- signals.c: for what goes on until it is interrupted, and then ends as it should */
+
+/* SIGINT, SIGTERM and SIGHUP come only to who waits with *ret_waiting, in ppoll. */
+void ctl_catch_signals(sigset_t *ret_waiting);
+bool ctl_is_stopped(void);
+
 /* ---- table.c: left-aligned columns, as wide as they need to be ---- */
 
 #define TABLE_COLUMNS_MAX 12
@@ -104,6 +126,8 @@ void table_free(struct table *table);
 
 int parse_size(const char *text, uint64_t *ret_bytes); /* K M G T, base 1024 */
 int parse_id(const char *text, uint64_t *ret_id);      /* 1 to 16 hex digits */
+/* Decimal, from @least to @most. */
+int parse_count(const char *text, uint64_t least, uint64_t most, uint64_t *ret_count);
 int parse_nodes(const char *text, uint64_t *ret_bits); /* "0-1,3" */
 
 /* ---- token.c ---- */

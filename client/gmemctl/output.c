@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -65,6 +66,15 @@ int ctl_print_json(json_object *tree)
 {
 	puts(json_object_to_json_string_ext(tree, JSON_STYLE));
 	return CTL_OK;
+}
+
+int ctl_print_json_line(json_object *tree)
+{
+	const int style = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
+
+	if (puts(json_object_to_json_string_ext(tree, style)) < 0 || fflush(stdout) != 0)
+		return -EPIPE;
+	return 0;
 }
 
 json_object *ctl_json_id(uint64_t id)

@@ -81,3 +81,18 @@ int parse_nodes(const char *text, uint64_t *ret_bits)
 	*ret_bits = bits;
 	return 0;
 }
+
+int parse_count(const char *text, uint64_t least, uint64_t most, uint64_t *ret_count)
+{
+	uint64_t count;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return -EINVAL;
+	errno = 0;
+	count = strtoull(text, &end, 10);
+	if (errno || *end != '\0' || count < least || count > most)
+		return -EINVAL;
+	*ret_count = count;
+	return 0;
+}

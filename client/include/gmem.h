@@ -359,6 +359,40 @@ struct gmem_account_info {
 	uint64_t violations;
 };
 
+struct gmem_count {
+	char name[33];
+	uint64_t count; /* since the daemon's start */
+};
+
+#define GMEM_BUCKETS_MAX 32
+
+/* How long something took. */
+struct gmem_histogram {
+	char name[33]; /* "grant", "job": from a request's arrival at the daemon to its answer */
+	uint32_t n_buckets;
+	uint64_t bounds_us[GMEM_BUCKETS_MAX]; /* highest value of each; UINT64_MAX: no bound */
+	uint64_t counts[GMEM_BUCKETS_MAX];    /* of each bucket alone */
+	uint64_t sum_us;
+};
+
+#define GMEM_CODES_MAX 32
+#define GMEM_RULES_MAX 128
+#define GMEM_NEWS_MAX 32
+#define GMEM_HISTOGRAMS_MAX 4
+
+/* An account and what is counted of it; counts that are zero are left out. */
+struct gmem_metrics {
+	struct gmem_account_info account;
+	uint32_t n_codes;
+	struct gmem_count codes[GMEM_CODES_MAX]; /* answers: "ok", "over-limit", ... */
+	uint32_t n_rules;
+	struct gmem_count rules[GMEM_RULES_MAX]; /* refusals: "MemoryMax", "size", ... */
+	uint32_t n_news;
+	struct gmem_count news[GMEM_NEWS_MAX]; /* by gmem_news_name: "grant", "evict", ... */
+	uint32_t n_histograms;
+	struct gmem_histogram histograms[GMEM_HISTOGRAMS_MAX];
+};
+
 struct gmem_session_info {
 	uint64_t id;
 	uint32_t pid;
@@ -447,6 +481,10 @@ int gmem_list_sessions(gmem_client *client,
 int gmem_list_accounts(gmem_client *client,
 		       int (*fn)(void *arg, const struct gmem_account_info *info), void *arg);
 
+/* The same with counts, in the same order. @tenant: only this one (admin sockets only); or NULL. */
+int gmem_list_metrics(gmem_client *client, const char *tenant,
+		      int (*fn)(void *arg, const struct gmem_metrics *metrics), void *arg);
+
 int gmem_get_domain(gmem_client *client, uint64_t id, struct gmem_domain_info *ret_info);
 int gmem_get_region(gmem_client *client, uint64_t id, struct gmem_region_info *ret_info);
 int gmem_get_daemon(gmem_client *client, struct gmem_daemon_info *ret_info);
@@ -475,6 +513,53 @@ int gmem_check_policy(gmem_client *client, const char *tenant, char *ret_fault, 
 /* The page map of a region of this tenant, all of it, in runs. */
 int gmem_get_page_map(gmem_client *client, uint64_t region,
 		      int (*fn)(void *arg, const struct gmem_page_run *run), void *arg);
+
+/* ---- watching ---- */
+
+enum gmem_news_kind {
+	GMEM_NEWS_GRANT = 1,
+	GMEM_NEWS_REFUSAL = 2,
+	GMEM_NEWS_FAILURE = 3,
+	GMEM_NEWS_VIOLATION = 4,
+	GMEM_NEWS_DOMAIN = 5,
+	GMEM_NEWS_ATTACH = 6,
+	GMEM_NEWS_ORPHAN = 7,
+	GMEM_NEWS_END = 8,
+	GMEM_NEWS_EVICT = 9,
+	GMEM_NEWS_JOB = 10,
+	GMEM_NEWS_WORKER = 11,
+	GMEM_NEWS_QUARANTINE = 12,
+	GMEM_NEWS_RELOAD = 13
+};
+/* "grant", ...; never NULL. */
+const char *gmem_news_name(int kind);
+
+/* What does not apply is 0 or "". */
+struct gmem_news {
+	int kind;
+	uint64_t ms;	 /* since the daemon's start */
+	char tenant[65]; /* admin sockets only */
+	uint64_t domain;
+	uint64_t region;
+	char verb[33];
+	int status; /* positive enum gmem_status */
+	char rule[33];
+	uint64_t bytes;
+	int has_peer; /* somebody has caused it: */
+	uint32_t pid;
+	uint32_t uid;
+	char client[65];
+	char text[513];
+	uint64_t lost; /* news before this one that the program was too slow for */
+};
+
+/*
+ * From now on @fn is told, from gmem_dispatch or a blocking call, what the daemon does: on a
+ * tenant's socket for this tenant, on the admin socket for all. Goes on after a reconnection; what
+ * happened meanwhile is not told. A second call replaces @fn. UNSUPPORTED with "builtin:".
+ */
+typedef void (*gmem_news_fn)(void *arg, const struct gmem_news *news);
+int gmem_watch(gmem_client *client, gmem_news_fn fn, void *arg);
 
 /* What `gmemd --probe` writes, for a host where no daemon runs. */
 int gmem_parse_probe(const void *bytes, size_t length, struct gmem_host_info *ret_info);

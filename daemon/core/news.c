@@ -15,7 +15,7 @@ const char *gm_news_name(enum gm_news_kind kind)
 		[GM_NEWS_END] = "end",
 		[GM_NEWS_EVICT] = "evict",
 		[GM_NEWS_JOB] = "job",
-		[GM_NEWS_WORKER] = "worker-lost",
+		[GM_NEWS_WORKER] = "worker",
 		[GM_NEWS_QUARANTINE] = "quarantine",
 		[GM_NEWS_RELOAD] = "reload",
 	};
