@@ -96,19 +96,19 @@ struct verdict_row {
 
 /* What a client can bring about as often as it likes is for debugging only. */
 static const struct verdict_row rows[] = {
-	[GM_OK] = { LOG_DEBUG, "done" },
-	[GM_NO_SUCH_OBJECT] = { LOG_DEBUG, "there is no such object" },
-	[GM_INVALID] = { LOG_DEBUG, "the request cannot be right as it stands" },
-	[GM_UNSUPPORTED] = { LOG_DEBUG, "this host or this daemon cannot do it" },
-	[GM_DENIED] = { LOG_DEBUG, "this is not allowed" },
+	[GM_OK] = { LOG_INFO, "done" },
+	[GM_NO_SUCH_OBJECT] = { LOG_INFO, "there is no such object" },
+	[GM_INVALID] = { LOG_INFO, "the request cannot be right as it stands" },
+	[GM_UNSUPPORTED] = { LOG_INFO, "this host or this daemon cannot do it" },
+	[GM_DENIED] = { LOG_INFO, "this is not allowed" },
 	[GM_OVER_LIMIT] = { LOG_INFO, "a limit is reached" },
 	[GM_NO_RESOURCE] = { LOG_NOTICE, "the host has not got it now" },
-	[GM_WRONG_STATE] = { LOG_DEBUG, "this is not the moment for it" },
-	[GM_BUSY] = { LOG_DEBUG, "somebody else holds it" },
-	[GM_EXISTS] = { LOG_DEBUG, "it is there already" },
-	[GM_CANCELLED] = { LOG_DEBUG, "the job was cancelled" },
+	[GM_WRONG_STATE] = { LOG_INFO, "this is not the moment for it" },
+	[GM_BUSY] = { LOG_INFO, "somebody else holds it" },
+	[GM_EXISTS] = { LOG_INFO, "it is there already" },
+	[GM_CANCELLED] = { LOG_INFO, "the job was cancelled" },
 	[GM_WORKER_LOST] = { LOG_WARNING, "the worker died" },
-	[GM_SHUTTING_DOWN] = { LOG_DEBUG, "the daemon is stopping" },
+	[GM_SHUTTING_DOWN] = { LOG_INFO, "the daemon is stopping" },
 	[GM_FAILED] = { LOG_ERR, "the daemon failed" },
 };
 _Static_assert(GM_ARRAY_SIZE(rows) == GM_VERDICT_N_, "every verdict has a row");

@@ -100,8 +100,8 @@ static void a_failure_carries_its_errno(void **state)
 static void what_a_client_can_bring_about_is_for_debugging(void **state)
 {
 	(void)state;
-	assert_int_equal(gm_status_log_level(GM_INVALID), LOG_DEBUG);
-	assert_int_equal(gm_status_log_level(GM_NO_SUCH_OBJECT), LOG_DEBUG);
+	assert_int_equal(gm_status_log_level(GM_INVALID), LOG_INFO);
+	assert_int_equal(gm_status_log_level(GM_NO_SUCH_OBJECT), LOG_INFO);
 	assert_int_equal(gm_status_log_level(GM_WORKER_LOST), LOG_WARNING);
 	assert_int_equal(gm_status_log_level(-EIO), LOG_ERR);
 	assert_int_equal(gm_status_log_level(GM_VERDICT_N_), LOG_ERR);
