@@ -78,9 +78,9 @@ struct gm_crew *crew_new(void)
 	return crew;
 }
 
-void begin(uint32_t workers_max, uint64_t idle_ms)
+void begin_with(const struct gm_cgroups *cgroups, uint32_t workers_max, uint64_t idle_ms)
 {
-	const struct gm_spawner_config config = { 0 };
+	const struct gm_spawner_config config = { .cgroups = cgroups };
 
 	loop = poll_loop_new();
 	assert_int_equal(gm_spawner_start(&config, &spawner), 0);
@@ -88,6 +88,11 @@ void begin(uint32_t workers_max, uint64_t idle_ms)
 			 0);
 	memory = memory_new(64 * CHUNK);
 	n_ended = 0;
+}
+
+void begin(uint32_t workers_max, uint64_t idle_ms)
+{
+	begin_with(NULL, workers_max, idle_ms);
 }
 
 void end(void)

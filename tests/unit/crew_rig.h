@@ -33,6 +33,7 @@ extern int memory;
 extern const struct gm_crew_job_ops job_ops;
 
 void begin(uint32_t workers_max, uint64_t idle_ms);
+void begin_with(const struct gm_cgroups *cgroups, uint32_t workers_max, uint64_t idle_ms);
 void end(void);
 
 struct gm_crew *crew_new(void);

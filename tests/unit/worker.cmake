@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(name worker spawner crew crew_dispose)
+foreach(name worker spawner crew crew_dispose charge)
 	gm_add_test(NAME t_${name}
 		SOURCES t_${name}.c poll_loop.c worker_backends.c
 		LINK gm_worker LABELS threads)
 endforeach()
-foreach(name crew crew_dispose)
+foreach(name crew crew_dispose charge)
 	target_sources(t_${name} PRIVATE crew_rig.c)
 endforeach()
