@@ -223,4 +223,6 @@ void gm_info_host(const Gmem__HostReply *from, struct gmem_host_info *to)
 		};
 	copy_text(to->kernel, sizeof(to->kernel), &from->kernel);
 	copy_text(to->kvm_reason, sizeof(to->kvm_reason), &from->kvm_reason);
+	to->charged = from->charged;
+	copy_text(to->charge_reason, sizeof(to->charge_reason), &from->charge_reason);
 }

@@ -159,6 +159,11 @@ static json_object *host_tree(const struct gmem_host_info *info, const char *ask
 	json_object_object_add(tree, "numa_nodes", ctl_json_bits(info->numa_nodes));
 	json_object_object_add(tree, "kvm", json_object_new_boolean(info->kvm));
 	json_object_object_add(tree, "kvm_reason", json_object_new_string(info->kvm_reason));
+	if (info->charge_reason[0] != '\0') {
+		json_object_object_add(tree, "charged", json_object_new_boolean(info->charged));
+		json_object_object_add(tree, "charge_reason",
+				       json_object_new_string(info->charge_reason));
+	}
 	json_object_object_add(tree, "backends", backends);
 	json_object_object_add(tree, "pools", pools);
 	json_object_object_add(tree, "slots", slots);
@@ -182,6 +187,8 @@ static void print_host(const struct ctl *ctl, const struct gmem_host_info *info,
 	       asked);
 	print_mark(ctl, info->kvm, "/dev/kvm",
 		   info->kvm ? "VMMs get it open from gmemd" : info->kvm_reason);
+	if (info->charge_reason[0] != '\0')
+		print_mark(ctl, info->charged, "who asks pays", info->charge_reason);
 	for (uint32_t i = 0; i < info->n_backends; i++) {
 		const struct gmem_backend_info *backend = &info->backends[i];
 		size_t used = 0;

@@ -463,6 +463,8 @@ struct gmem_host_info {
 	uint64_t numa_nodes;
 	int kvm;
 	char kvm_reason[256];
+	int charged;		 /* who asks pays for what workers do */
+	char charge_reason[256]; /* why, or why not; "": not known, nobody was asked to work */
 	uint32_t n_slots;
 	struct gmem_slot_info slots[GMEM_SLOTS_MAX];
 };

@@ -135,6 +135,9 @@ struct gm_exec_job_ops {
 
 /* ---- who pays ---- */
 
+/* Does who asks pay? @ret_reason: one line, why or why not. */
+bool gm_exec_is_charged(const struct gm_exec *exec, char ret_reason[GM_TEXT_MAX]);
+
 #define GM_EXEC_CGROUP_TEXT 200
 
 /* The memory controller's figures of a process' group; @limit is GM_UNLIMITED for none. */

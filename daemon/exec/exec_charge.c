@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "exec_job.h"
@@ -67,6 +68,38 @@ int gm_exec_charge(struct gm_exec_job *job, int pidfd, struct gm_refusal *refusa
 	return gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_MEMORY_CGROUP,
 			      job->ticket.region->domain->tenant->account.name,
 			      "process %d cannot be charged: %s", (int)peer->pid, explain(r));
+}
+
+/* Why somebody should have paid and did not: nobody's group was found, or none let workers in. */
+static int find_fallback(const struct gm_exec *exec)
+{
+	if (exec->charging.fallback != 0)
+		return exec->charging.fallback;
+	return exec->hub != NULL ? gm_crew_hub_displaced(exec->hub) : 0;
+}
+
+bool gm_exec_is_charged(const struct gm_exec *exec, char ret_reason[GM_TEXT_MAX])
+{
+	const struct gm_exec_charging *charging = &exec->charging;
+	int fallback = find_fallback(exec);
+	const struct gm_cgroup_root *root;
+
+	if (charging->mode == GM_CHARGE_GMEMD) {
+		snprintf(ret_reason, GM_TEXT_MAX, "--charge=gmemd: gmemd's own cgroup pays");
+		return false;
+	}
+	if (!charges_memory(charging)) {
+		snprintf(ret_reason, GM_TEXT_MAX, "this host has no memory controller");
+		return false;
+	}
+	if (fallback != 0) {
+		snprintf(ret_reason, GM_TEXT_MAX, "gmemd's own cgroup has paid for some: %s",
+			 explain(fallback));
+		return false;
+	}
+	root = &charging->cgroups->roots[charging->cgroups->memory];
+	snprintf(ret_reason, GM_TEXT_MAX, "cgroup v%d at %.128s", root->unified ? 2 : 1, root->at);
+	return true;
 }
 
 void gm_exec_uncharge(struct gm_exec_job *job)

@@ -171,15 +171,30 @@ static void fill_memory(const struct gm_exec *exec, Gmem__HostReply *reply)
 	reply->has_memory_available = known;
 }
 
+/* A daemon that only looks does not work for anybody. */
+static void fill_charge(const struct gm_exec *exec, Gmem__HostReply *reply, char *reason)
+{
+	if (exec->hub == NULL)
+		return;
+	reply->has_charged = 1;
+	reply->charged = gm_exec_is_charged(exec, reason);
+	reply->has_charge_reason = 1;
+	reply->charge_reason = gm_bytes(reason);
+}
+
 static int fill_host(struct gm_arena *arena, const struct gm_exec *exec, Gmem__HostReply *reply)
 {
+	char *reason = alloc_zeroed(arena, GM_TEXT_MAX);
 	int r;
 
+	if (reason == NULL)
+		return -ENOMEM;
 	reply->has_kvm = 1;
 	reply->kvm = exec->kvm_fd >= 0;
 	reply->has_kvm_reason = 1;
 	reply->kvm_reason = gm_bytes(exec->kvm_reason);
 	fill_memory(exec, reply);
+	fill_charge(exec, reply, reason);
 	r = fill_backends(arena, exec, reply);
 	if (r == 0)
 		r = fill_pools(arena, reply);

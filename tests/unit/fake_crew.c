@@ -112,6 +112,12 @@ void gm_crew_free(struct gm_crew *crew)
 	free(crew);
 }
 
+int gm_crew_hub_displaced(const struct gm_crew_hub *hub)
+{
+	(void)hub;
+	return 0;
+}
+
 void gm_crew_disband(struct gm_crew *crew)
 {
 	(void)crew;
