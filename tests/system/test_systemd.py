@@ -45,6 +45,7 @@ class UnderSystemd(unittest.TestCase):
             "/etc/systemd/system/gmemd.target": f"{UNITS}/gmemd.target",
             "/etc/sysusers.d/gmemd.conf": f"{UNITS}/gmemd.sysusers",
             "/etc/tmpfiles.d/gmemd.conf": f"{UNITS}/gmemd.tmpfiles",
+            "/usr/lib/systemd/catalog/gmemd.catalog": f"{UNITS}/gmemd.catalog",
         }, BUILD, SOURCE).__enter__()
         cls.addClassCleanup(cls.machine.__exit__)
         cls.run_in = cls.machine.run
@@ -195,6 +196,27 @@ class UnderSystemd(unittest.TestCase):
             self.wait_for_another(old)
             self.wait_for_another(old)
         self.assert_memory_is_back("12 deaths")
+
+    def test_an_entry_of_the_journal_has_its_fields_and_its_explanation(self):
+        self.run_in("journalctl", "--update-catalog")
+        # A unit of its own: the entry names it.
+        self.run_in("systemd-run", "--wait", "--quiet", "--unit=vmm-7.service", "/usr/bin/python3", "-B",
+                    "/run/gmemd-source/tests/system/inside.py", "create", ACME, KEPT)
+        self.run_in("journalctl", "--sync")
+        read = ("journalctl", "--no-pager", f"--after-cursor={self.cursor}", "-u", SERVICE,
+                "TENANT=acme", "MESSAGE_ID=924da563478c4521892599d0f73dd9f3")
+        lines = self.run_in(*read, "-o", "json").splitlines()
+        self.assertTrue(lines)
+        for line in lines:
+            entry = json.loads(line)
+            self.assertEqual(entry["PEER_UNIT"], "vmm-7.service")
+            self.assertEqual(entry["PEER_UID"], "0")
+            self.assertRegex(entry["DOMAIN"], "^[0-9a-f]{16}$")
+            self.assertRegex(entry["REGION"], "^[0-9a-f]{16}$")
+            self.assertGreater(int(entry["BYTES"]), 0)
+        text = self.run_in(*read, "-x")
+        self.assertIn("Subject: gmemd has granted guest memory to acme", text)
+        self.assertIn(f"region {entry['REGION']} of domain {entry['DOMAIN']}", text)
 
     def test_stopping_gives_everything_back(self):
         self.start_with_memory()
