@@ -59,7 +59,7 @@ fetch() {
 	rm "$1"/linux-source-*.deb
 	# Most of what is left out is drivers that a machine without a PCI bus cannot have.
 	tar -xf "$1/usr/src/$package.tar.xz" -C "$1" --exclude='*/drivers/gpu/*.[ch]' \
-		--exclude='*/drivers/net/*.[ch]' --exclude='*/drivers/media/*.[ch]' \
+		--exclude='*/drivers/net/[ew]*/*.[ch]' --exclude='*/drivers/media/*.[ch]' \
 		--exclude='*/sound/*.[ch]' --exclude='*.dts' --exclude='*.dtsi' --exclude='*.rst'
 	rm -r "${1:?}/usr"
 }

@@ -11,10 +11,9 @@ source=$(cd "$here/../.." && pwd)
 build=$(cd "${1:?}" && pwd)
 output=${2:?}
 
-tools=(bash sh env mount umount setpriv prlimit setsid unshare nsenter taskset timeout flock stty
-	cat chmod chown cmp cp cut date dd df dirname find grep head hostname id install kill ln ls
-	mkdir mkfifo mktemp mv nproc od ps pgrep printf pwd readlink rm rmdir sed seq sleep sort stat
-	sync tail tee test touch tr true truncate uname wc xargs)
+# The programs of these packages, and what alternatives lead to.
+packages=(bash coreutils dash findutils grep hostname libcap2-bin mawk mount procps sed util-linux)
+tools=(/usr/bin/awk)
 # Of Python, without what no test imports and what is big.
 python_left_out='/(test|idlelib|lib2to3|ensurepip|distutils|tkinter|turtledemo|pydoc_data|dist-packages|config-[^/]*)(/|$)'
 
@@ -37,15 +36,18 @@ done
 # Not the python3 of PATH: the tests name Debian's.
 stdlib=$(/usr/bin/python3 -c 'import os; print(os.path.dirname(os.__file__))')
 {
-	for tool in "${tools[@]}"; do type -P "$tool"; done
-	printf '%s\n' /usr/bin/python3 /usr/lib/python3/dist-packages/google
+	for package in "${packages[@]}"; do
+		dpkg -L "$package" 2>/dev/null | grep -E '^(/usr)?/s?bin/.' || true
+	done
+	printf '%s\n' "${tools[@]}" /usr/bin/python3 /usr/lib/python3/dist-packages/google
 	find "$stdlib" -type f | grep -Ev "$python_left_out"
 	printf '%s\n' "$build"/{bin,lib,python} "$source"/{tests/integration,client/python}
 	cat "$build/vm/files"
 } | put
 # What all that is linked to, by the dynamic linker's own word.
 find "$root" -type f \( -perm -u=x -o -name '*.so*' \) -print0 | xargs -0 ldd 2>/dev/null |
-	sed -n 's/.* => \(\/.*\) (.*/\1/p; s/^\t\(\/.*\) (.*/\1/p' | grep -vF "$root" | put
+	sed -n 's/.* => \(\/.*\) (.*/\1/p; s/^\t\(\/.*\) (.*/\1/p' | grep -vF "$root" |
+	sed 's|^/lib/|/usr/lib/|' | put
 
 mkdir -p "$root$build/tests" "$root/vm" "$root/etc" "$root/proc" "$root/sys" "$root/dev"
 cp "$here/init" "$root/init"
