@@ -55,6 +55,11 @@ struct gm_backing {
 	 * bound by set_mempolicy(2) is placed.
 	 */
 	uint64_t numa_nodes;
+	/*
+	 * Of hugepages on @numa_nodes: bytes that others bound to any of them were promised and do
+	 * not have yet. The kernel counts reservations for the whole host, never for a node.
+	 */
+	uint64_t promised;
 	const char *name; /* shown in /proc; names of the name character set, at most 249 bytes */
 };
 

@@ -115,8 +115,8 @@ static int make_huge(int fd, const struct gm_backing *want, struct gm_refusal *r
 		return r;
 	/* First, as it names the nodes; a reservation that was had may not fit on them either. */
 	if (want->numa_nodes) {
-		int verdict =
-			gm_huge_check_nodes(want->page_size, want->numa_nodes, want->size, refusal);
+		int verdict = gm_huge_check_nodes(want->page_size, want->numa_nodes, want->promised,
+						  want->size, refusal);
 
 		if (verdict)
 			return verdict;

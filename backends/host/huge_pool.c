@@ -130,7 +130,7 @@ static uint64_t read_node_file(unsigned node, uint64_t page_size, const char *fi
 	return read_number(path, &number) < 0 ? 0 : number;
 }
 
-int gm_huge_check_nodes(uint64_t page_size, uint64_t nodes, uint64_t asked,
+int gm_huge_check_nodes(uint64_t page_size, uint64_t nodes, uint64_t promised, uint64_t asked,
 			struct gm_refusal *refusal)
 {
 	uint64_t total = 0, free_pages = 0;
@@ -142,6 +142,7 @@ int gm_huge_check_nodes(uint64_t page_size, uint64_t nodes, uint64_t asked,
 		total += read_node_file(node, page_size, "nr_hugepages");
 		free_pages += read_node_file(node, page_size, "free_hugepages");
 	}
+	free_pages -= gm_min_u64(free_pages, promised / page_size);
 	if (free_pages >= asked / page_size)
 		return 0;
 	(void)snprintf(object, sizeof(object), "pool %s on nodes 0x%llx",

@@ -21,10 +21,11 @@ GM_WARN_UNUSED int gm_huge_reserve(int fd, uint64_t offset, uint64_t length, uin
 int gm_huge_refuse(struct gm_refusal *refusal, uint64_t page_size, uint64_t asked);
 
 /*
- * GM_NO_RESOURCE when @nodes (bits) have fewer free pages than @asked bytes: a reservation counts
- * on the whole host's pool and says nothing of nodes. 0 when they have enough.
+ * GM_NO_RESOURCE when @nodes (bits) have fewer free pages than @asked bytes beside those that are
+ * @promised to others (bytes): a reservation counts on the whole host's pool and says nothing of
+ * nodes. 0 when they have enough.
  */
-GM_WARN_UNUSED int gm_huge_check_nodes(uint64_t page_size, uint64_t nodes, uint64_t asked,
-				       struct gm_refusal *refusal);
+GM_WARN_UNUSED int gm_huge_check_nodes(uint64_t page_size, uint64_t nodes, uint64_t promised,
+				       uint64_t asked, struct gm_refusal *refusal);
 
 #endif

@@ -134,6 +134,34 @@ static void format_name(const struct gm_region *region, char buffer[3 * GM_NAME_
 	*at = '\0';
 }
 
+/*
+ * What the other regions of these hugepages and nodes have been promised and have not touched. One
+ * look at a file each; nobody asks for hugepages on a node often.
+ */
+static uint64_t promised_on_nodes(const struct gm_exec *exec, const struct gm_region *wanted)
+{
+	const struct gm_region *region = NULL;
+	uint64_t promised = 0;
+
+	if (wanted->numa_nodes == 0 || wanted->page_size == GM_PAGE_4K)
+		return 0;
+	while ((region = gm_book_next_region(exec->book, region)) != NULL) {
+		const struct gm_exec_backend *slot = gm_exec_find(exec, region->domain->kind);
+		uint64_t present = 0;
+
+		if (region == wanted || region->fd < 0 || slot == NULL ||
+		    region->page_size != wanted->page_size ||
+		    (region->numa_nodes & wanted->numa_nodes) == 0)
+			continue;
+		/* Where it cannot be told, it may be all there. */
+		if (slot->backend->present(region->fd, 0, region->size, region->page_size,
+					   &present) < 0)
+			continue;
+		promised += region->size - gm_min_u64(present, region->size);
+	}
+	return promised;
+}
+
 static int make_fd(struct gm_exec *exec, struct gm_region *region, struct gm_refusal *refusal)
 {
 	const struct gm_exec_backend *slot = gm_exec_find(exec, region->domain->kind);
@@ -142,12 +170,14 @@ static int make_fd(struct gm_exec *exec, struct gm_region *region, struct gm_ref
 	/* A domain of a kind that is not there is quarantined, and takes no regions. */
 	assert(slot != NULL && region->fd < 0);
 	format_name(region, name);
-	return slot->backend->create(slot->state,
-				     &(struct gm_backing){ .size = region->size,
-							   .page_size = region->page_size,
-							   .numa_nodes = region->numa_nodes,
-							   .name = name },
-				     &region->fd, refusal);
+	return slot->backend->create(
+		slot->state,
+		&(struct gm_backing){ .size = region->size,
+				      .page_size = region->page_size,
+				      .numa_nodes = region->numa_nodes,
+				      .promised = promised_on_nodes(exec, region),
+				      .name = name },
+		&region->fd, refusal);
 }
 
 static int keep_fd(struct gm_exec *exec, struct gm_region *region, struct gm_refusal *refusal)

@@ -233,6 +233,31 @@ static void too_few_pages_on_the_nodes_are_a_refusal_that_names_them(void **stat
 	assert_non_null(strstr(refusal.object, " on nodes 0x1"));
 }
 
+static void pages_of_a_node_that_others_were_promised_are_not_promised_twice(void **state)
+{
+	const struct subject *subject = subject_of(state);
+	struct gm_backing want = {
+		.size = subject->page_size,
+		.page_size = subject->page_size,
+		.numa_nodes = 1,
+		.promised = pool_of(subject).free * subject->page_size,
+		.name = "contract",
+	};
+	struct gm_huge_pool before = pool_of(subject);
+	struct gm_refusal refusal = { 0 };
+	int fd = -1;
+
+	assert_int_equal(subject->backend->create(subject->state, &want, &fd, &refusal),
+			 GM_NO_RESOURCE);
+	assert_int_equal(fd, -1);
+	assert_int_equal(refusal.rule, GM_RULE_HUGE_PAGES_FREE);
+	assert_non_null(strstr(refusal.object, " on nodes 0x1"));
+	assert_int_equal(refusal.used, refusal.limit);
+	assert_int_equal(refusal.asked, want.size);
+	/* The reservation was had, and is given back. */
+	assert_int_equal(pool_of(subject).reserved, before.reserved);
+}
+
 #define CASE(fn)                  \
 	{                         \
 #fn, fn, FOR_HUGE \
@@ -249,5 +274,6 @@ const struct contract_case huge_cases[] = {
 	CASE(discard_that_cannot_keep_the_promise_is_enomem_and_can_be_repeated),
 	CASE(a_refusal_though_the_pool_has_room_names_the_other_limits),
 	CASE(too_few_pages_on_the_nodes_are_a_refusal_that_names_them),
+	CASE(pages_of_a_node_that_others_were_promised_are_not_promised_twice),
 	{ 0 },
 };

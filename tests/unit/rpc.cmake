@@ -18,3 +18,7 @@ gm_add_test(NAME t_methods SOURCES ${CMAKE_CURRENT_LIST_DIR}/../wire/t_methods.c
 	LINK gm_rpc gm_backend_fake)
 target_compile_definitions(t_methods PRIVATE
 	GOLDEN_FILE="${CMAKE_CURRENT_LIST_DIR}/../wire/methods.golden")
+
+# Here as far as this host lets it, and in the test machine, which has CAP_SYS_RESOURCE, all of it.
+gm_add_test(NAME t_memlock SOURCES t_memlock.c LINK gm_exec gm_backend_fake)
+gm_add_vm_test(PROGRAM t_memlock)
