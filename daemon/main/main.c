@@ -18,6 +18,7 @@
 #include "kept.h"
 #include "policy_file.h"
 #include "sandbox.h"
+#include "slot.h"
 
 /* fds of the daemon itself: the loop, the log, devices, carrier VMs, listening sockets. */
 #define GM_FDS_OWN (64 + GM_DOORS_MAX)
@@ -86,6 +87,18 @@ static enum gm_exit count_fds(const struct gm_daemon *daemon, uint64_t *ret_n_fd
 	return GM_EXIT_OK;
 }
 
+/* As many as the kernel says; none where it has no such pool. */
+static void count_slots(struct gm_policy *host)
+{
+	for (unsigned pool = 0; pool < GM_SLOT_POOLS; pool++) {
+		uint64_t capacity, current;
+
+		host->slots_max[pool] = 0;
+		if (gm_slot_read(/* folder= */ NULL, pool, &capacity, &current) == 0)
+			host->slots_max[pool] = capacity;
+	}
+}
+
 static enum gm_exit read_policies(struct gm_daemon *daemon)
 {
 	char fault[GM_TENANTS_FAULT_MAX];
@@ -99,6 +112,7 @@ static enum gm_exit read_policies(struct gm_daemon *daemon)
 	if (status != GM_EXIT_OK)
 		return status;
 	gm_policies_of_machine(memory, n_fds, daemon->opts.workers, &daemon->machine);
+	count_slots(&daemon->machine.host);
 	gm_account_set_limit(&daemon->book.host, GM_RES_FDS, n_fds / 4 * 3);
 	if (gm_policies_read(&daemon->tenants, &daemon->machine, GM_POLICIES_START, fault) == 0)
 		return GM_EXIT_OK;
