@@ -65,8 +65,25 @@ struct gm_backing {
 
 struct gm_backend_state;
 
+/* The private half that the VMM makes on its own VM. */
+struct gm_private_half {
+	uint32_t vm_type;      /* of the VM */
+	uint64_t memory_flags; /* of KVM_CREATE_GUEST_MEMFD */
+
+	/* 0 when @fd is such a file, of that size, and nobody can map it; -EBADF when not. */
+	int (*verify)(int fd, uint64_t size);
+
+	/* As those of struct gm_backend, for this half, under the name by which workers know it. */
+	const char *kind;
+	int (*present)(int fd, uint64_t offset, uint64_t length, uint64_t page_size,
+		       uint64_t *ret_bytes);
+};
+
 struct gm_backend {
 	const char *kind; /* "memfd" */
+
+	/* With GM_CAP_PRIVATE; NULL without. All else here is then about the shared half. */
+	const struct gm_private_half *private_half;
 
 	/*
 	 * Opens what the backend needs (devices, a carrier VM) and finds out what works, by doing

@@ -5,5 +5,6 @@
 const struct gm_backend *const gm_backends[] = {
 	&gm_memfd_backend,
 	&gm_guest_memfd_backend,
+	&gm_sw_protected_backend,
 	NULL,
 };

@@ -9,5 +9,6 @@
 
 extern const struct gm_backend gm_memfd_backend;
 extern const struct gm_backend gm_guest_memfd_backend;
+extern const struct gm_backend gm_sw_protected_backend;
 
 #endif

@@ -18,6 +18,10 @@
 /* x86: no protection of any kind. The only type whose guest_memfd starts out shared (6.18). */
 #define GM_KVM_VM_TYPE_DEFAULT 0UL
 
+/* x86: private memory without protection, for development (CONFIG_KVM_SW_PROTECTED_VM, 6.8). */
+#define GM_KVM_VM_TYPE_SW_PROTECTED 1UL
+
+#define GM_KVM_CAP_MEMORY_ATTRIBUTES 233
 #define GM_KVM_CAP_GUEST_MEMFD 234
 #define GM_KVM_CAP_GUEST_MEMFD_FLAGS 244
 
@@ -38,6 +42,21 @@ static_assert(offsetof(struct gm_kvm_create_guest_memfd, reserved) == 16, "layou
 #define GM_KVM_CREATE_GUEST_MEMFD _IOWR(KVMIO, 0xd4, struct gm_kvm_create_guest_memfd)
 
 static_assert(GM_KVM_CREATE_GUEST_MEMFD == 0xc040aed4, "number of the kernel");
+
+#define GM_KVM_MEMORY_ATTRIBUTE_PRIVATE (UINT64_C(1) << 3)
+
+struct gm_kvm_memory_attributes {
+	uint64_t address;
+	uint64_t size;
+	uint64_t attributes;
+	uint64_t flags; /* 0 */
+};
+
+static_assert(sizeof(struct gm_kvm_memory_attributes) == 32, "layout of the kernel");
+
+#define GM_KVM_SET_MEMORY_ATTRIBUTES _IOW(KVMIO, 0xd2, struct gm_kvm_memory_attributes)
+
+static_assert(GM_KVM_SET_MEMORY_ATTRIBUTES == 0x4020aed2, "number of the kernel");
 
 /*
  * statfs f_type of a guest_memfd: that of all anonymous inodes up to 6.18, its own since 6.19

@@ -15,15 +15,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "file_range.h"
 #include "gm_cleanup.h"
 #include "kinds.h"
 #include "kvm_ioctl.h"
+#include "memory_file.h"
 
 #define GMEM_FLAGS (GM_KVM_GUEST_MEMFD_MMAP | GM_KVM_GUEST_MEMFD_INIT_SHARED)
 
@@ -51,43 +50,11 @@ static int gmem_create(struct gm_backend_state *state, const struct gm_backing *
 	return 0;
 }
 
-/* On 6.18 the file system is that of eventfds and VMs too: only the link text tells. */
-static bool is_guest_memfd(int fd)
-{
-	char path[32], text[64];
-	struct statfs fs;
-	ssize_t n;
-
-	if (fstatfs(fd, &fs) < 0 ||
-	    (fs.f_type != GM_ANON_INODE_FS_MAGIC && fs.f_type != GM_GUEST_MEMFD_MAGIC))
-		return false;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	n = readlink(path, text, sizeof(text) - 1);
-	if (n < 0)
-		return false;
-	text[n] = '\0';
-	return strstr(text, GM_GUEST_MEMFD_LINK) != NULL;
-}
-
-/* Without the MMAP flag the file has no mmap (ENODEV). No page is touched: nothing is allocated. */
-static bool is_mappable(int fd)
-{
-	void *map = mmap(NULL, GM_PAGE_4K, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (map == MAP_FAILED)
-		return false;
-	(void)munmap(map, GM_PAGE_4K);
-	return true;
-}
-
 static int gmem_verify(int fd, uint64_t size, uint64_t page_size)
 {
-	struct stat st;
-
-	if (page_size != GM_PAGE_4K || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (uint64_t)st.st_size != size)
+	if (page_size != GM_PAGE_4K || !gm_is_memory_file(fd, size))
 		return -EBADF;
-	return is_guest_memfd(fd) && is_mappable(fd) ? 0 : -EBADF;
+	return gm_memory_file_is_mappable(fd) ? 0 : -EBADF;
 }
 
 /* kvm_gmem_fallocate knows no mode without KEEP_SIZE. */

@@ -43,3 +43,14 @@ int gm_kvm_create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags)
 		return -errno;
 	return gm_own_fd(gm_take_fd(&fd));
 }
+
+int gm_kvm_set_attributes(int vm_fd, uint64_t address, uint64_t size, uint64_t attributes)
+{
+	struct gm_kvm_memory_attributes args = {
+		.address = address,
+		.size = size,
+		.attributes = attributes,
+	};
+
+	return ioctl(vm_fd, GM_KVM_SET_MEMORY_ATTRIBUTES, &args) < 0 ? -errno : 0;
+}

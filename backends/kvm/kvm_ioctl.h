@@ -20,4 +20,8 @@ GM_WARN_UNUSED int gm_kvm_check_extension(int fd, unsigned capability);
 GM_WARN_UNUSED int gm_kvm_create_vm(int kvm_fd, unsigned long type);
 GM_WARN_UNUSED int gm_kvm_create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags);
 
+/* Addresses need no memslot: the attributes are the VM's (kvm_vm_set_mem_attributes, 6.8). */
+GM_WARN_UNUSED int gm_kvm_set_attributes(int vm_fd, uint64_t address, uint64_t size,
+					 uint64_t attributes);
+
 #endif

@@ -56,6 +56,7 @@ REGION_CREATE, REGION_GET, REGION_DESTROY, REGION_MAP = 7, 8, 9, 10
 ALLOCATE, DISCARD, CANCEL = 11, 12, 13
 LIST, STATS, HOST, EVICT, WATCH, POLICY = 14, 15, 16, 17, 18, 19
 MEMLOCK = 20
+STEP_MEMORY, REGION_BIND, CONVERT, STEP_DONE = 21, 22, 23, 24
 PROGRESS, DOMAIN_GONE, SHUTDOWN, NEWS = 64, 65, 66, 67
 
 VERBS = {
@@ -79,6 +80,10 @@ VERBS = {
     WATCH: (pb.WatchRequest, pb.WatchReply),
     POLICY: (pb.PolicyRequest, pb.PolicyReply),
     MEMLOCK: (pb.MemlockRequest, pb.MemlockReply),
+    STEP_MEMORY: (pb.StepMemoryRequest, pb.StepMemoryReply),
+    REGION_BIND: (pb.RegionBindRequest, pb.RegionBindReply),
+    CONVERT: (pb.ConvertRequest, pb.ConvertReply),
+    STEP_DONE: (pb.StepDoneRequest, pb.StepDoneReply),
 }
 EVENTS = {PROGRESS: pb.ProgressEvent, DOMAIN_GONE: pb.DomainGoneEvent, SHUTDOWN: pb.ShutdownEvent,
           NEWS: pb.NewsEvent}

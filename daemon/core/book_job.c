@@ -319,6 +319,8 @@ int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *do
 	    !gm_is_aligned(done->offset | done->length, GM_PAGE_4K))
 		return -EPROTO;
 
+	if (ticket->frees_half)
+		return 0;
 	r = gm_book_apply(region, ticket->op, done, refusal);
 	gm_book_allocated(region);
 	return r;
@@ -333,7 +335,8 @@ void gm_book_end_job(struct gm_job_ticket *ticket)
 	assert(ticket->region->domain->n_jobs > 0);
 	assert(ticket->session->n_jobs > 0);
 
-	count_op(ticket->region, ticket->op, -1);
+	if (!ticket->frees_half)
+		count_op(ticket->region, ticket->op, -1);
 	ticket->region->n_jobs--;
 	ticket->region->domain->n_jobs--;
 	ticket->session->n_jobs--;

@@ -294,6 +294,29 @@ int gm_book_converted(struct gm_region *region, const struct gm_range *ranges, s
 	return 0;
 }
 
+void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region,
+			   struct gm_job_ticket *ret_ticket)
+{
+	assert(region->step && region->step->reported);
+	*ret_ticket = (struct gm_job_ticket){
+		.region = region,
+		.session = session,
+		.op = GM_PAGE_OP_DISCARD,
+		.frees_half = true,
+		.private_half = region->step->op == GM_PAGE_OP_TO_SHARED,
+	};
+	region->n_jobs++;
+	region->domain->n_jobs++;
+	session->n_jobs++;
+}
+
+void gm_book_lose_ranges(struct gm_region *region, const struct gm_range *ranges, size_t n_ranges)
+{
+	for (size_t i = 0; i < n_ranges; i++)
+		gm_book_lose_pages(region, &ranges[i]);
+	gm_book_allocated(region);
+}
+
 void gm_book_forget_step(struct gm_region *region)
 {
 	struct gm_step *step = region->step;

@@ -70,6 +70,16 @@ GM_WARN_UNUSED int gm_book_converted(struct gm_region *region, const struct gm_r
 				     size_t n_ranges, size_t n_done, uint64_t *ret_bytes,
 				     struct gm_refusal *refusal);
 
+/*
+ * A conversion is reported, and pages of the half that it gives up are still there: a job of the
+ * daemon's own begins that frees them. It needs no leave and counts against no limit.
+ */
+void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region,
+			   struct gm_job_ticket *ret_ticket);
+
+/* Pages of @ranges hold memory in both halves, and that cannot be helped: they are lost. */
+void gm_book_lose_ranges(struct gm_region *region, const struct gm_range *ranges, size_t n_ranges);
+
 /* The step did nothing, or all that it did is booked. */
 void gm_book_end_step(struct gm_region *region);
 

@@ -255,6 +255,9 @@ void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region)
 {
 	int fd = gm_take_fd(&region->fd);
 
+	/* It pins the VM of the VMM, with all that this has of the platform. */
+	if (region->private_fd >= 0)
+		close_memory(exec, gm_take_fd(&region->private_fd), /* slow= */ true);
 	if (exec->keep_ops != NULL && region->mark.record != 0)
 		leave(exec, region->mark.record, fd, takes_long_to_free(region));
 	else

@@ -9,6 +9,7 @@
 #include "backend.h"
 #include "book.h"
 #include "book_restore.h"
+#include "book_step.h"
 #include "crew.h"
 
 #define GM_EXEC_BACKENDS_MAX 8
@@ -163,5 +164,27 @@ void gm_exec_leave_owner(struct gm_domain *domain);
 
 /* The job's end comes later and says GM_CANCELLED unless it was done before. */
 void gm_exec_cancel_job(struct gm_exec_job *job);
+
+/* ---- private memory ---- */
+
+/* The traits of a kind (enum gm_trait bits). */
+unsigned gm_exec_traits(const struct gm_exec_backend *slot);
+
+/*
+ * GM_STEP_CREATE_MEMORY is reported with @fd, which is taken in any case. GM_INVALID (GM_RULE_FD)
+ * when it is not what was asked for; the step is then still under way.
+ */
+GM_WARN_UNUSED int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *region, int fd,
+					struct gm_refusal *refusal);
+
+/* Is the half that a reported conversion gives up empty in all of @ranges? 1, 0 or -errno. */
+GM_WARN_UNUSED int gm_exec_half_is_free(const struct gm_exec *exec, const struct gm_region *region,
+					const struct gm_range *ranges, size_t n_ranges);
+
+/* It is not: a worker frees it. As gm_exec_start_job(). */
+GM_WARN_UNUSED int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidfd,
+				     struct gm_region *region, const struct gm_range *ranges,
+				     size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg,
+				     struct gm_exec_job **ret_job, struct gm_refusal *refusal);
 
 #endif

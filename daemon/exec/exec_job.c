@@ -182,7 +182,7 @@ static void on_end(void *arg, enum gm_job_end how, int error)
 	struct gm_refusal refusal = { 0 };
 
 	/* Nobody asks a dying domain where its pages are. */
-	if ((how == GM_JOB_WORKER_LOST || how == GM_JOB_ERROR) &&
+	if ((how == GM_JOB_WORKER_LOST || how == GM_JOB_ERROR) && !job->ticket.frees_half &&
 	    !job->ticket.region->domain->dying)
 		gm_exec_look(job);
 	finish(job, conclude(job, how, error, &refusal), &refusal);
@@ -210,6 +210,16 @@ static int get_crew(struct gm_exec *exec, struct gm_domain *domain, struct gm_cr
 	return 0;
 }
 
+/* The name by which workers know the half that the job is on. */
+static const char *kind_of(const struct gm_exec_job *job)
+{
+	const char *kind = job->ticket.region->domain->kind;
+
+	if (!job->ticket.private_half)
+		return kind;
+	return gm_exec_find(job->exec, kind)->backend->private_half->kind;
+}
+
 static void fill_order(const struct gm_exec_job *job, struct gm_job_order *order)
 {
 	const struct gm_region *region = job->ticket.region;
@@ -219,7 +229,7 @@ static void fill_order(const struct gm_exec_job *job, struct gm_job_order *order
 	order->verb = verbs[job->ticket.op];
 	order->n_threads = (uint32_t)gm_max_u64(1, gm_min_u64(threads, job->exec->job_threads));
 	order->n_ranges = (uint32_t)job->n_ranges;
-	snprintf(order->kind, sizeof(order->kind), "%s", region->domain->kind);
+	snprintf(order->kind, sizeof(order->kind), "%s", kind_of(job));
 	order->page_size = region->page_size;
 	order->numa_nodes = region->numa_nodes;
 	memcpy(order->ranges, job->ranges, job->n_ranges * sizeof(job->ranges[0]));
@@ -242,8 +252,9 @@ static int submit(struct gm_exec_job *job, struct gm_refusal *refusal)
 	r = get_crew(job->exec, region->domain, &crew);
 	if (r == 0) {
 		fill_order(job, &order);
-		r = gm_crew_submit(crew, &order, region->fd, job->place, &crew_ops, job,
-				   &job->crew_job);
+		r = gm_crew_submit(crew, &order,
+				   job->ticket.private_half ? region->private_fd : region->fd,
+				   job->place, &crew_ops, job, &job->crew_job);
 	}
 	if (r == -EPIPE || r == -EAGAIN) {
 		gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_WORKER, "host",
@@ -282,6 +293,34 @@ static struct gm_exec_job *job_new(struct gm_exec *exec, const struct gm_range *
 	return job;
 }
 
+/* The books know the job. Takes @job. @share: what may delay it, or NULL. */
+static int start(struct gm_exec_job *job, int pidfd, struct gm_exec_share *share,
+		 struct gm_exec_job **ret_job, struct gm_refusal *refusal)
+{
+	struct gm_exec *exec = job->exec;
+	int r;
+
+	for (size_t i = 0; i < job->n_ranges; i++)
+		job->total += job->ranges[i].length;
+	r = gm_exec_charge(job, pidfd, refusal);
+	if (r == 0)
+		r = gm_exec_check_room(job, refusal);
+	if (r == 0) {
+		record_begin(exec);
+		if (share == NULL || !gm_exec_share_delays(share, job))
+			r = submit(job, refusal);
+	}
+	if (r != 0) {
+		gm_book_end_job(&job->ticket);
+		job_free(job);
+		return r;
+	}
+	TAILQ_INSERT_TAIL(&exec->jobs, job, link);
+	GM_FAULT_POINT("job: submitted");
+	*ret_job = job;
+	return 0;
+}
+
 int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidfd,
 		      struct gm_region *region, enum gm_page_op op, struct gm_range *ranges,
 		      size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg,
@@ -307,27 +346,30 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidf
 		free(job);
 		return r;
 	}
-	for (size_t i = 0; i < n_ranges; i++)
-		job->total += job->ranges[i].length;
-	r = gm_exec_charge(job, pidfd, refusal);
-	if (r == 0)
-		r = gm_exec_check_room(job, refusal);
-	if (r == 0)
-		r = gm_exec_share_of(exec, region->domain->tenant, &share);
-	if (r == 0) {
-		record_begin(exec);
-		if (!gm_exec_share_delays(share, job))
-			r = submit(job, refusal);
-	}
+	r = gm_exec_share_of(exec, region->domain->tenant, &share);
 	if (r != 0) {
 		gm_book_end_job(&job->ticket);
-		job_free(job);
+		free(job);
 		return r;
 	}
-	TAILQ_INSERT_TAIL(&exec->jobs, job, link);
-	GM_FAULT_POINT("job: submitted");
-	*ret_job = job;
-	return 0;
+	return start(job, pidfd, share, ret_job, refusal);
+}
+
+int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidfd,
+		      struct gm_region *region, const struct gm_range *ranges, size_t n_ranges,
+		      const struct gm_exec_job_ops *ops, void *arg, struct gm_exec_job **ret_job,
+		      struct gm_refusal *refusal)
+{
+	struct gm_exec_job *job;
+
+	if (exec->hub == NULL)
+		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
+				      "this daemon runs without workers");
+	job = job_new(exec, ranges, n_ranges, ops, arg);
+	if (job == NULL)
+		return -ENOMEM;
+	gm_book_begin_freeing(session, region, &job->ticket);
+	return start(job, pidfd, /* share= */ NULL, ret_job, refusal);
 }
 
 void gm_exec_leave_owner(struct gm_domain *domain)

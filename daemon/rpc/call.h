@@ -34,7 +34,8 @@ struct gm_pending {
 	uint32_t serial;
 	uint16_t type;
 	struct gm_exec_job *job;
-	uint64_t domain; /* ids */
+	struct gm_freeing *freeing; /* of STEP_DONE */
+	uint64_t domain;	    /* ids */
 	uint64_t region;
 	uint64_t started_us;
 	bool told;		       /* has there been a PROGRESS event? */
@@ -92,7 +93,8 @@ struct gm_call {
 	void *answer;
 	uint64_t started_us;
 	bool deferred;
-	uint8_t n_fds; /* borrowed: they ride with the answer */
+	struct gm_fdset *fds_in; /* of the request; what a handler does not take is closed */
+	uint8_t n_fds;		 /* borrowed: they ride with the answer */
 	int fds[GM_FDSET_MAX];
 	struct gm_refusal refusal;
 	/* Who else is to be told once it is done and recorded; NULL: nobody. */
@@ -106,7 +108,7 @@ struct gm_call {
  * violation, *ret_fault set.
  */
 GM_WARN_UNUSED int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body,
-			       size_t n_fds, const char **ret_fault);
+			       struct gm_fdset *fds, const char **ret_fault);
 
 /*
  * Packs, records and sends the answer to a request that changes something. With the connection
@@ -159,6 +161,17 @@ void gm_link_tell_domain(struct gm_service *service, const struct gm_link *link,
 void gm_link_stop_watching(struct gm_link *link);
 
 void gm_link_tell_gone(struct gm_link *link, struct gm_domain_id domain, Gmem__Farewell why);
+
+/* NULL without memory. */
+struct gm_pending *gm_pending_new(struct gm_call *call);
+/* From now on the request is answered later. */
+void gm_pending_enter(struct gm_call *call, struct gm_pending *pending);
+/* One that was entered. */
+void gm_pending_free(struct gm_pending *pending);
+
+/* In the arena. 0 or -ENOMEM. */
+GM_WARN_UNUSED int gm_call_read_ranges(struct gm_call *call, size_t n, Gmem__Range *const *messages,
+				       struct gm_range **ret_ranges);
 
 struct gm_pending *gm_link_find_pending(struct gm_link *link, uint32_t serial);
 

@@ -188,8 +188,8 @@ uint32_t gm_link_wait_ms(struct gm_link *link)
 	return gm_tenant_request_wait_ms(link->session->tenant, gm_service_now(link->service));
 }
 
-int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body, size_t n_fds,
-		const char **ret_fault)
+int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body,
+		struct gm_fdset *fds, const char **ret_fault)
 {
 	struct gm_counters *counters = gm_link_counters(link);
 	struct gm_call call = {
@@ -199,8 +199,9 @@ int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *
 		.book = link->service->book,
 		.exec = link->service->exec,
 		.frame = frame,
+		.fds_in = fds,
 	};
-	const char *fault = find_fault(link, frame, n_fds);
+	const char *fault = find_fault(link, frame, fds->n_fds);
 	int r;
 
 	if (fault != NULL) {

@@ -143,6 +143,8 @@ int gm_handle_domain_create(struct gm_call *call)
 	if (r == 0)
 		r = gm_service_room_for_domain(call->service, &call->refusal);
 	if (r == 0)
+		spec.traits = gm_exec_traits(gm_exec_find(call->exec, names.kind));
+	if (r == 0)
 		r = gm_link_hold(call->link);
 	if (r == 0)
 		r = create(call, &spec, &domain);

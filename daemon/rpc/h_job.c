@@ -80,7 +80,7 @@ static void tell_end(const struct gm_pending *pending, int result, const struct 
 	gm_service_tell(service, &news);
 }
 
-static void pending_free(struct gm_pending *pending)
+void gm_pending_free(struct gm_pending *pending)
 {
 	struct gm_link *link = pending->link;
 
@@ -101,7 +101,7 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 	if (result == 0)
 		send_done(pending, bytes);
 	tell_end(pending, result, refusal, bytes);
-	pending_free(pending);
+	gm_pending_free(pending);
 	/* The pages that were dealt with are told by the page map. */
 	if (result != 0)
 		gm_service_settle(service);
@@ -114,8 +114,8 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 
 static const struct gm_exec_job_ops job_ops = { .progress = on_progress, .end = on_end };
 
-static int read_ranges(struct gm_call *call, size_t n, Gmem__Range *const *messages,
-		       struct gm_range **ret_ranges)
+int gm_call_read_ranges(struct gm_call *call, size_t n, Gmem__Range *const *messages,
+			struct gm_range **ret_ranges)
 {
 	/* An empty list is the books' to refuse. */
 	struct gm_range *ranges = gm_call_alloc(call, (n + 1) * sizeof(*ranges));
@@ -130,7 +130,7 @@ static int read_ranges(struct gm_call *call, size_t n, Gmem__Range *const *messa
 	return 0;
 }
 
-static struct gm_pending *pending_new(struct gm_call *call)
+struct gm_pending *gm_pending_new(struct gm_call *call)
 {
 	struct gm_pending *pending = calloc(1, sizeof(*pending));
 
@@ -143,28 +143,31 @@ static struct gm_pending *pending_new(struct gm_call *call)
 	return pending;
 }
 
+void gm_pending_enter(struct gm_call *call, struct gm_pending *pending)
+{
+	TAILQ_INSERT_TAIL(&call->link->pending, pending, entry);
+	call->link->n_pending++;
+	call->service->n_jobs++;
+	call->deferred = true;
+}
+
 static int start(struct gm_call *call, struct gm_region *region, enum gm_page_op op,
 		 struct gm_range *ranges, size_t n)
 {
-	struct gm_pending *pending = pending_new(call);
-	struct gm_link *link = call->link;
-	int pidfd = link->ops->pidfd != NULL ? link->ops->pidfd(link->channel) : -1;
+	struct gm_pending *pending = gm_pending_new(call);
 	int r;
 
 	if (pending == NULL)
 		return -ENOMEM;
-	r = gm_exec_start_job(call->exec, call->session, pidfd, region, op, ranges, n, &job_ops,
-			      pending, &pending->job, &call->refusal);
+	r = gm_exec_start_job(call->exec, call->session, gm_link_pidfd(call->link), region, op,
+			      ranges, n, &job_ops, pending, &pending->job, &call->refusal);
 	if (r != 0) {
 		free(pending);
 		return r;
 	}
 	pending->domain = region->domain->id.v;
 	pending->region = region->id.v;
-	TAILQ_INSERT_TAIL(&call->link->pending, pending, entry);
-	call->link->n_pending++;
-	call->service->n_jobs++;
-	call->deferred = true;
+	gm_pending_enter(call, pending);
 	return 0;
 }
 
@@ -182,7 +185,7 @@ static int handle(struct gm_call *call, uint64_t region_id, enum gm_page_op op, 
 					 (struct gm_region_id){ region_id }, &region,
 					 &call->refusal);
 	if (r == 0)
-		r = read_ranges(call, n, messages, &ranges);
+		r = gm_call_read_ranges(call, n, messages, &ranges);
 	if (r != 0)
 		return r;
 	return start(call, region, op, ranges, n);
@@ -210,6 +213,9 @@ int gm_handle_cancel(struct gm_call *call)
 	Gmem__CancelReply *reply = call->answer;
 	struct gm_pending *pending = gm_link_find_pending(call->link, request->serial);
 
+	/* What frees the other half is no job of the client's. */
+	if (pending != NULL && pending->freeing != NULL)
+		pending = NULL;
 	if (pending != NULL)
 		gm_exec_cancel_job(pending->job);
 	reply->has_found = 1;

@@ -6,6 +6,7 @@
 #include "call.h"
 #include "gm_check.h"
 #include "info.h"
+#include "step.h"
 
 #define SAME_STATE(name)                                                                          \
 	_Static_assert((int)GM_PAGE_##name == (int)GMEM__PAGE_STATE__PAGE_##name, #name " differ" \
@@ -166,6 +167,8 @@ int gm_handle_region_create(struct gm_call *call)
 	if (r != 0)
 		return r;
 	r = gm_call_add_fd(call, region->fd, "memory", &reply->n_fd_names, &reply->fd_names);
+	if (r == 0 && (domain->traits & GM_TRAIT_PRIVATE))
+		r = gm_step_order_memory(call, region, &reply->step);
 	if (r != 0) {
 		gm_exec_drop_region(call->exec, region);
 		return r;

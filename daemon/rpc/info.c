@@ -167,6 +167,13 @@ int gm_info_region(struct gm_call *call, const struct gm_region *region, Gmem__R
 	info->page_map_bytes = gm_page_map_bytes(&region->map);
 	info->has_jobs = 1;
 	info->jobs = region->n_jobs;
+	if (region->domain->traits & GM_TRAIT_PRIVATE) {
+		info->has_bound = 1;
+		info->bound = region->bound;
+	}
+	info->has_step = region->step != NULL;
+	if (region->step != NULL)
+		info->step = (Gmem__StepKind)region->step->kind;
 	info->has_quarantined = region->quarantined;
 	info->quarantined = region->quarantined;
 	fill_name(gm_call_tenant_name(call, region->domain->tenant), &info->has_tenant,

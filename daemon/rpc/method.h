@@ -61,5 +61,9 @@ int gm_handle_evict(struct gm_call *call);
 int gm_handle_watch(struct gm_call *call);
 int gm_handle_policy(struct gm_call *call);
 int gm_handle_memlock(struct gm_call *call);
+int gm_handle_step_memory(struct gm_call *call);
+int gm_handle_region_bind(struct gm_call *call);
+int gm_handle_convert(struct gm_call *call);
+int gm_handle_step_done(struct gm_call *call);
 
 #endif

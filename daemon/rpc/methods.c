@@ -111,10 +111,30 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 		.tenant = true, .body_max = BODY_IDS,
 		.flags = GM_METHOD_MUTATES, .fn = gm_handle_memlock,
 	},
+	[GM_MSG_STEP_MEMORY] = {
+		.name = "STEP_MEMORY", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .n_fds = 1, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_step_memory,
+	},
+	[GM_MSG_REGION_BIND] = {
+		.name = "REGION_BIND", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_region_bind,
+	},
+	[GM_MSG_CONVERT] = {
+		.name = "CONVERT", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = GM_BODY_MAX,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_convert,
+	},
+	[GM_MSG_STEP_DONE] = {
+		.name = "STEP_DONE", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = GM_BODY_MAX,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_step_done,
+	},
 };
 
 /* Types are dense from HELLO on, so a new one fails here until it has its row (and its golden). */
-_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 21,
+_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 25,
 	       "every request has a row in the table");
 
 const struct gm_method *gm_method_find(unsigned type)

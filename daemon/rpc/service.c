@@ -6,6 +6,7 @@
 #include "call.h"
 #include "gm_fault.h"
 #include "status.h"
+#include "step.h"
 
 uint64_t gm_service_now(const struct gm_service *service)
 {
@@ -195,7 +196,7 @@ int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const 
 {
 	int r;
 
-	r = gm_dispatch(link, frame, body, fds->n_fds, ret_fault);
+	r = gm_dispatch(link, frame, body, fds, ret_fault);
 	/* No request of this version keeps an fd. */
 	gm_fdset_done(fds);
 	return r;
@@ -292,6 +293,7 @@ void gm_service_expire(struct gm_service *service)
 		}
 		domain = next;
 	}
+	gm_step_expire(service);
 	gm_service_settle(service);
 }
 

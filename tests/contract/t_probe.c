@@ -22,9 +22,10 @@ static void every_kind_is_found_by_its_name(void **state)
 		assert_ptr_equal(gm_backend_find(gm_backends[i]->kind), gm_backends[i]);
 	assert_ptr_equal(gm_backends[0], gm_backend_find("memfd"));
 	assert_ptr_equal(gm_backends[1], gm_backend_find("guest-memfd"));
-	assert_non_null(gm_backends[0]);
-	assert_non_null(gm_backends[1]);
-	assert_null(gm_backends[2]);
+	assert_ptr_equal(gm_backends[2], gm_backend_find("sw-protected"));
+	for (size_t i = 0; i < 3; i++)
+		assert_non_null(gm_backends[i]);
+	assert_null(gm_backends[3]);
 }
 
 static void an_unknown_kind_is_not_found(void **state)

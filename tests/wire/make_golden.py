@@ -21,7 +21,7 @@ except ImportError:
 TYPES = {name: number for number, name in enumerate(
     "HELLO PING DOMAIN_CREATE DOMAIN_ATTACH DOMAIN_GET DOMAIN_DESTROY REGION_CREATE REGION_GET "
     "REGION_DESTROY REGION_MAP ALLOCATE DISCARD CANCEL LIST STATS HOST EVICT WATCH "
-    "POLICY MEMLOCK".split(), start=1)}
+    "POLICY MEMLOCK STEP_MEMORY REGION_BIND CONVERT STEP_DONE".split(), start=1)}
 TYPES.update({"PROGRESS": 64, "DOMAIN_GONE": 65, "SHUTDOWN": 66, "NEWS": 67})
 FLAGS = {"request": 0, "answer": 1, "refusal": 3, "event": 4}
 SUFFIX = {"request": "Request", "answer": "Reply", "event": "Event"}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * STEP_MEMORY, REGION_BIND, CONVERT and STEP_DONE: what the VMM is told to do with private memory,
+ * and what it says came of it.
+ *
+ * The VMM itself frees the half that a conversion gives up: it pays for the time, and the daemon's
+ * loop never waits for a lock of the VMM's file (kvm_gmem_punch_hole takes the invalidate lock,
+ * which another call of the VMM may hold for seconds). The daemon looks whether it has been done,
+ * and a worker does what was left undone.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gm_cleanup.h"
+#include "step.h"
+
+#define SAME_KIND(name) \
+	_Static_assert((int)GM_STEP_##name == (int)GMEM__STEP_KIND__STEP_##name, #name " differs")
+SAME_KIND(NONE);
+SAME_KIND(CREATE_MEMORY);
+SAME_KIND(BIND);
+SAME_KIND(CONVERT);
+_Static_assert(GM_STEP_KIND_N_ == 4, "a new step is compared with its number here");
+
+/* How often freeing the other half is tried. */
+#define FREEINGS_MAX 3
+
+/* The other half of a conversion that was reported, until it is free. */
+struct gm_freeing {
+	unsigned n_tries;
+	size_t n_ranges;
+	struct gm_range ranges[];
+};
+
+static int draw_spec(struct gm_call *call, struct gm_step_spec *spec)
+{
+	int r = gm_service_draw_id(call->service, &spec->id);
+
+	if (r == 0)
+		r = call->service->env.random(&spec->key, sizeof(spec->key));
+	spec->deadline_ms = gm_service_now(call->service) + GM_STEP_MS;
+	return r;
+}
+
+static int fill_step(struct gm_call *call, const struct gm_region *region, Gmem__Step **ret_step)
+{
+	Gmem__Step *step = gm_call_alloc(call, sizeof(*step));
+
+	if (step == NULL)
+		return -ENOMEM;
+	gmem__step__init(step);
+	step->has_step = 1;
+	step->step = region->step->id;
+	step->has_kind = 1;
+	step->kind = (Gmem__StepKind)region->step->kind;
+	step->has_patience_ms = 1;
+	step->patience_ms = GM_STEP_MS;
+	*ret_step = step;
+	return 0;
+}
+
+int gm_step_order_memory(struct gm_call *call, struct gm_region *region, Gmem__Step **ret_step)
+{
+	const struct gm_exec_backend *slot = gm_exec_find(call->exec, region->domain->kind);
+	const struct gm_private_half *half = slot->backend->private_half;
+	struct gm_step_spec spec;
+	int r;
+
+	r = draw_spec(call, &spec);
+	if (r == 0)
+		r = gm_book_begin_memory(region, &spec, &call->refusal);
+	if (r == 0)
+		r = fill_step(call, region, ret_step);
+	if (r != 0)
+		return r;
+	(*ret_step)->has_vm_type = 1;
+	(*ret_step)->vm_type = half->vm_type;
+	(*ret_step)->has_memory_flags = 1;
+	(*ret_step)->memory_flags = half->memory_flags;
+	return 0;
+}
+
+static int find_region(struct gm_call *call, uint64_t id, struct gm_region **ret_region)
+{
+	return gm_book_find_attached_region(call->book, call->session, (struct gm_region_id){ id },
+					    ret_region, &call->refusal);
+}
+
+int gm_handle_step_memory(struct gm_call *call)
+{
+	const Gmem__StepMemoryRequest *request = call->request;
+	struct gm_region *region;
+	int r;
+
+	r = find_region(call, request->region, &region);
+	if (r == 0)
+		r = gm_book_find_step(region, request->step, GM_STEP_CREATE_MEMORY, &call->refusal);
+	if (r == 0)
+		r = gm_exec_adopt_memory(call->exec, region, gm_fdset_steal(call->fds_in, 0),
+					 &call->refusal);
+	return r;
+}
+
+int gm_handle_region_bind(struct gm_call *call)
+{
+	const Gmem__RegionBindRequest *request = call->request;
+	Gmem__RegionBindReply *reply = call->answer;
+	struct gm_region *region;
+	struct gm_step_spec spec;
+	int r;
+
+	r = find_region(call, request->region, &region);
+	if (r == 0)
+		r = draw_spec(call, &spec);
+	if (r == 0)
+		r = gm_book_begin_bind(region, &spec, &call->refusal);
+	if (r == 0)
+		r = fill_step(call, region, &reply->step);
+	return r;
+}
+
+static int read_target(struct gm_call *call, Gmem__PageState to, enum gm_page_op *ret_op)
+{
+	/* protobuf-c hands over any number in an enum. */
+	switch ((int)to) {
+	case GMEM__PAGE_STATE__PAGE_SHARED:
+		*ret_op = GM_PAGE_OP_TO_SHARED;
+		return 0;
+	case GMEM__PAGE_STATE__PAGE_PRIVATE:
+		*ret_op = GM_PAGE_OP_TO_PRIVATE;
+		return 0;
+	default:
+		return gm_refuse_text(&call->refusal, GM_INVALID, GM_RULE_FLAGS, "request",
+				      "pages cannot be converted to the state number %d", (int)to);
+	}
+}
+
+int gm_handle_convert(struct gm_call *call)
+{
+	const Gmem__ConvertRequest *request = call->request;
+	Gmem__ConvertReply *reply = call->answer;
+	struct gm_step_spec spec;
+	struct gm_region *region;
+	struct gm_range *ranges;
+	enum gm_page_op op;
+	int r;
+
+	r = read_target(call, request->to, &op);
+	if (r == 0)
+		r = find_region(call, request->region, &region);
+	if (r == 0)
+		r = gm_call_read_ranges(call, request->n_ranges, request->ranges, &ranges);
+	if (r == 0)
+		r = draw_spec(call, &spec);
+	if (r == 0)
+		r = gm_book_begin_convert(region, op, ranges, request->n_ranges, &spec,
+					  &call->refusal);
+	if (r == 0)
+		r = fill_step(call, region, &reply->step);
+	return r;
+}
+
+/* ---- the other half ---- */
+
+static void answer_done(struct gm_pending *pending, uint64_t bytes)
+{
+	Gmem__StepDoneReply reply = GMEM__STEP_DONE_REPLY__INIT;
+	int r;
+
+	reply.has_bytes = 1;
+	reply.bytes = bytes;
+	r = gm_link_answer(pending->link,
+			   &(struct gm_frame){ .type = pending->type,
+					       .flags = GM_FRAME_ANSWER,
+					       .serial = pending->serial },
+			   &reply.base, NULL);
+	/* Cannot fail: one number always fits. */
+	assert(r == 0);
+}
+
+static void freed(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes);
+
+static const struct gm_exec_job_ops freeing_ops = { .end = freed };
+
+static int free_half(struct gm_pending *pending, struct gm_region *region,
+		     struct gm_refusal *refusal)
+{
+	struct gm_link *link = pending->link;
+	struct gm_freeing *freeing = pending->freeing;
+
+	freeing->n_tries++;
+	return gm_exec_free_half(link->service->exec, link->session, gm_link_pidfd(link), region,
+				 freeing->ranges, freeing->n_ranges, &freeing_ops, pending,
+				 &pending->job, refusal);
+}
+
+static uint64_t sum_of(const struct gm_freeing *freeing)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < freeing->n_ranges; i++)
+		sum += freeing->ranges[i].length;
+	return sum;
+}
+
+/* What is held twice and cannot be freed is of no use to anybody. */
+static void give_up(struct gm_pending *pending, struct gm_region *region, int result,
+		    const struct gm_refusal *refusal)
+{
+	const struct gm_freeing *freeing = pending->freeing;
+	struct gm_link *link = pending->link;
+
+	gm_book_lose_ranges(region, freeing->ranges, freeing->n_ranges);
+	gm_book_end_step(region);
+	if (link->ops != NULL)
+		gm_link_refuse(link, pending->type, pending->serial, result, refusal);
+}
+
+/* The region, unless it went meanwhile. */
+static struct gm_region *region_of(const struct gm_pending *pending)
+{
+	const struct gm_link *link = pending->link;
+	struct gm_region *region;
+
+	if (gm_book_find_region(link->service->book, link->session,
+				(struct gm_region_id){ pending->region }, &region, NULL) != 0)
+		return NULL;
+	return region;
+}
+
+static void freed(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
+{
+	struct gm_pending *pending = arg;
+	struct gm_link *link = pending->link;
+	struct gm_service *service = link->service;
+	struct gm_region *region = region_of(pending);
+	struct gm_refusal again = *refusal;
+
+	(void)bytes;
+	if (region != NULL && result != 0 && pending->freeing->n_tries < FREEINGS_MAX) {
+		result = free_half(pending, region, &again);
+		if (result == 0)
+			return;
+	}
+	if (region != NULL && result == 0) {
+		gm_book_end_step(region);
+		answer_done(pending, sum_of(pending->freeing));
+	} else if (region != NULL) {
+		give_up(pending, region, result, &again);
+	} else if (link->ops != NULL) {
+		gm_refuse(&again, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "region");
+		gm_link_refuse(link, pending->type, pending->serial, GM_NO_SUCH_OBJECT, &again);
+	}
+	free(pending->freeing);
+	gm_pending_free(pending);
+	gm_link_release(link);
+	gm_service_settle(service);
+}
+
+static int start_freeing(struct gm_call *call, struct gm_region *region,
+			 const struct gm_range *ranges, size_t n)
+{
+	struct gm_freeing *freeing = malloc(sizeof(*freeing) + n * sizeof(*ranges));
+	struct gm_pending *pending = gm_pending_new(call);
+	int r = -ENOMEM;
+
+	if (freeing != NULL && pending != NULL) {
+		*freeing = (struct gm_freeing){ .n_ranges = n };
+		memcpy(freeing->ranges, ranges, n * sizeof(*ranges));
+		pending->freeing = freeing;
+		pending->domain = region->domain->id.v;
+		pending->region = region->id.v;
+		r = free_half(pending, region, &call->refusal);
+	}
+	if (r != 0) {
+		gm_book_lose_ranges(region, ranges, n);
+		gm_book_end_step(region);
+		free(freeing);
+		free(pending);
+		return r;
+	}
+	gm_pending_enter(call, pending);
+	return 0;
+}
+
+/* ---- reports ---- */
+
+static int convert_done(struct gm_call *call, struct gm_region *region)
+{
+	const Gmem__StepDoneRequest *request = call->request;
+	size_t n_done = request->sys_errno == 0 ? request->n_ranges : request->done;
+	Gmem__StepDoneReply *reply = call->answer;
+	struct gm_range *ranges;
+	int r;
+
+	r = gm_call_read_ranges(call, request->n_ranges, request->ranges, &ranges);
+	if (r == 0)
+		r = gm_book_converted(region, ranges, request->n_ranges, n_done, &reply->bytes,
+				      &call->refusal);
+	if (r != 0)
+		return r;
+	reply->has_bytes = 1;
+	/* Where the kernel does not tell, the worker makes sure. */
+	if (gm_exec_half_is_free(call->exec, region, ranges, n_done) != 1)
+		return start_freeing(call, region, ranges, n_done);
+	gm_book_end_step(region);
+	return 0;
+}
+
+int gm_handle_step_done(struct gm_call *call)
+{
+	const Gmem__StepDoneRequest *request = call->request;
+	enum gm_step_kind kind = GM_STEP_NONE;
+	struct gm_region *region;
+	int r;
+
+	r = find_region(call, request->region, &region);
+	if (r != 0)
+		return r;
+	if (region->step != NULL)
+		kind = region->step->kind;
+	r = gm_book_find_step(region, request->step, kind, &call->refusal);
+	if (r != 0)
+		return r;
+	if (kind == GM_STEP_CONVERT)
+		return convert_done(call, region);
+	if (request->sys_errno != 0)
+		gm_book_end_step(region);
+	else if (kind == GM_STEP_BIND)
+		gm_book_bound(region);
+	else
+		return gm_refuse_text(&call->refusal, GM_INVALID, GM_RULE_STEP, "request",
+				      "memory that was made is reported with STEP_MEMORY");
+	return 0;
+}
+
+void gm_step_expire(struct gm_service *service)
+{
+	uint64_t now_ms = gm_service_now(service);
+	struct gm_region *region;
+
+	while ((region = gm_book_overdue_step(service->book, now_ms)) != NULL) {
+		gm_link_tell_domain(service, NULL, GM_NEWS_FAILURE, region->domain,
+				    "a step was not reported in time: its pages are lost");
+		gm_book_lose_step(region);
+	}
+}
