@@ -2,10 +2,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rates and grants on the real daemon: who is over a limit waits, or is told why; nobody else does."""
 import resource
+import statistics
 import time
 
 import harness
 from harness import MIB, gmem, pb
+
+
+def flood_with_requests(report, path):
+    client = gmem.Client(path)
+    report(True)
+    while True:
+        for serial in [client.start(pb.PingRequest()) for _ in range(64)]:
+            client.wait(serial)
+
+
+def flood_with_jobs(report, path):
+    client = gmem.Client(path)
+    region = client.region_create(client.domain_create(), 64 * MIB)
+    report(True)
+    while True:
+        client.allocate(region, [(0, 64 * MIB)])
+        client.discard(region, [(0, 64 * MIB)])
+
+
+def grant_p99(client, domain):
+    times = []
+    for _ in range(300):
+        began = time.perf_counter()
+        region = client.region_create(domain, 65536)
+        times.append(time.perf_counter() - began)
+        region.memory.close()
+        client.region_destroy(region)
+    return sorted(times)[297]
 
 
 class Limits(harness.DaemonCase):
@@ -13,6 +42,7 @@ class Limits(harness.DaemonCase):
         "slow": "RequestsRate=100\nAllocateRate=16M\n",
         "quick": "",
         "locker": "MemlockMax=1M\n",
+        "greedy": "RequestsRate=500\nAllocateRate=64M\n",
     }
 
     def test_requests_over_the_rate_are_all_answered_later(self):
@@ -35,6 +65,31 @@ class Limits(harness.DaemonCase):
         # 100 of the other's had to wait for a second.
         self.assertGreater(time.monotonic() - began, 0.7)
         self.assertLess(took, 0.7)
+
+    def slowdown(self, client, domain):
+        """p99 of a grant with a neighbour at all its limits, by that without: in turns, the medians."""
+        quiet, loaded = [], []
+        for _ in range(5):
+            quiet.append(grant_p99(client, domain))
+            path = self.daemon.socket("greedy")
+            peers = [self.peer(flood, path) for flood in (flood_with_requests, flood_with_jobs) * 2]
+            for peer in peers:
+                peer.report()
+            # What a second allows at once is used up.
+            time.sleep(1)
+            loaded.append(grant_p99(client, domain))
+            for peer in peers:
+                peer.kill()
+        return statistics.median(loaded) / statistics.median(quiet)
+
+    def test_a_neighbour_at_its_limits_does_not_make_grants_slower(self):
+        quick = self.client("quick")
+        domain = quick.domain_create()
+        # Others use this host, too: one quiet moment in three will do.
+        ratios = []
+        while len(ratios) < 3 and min(ratios, default=2) > 1.5:
+            ratios.append(self.slowdown(quick, domain))
+        self.assertLessEqual(min(ratios), 1.5, ratios)
 
     def test_bytes_over_the_rate_are_allocated_later(self):
         slow = self.client("slow")
