@@ -23,10 +23,10 @@ enum gm_hash_kind {
 
 size_t gm_hash_size(enum gm_hash_kind kind);
 
-/* @ret_digest: gm_hash_size(@kind) bytes. 0 or -ENOMEM. */
-int gm_hash_bytes(enum gm_hash_kind kind, const void *bytes, size_t n_bytes,
-		  uint8_t *ret_digest) GM_WARN_UNUSED;
+/* @ret_digest: gm_hash_size(@kind) bytes. @bytes may be NULL when there are none. */
+void gm_hash_bytes(enum gm_hash_kind kind, const void *bytes, size_t n_bytes, uint8_t *ret_digest);
 
+/* 0 or -ENOMEM. */
 int gm_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t n_bytes,
 		   uint8_t ret_mac[GM_SHA256_SIZE]) GM_WARN_UNUSED;
 

@@ -58,7 +58,7 @@ static int take_number(const struct entry *entry, bool *has, uint32_t *ret_numbe
 static int take_offset(const struct gm_firmware *firmware, const struct entry *entry, bool *has,
 		       uint32_t *ret_offset, struct gm_refusal *refusal)
 {
-	uint32_t from_end;
+	uint32_t from_end = 0;
 	int r = take_number(entry, has, &from_end, refusal);
 
 	if (r != 0)

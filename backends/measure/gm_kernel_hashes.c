@@ -27,12 +27,11 @@ static const uint8_t initrd_guid[GM_GUID_SIZE] =
 static const uint8_t kernel_guid[GM_GUID_SIZE] =
 	GM_GUID(0x4de79437, 0xabd2, 0x427f, 0xb8, 0x35, 0xd5, 0xb1, 0x72, 0xd2, 0x04, 0x5b);
 
-static int put_entry(uint8_t *at, const uint8_t guid[GM_GUID_SIZE], const struct gm_bytes *bytes)
+static void put_entry(uint8_t *at, const uint8_t guid[GM_GUID_SIZE], const struct gm_bytes *bytes)
 {
 	memcpy(at, guid, GM_GUID_SIZE);
 	gm_put_le16(at + GM_GUID_SIZE, ENTRY_SIZE);
-	return gm_hash_bytes(GM_HASH_SHA256, bytes->size > 0 ? bytes->bytes : guid, bytes->size,
-			     at + HEADER_SIZE);
+	gm_hash_bytes(GM_HASH_SHA256, bytes->bytes, bytes->size, at + HEADER_SIZE);
 }
 
 int gm_kernel_hashes_build(const struct gm_kernel *kernel, uint8_t ret_table[GM_KERNEL_HASHES_SIZE])
@@ -41,7 +40,6 @@ int gm_kernel_hashes_build(const struct gm_kernel *kernel, uint8_t ret_table[GM_
 	_gm_free_ uint8_t *append = calloc(1, kernel->append.size + 1);
 	struct gm_bytes line = { append, kernel->append.size + 1 };
 	uint8_t *at = ret_table + HEADER_SIZE;
-	int r;
 
 	if (!append)
 		return -ENOMEM;
@@ -50,10 +48,8 @@ int gm_kernel_hashes_build(const struct gm_kernel *kernel, uint8_t ret_table[GM_
 	memset(ret_table, 0, GM_KERNEL_HASHES_SIZE);
 	memcpy(ret_table, table_guid, GM_GUID_SIZE);
 	gm_put_le16(ret_table + GM_GUID_SIZE, TABLE_SIZE);
-	r = put_entry(at, append_guid, &line);
-	if (r == 0)
-		r = put_entry(at + ENTRY_SIZE, initrd_guid, &kernel->initrd);
-	if (r == 0)
-		r = put_entry(at + ENTRY_SIZE * 2, kernel_guid, &kernel->kernel);
-	return r;
+	put_entry(at, append_guid, &line);
+	put_entry(at + ENTRY_SIZE, initrd_guid, &kernel->initrd);
+	put_entry(at + (size_t)2 * ENTRY_SIZE, kernel_guid, &kernel->kernel);
+	return 0;
 }

@@ -170,7 +170,6 @@ struct chain {
 static void extend_chain(void *data, size_t first, size_t end)
 {
 	struct chain *chain = data;
-	struct gm_running_hash hash;
 	uint8_t info[PAGE_INFO_SIZE] = { 0 };
 
 	gm_put_le16(info + 0x60, PAGE_INFO_SIZE);
@@ -180,9 +179,7 @@ static void extend_chain(void *data, size_t first, size_t end)
 		if (chain->contents)
 			memcpy(info + 0x30, chain->contents[i], GM_SHA384_SIZE);
 		gm_put_le64(info + 0x68, chain->gpa + i * GM_PAGE_4K);
-		gm_running_hash_init(&hash, GM_HASH_SHA384);
-		gm_running_hash_update(&hash, info, sizeof(info));
-		gm_running_hash_peek(&hash, chain->digest);
+		gm_hash_bytes(GM_HASH_SHA384, info, sizeof(info), chain->digest);
 	}
 }
 
@@ -255,12 +252,17 @@ static void update_sev(struct gm_launch_digest *digest, const struct gm_launch_r
 	}
 }
 
-static void absorb_record(struct gm_running_hash *hash, const char *name, uint64_t gpa)
+#define RECORD_NAME_SIZE 16
+static const uint8_t page_add[RECORD_NAME_SIZE] = "MEM.PAGE.ADD";
+static const uint8_t mr_extend[RECORD_NAME_SIZE] = "MR.EXTEND";
+
+static void absorb_record(struct gm_running_hash *hash, const uint8_t name[RECORD_NAME_SIZE],
+			  uint64_t gpa)
 {
 	uint8_t record[RECORD_SIZE] = { 0 };
 
-	memcpy(record, name, strlen(name));
-	gm_put_le64(record + 16, gpa);
+	memcpy(record, name, RECORD_NAME_SIZE);
+	gm_put_le64(record + RECORD_NAME_SIZE, gpa);
 	gm_running_hash_update(hash, record, sizeof(record));
 }
 
@@ -268,11 +270,11 @@ static void absorb_record(struct gm_running_hash *hash, const char *name, uint64
 static void update_tdx(struct gm_launch_digest *digest, const struct gm_launch_range *range)
 {
 	for (uint64_t page = 0; page < range->length; page += GM_PAGE_4K) {
-		absorb_record(&digest->running, "MEM.PAGE.ADD", range->gpa + page);
+		absorb_record(&digest->running, page_add, range->gpa + page);
 		if (range->type == GM_LAUNCH_UNMEASURED)
 			continue;
 		for (uint64_t at = page; at < page + GM_PAGE_4K; at += EXTEND_CHUNK) {
-			absorb_record(&digest->running, "MR.EXTEND", range->gpa + at);
+			absorb_record(&digest->running, mr_extend, range->gpa + at);
 			absorb_padded(&digest->running, range, at, EXTEND_CHUNK);
 		}
 	}

@@ -42,13 +42,13 @@ int gm_manifest_row_pages(struct gm_manifest_row *row, size_t n_pages)
 	return 0;
 }
 
-int gm_manifest_row_content(const struct gm_manifest_row *row, uint8_t ret_digest[GM_SHA384_SIZE])
+void gm_manifest_row_content(const struct gm_manifest_row *row, uint8_t ret_digest[GM_SHA384_SIZE])
 {
-	if (row->n_pages != 1)
-		return gm_hash_bytes(GM_HASH_SHA384, row->pages ? row->pages[0] : row->running,
-				     row->n_pages * GM_SHA384_SIZE, ret_digest);
-	memcpy(ret_digest, row->pages[0], GM_SHA384_SIZE);
-	return 0;
+	if (row->n_pages == 1)
+		memcpy(ret_digest, row->pages[0], GM_SHA384_SIZE);
+	else
+		gm_hash_bytes(GM_HASH_SHA384, row->pages, row->n_pages * GM_SHA384_SIZE,
+			      ret_digest);
 }
 
 static bool is_measured(enum gm_launch_page type)

@@ -37,8 +37,7 @@ struct gm_manifest_row *gm_manifest_add(struct gm_manifest *manifest);
 int gm_manifest_row_pages(struct gm_manifest_row *row, size_t n_pages) GM_WARN_UNUSED;
 
 /* Of a row's content: its page's digest; of several pages, SHA-384 over their digests. */
-int gm_manifest_row_content(const struct gm_manifest_row *row,
-			    uint8_t ret_digest[GM_SHA384_SIZE]) GM_WARN_UNUSED;
+void gm_manifest_row_content(const struct gm_manifest_row *row, uint8_t ret_digest[GM_SHA384_SIZE]);
 
 /* A digest being computed, with or without rows. */
 struct gm_measure {

@@ -52,16 +52,16 @@ struct segment {
 /* What differs between VMMs. */
 static const struct vmm {
 	const char *name;
-	uint16_t cs_boot, cs_other, ss, data, tr;
 	uint64_t pat;
+	uint16_t cs_boot, cs_other, ss, data, tr;
 	bool fixed_rdx;
 	bool fpu;
 } vmms[GM_VMM_N_] = {
-	[GM_VMM_QEMU] = { "qemu", 0x9b, 0x9b, 0x93, 0x93, 0x8b, PAT_RESET, false, true },
-	[GM_VMM_EC2] = { "ec2", 0x9a, 0x9b, 0x92, 0x93, 0x83, PAT_RESET, true, false },
-	[GM_VMM_GCE] = { "gce", 0x9b, 0x9b, 0x93, 0x93, 0x8b, PAT_GCE, true, false },
+	[GM_VMM_QEMU] = { "qemu", PAT_RESET, 0x9b, 0x9b, 0x93, 0x93, 0x8b, false, true },
+	[GM_VMM_EC2] = { "ec2", PAT_RESET, 0x9a, 0x9b, 0x92, 0x93, 0x83, true, false },
+	[GM_VMM_GCE] = { "gce", PAT_GCE, 0x9b, 0x9b, 0x93, 0x93, 0x8b, true, false },
 	/* init_vmcb() and kvm_vcpu_reset(): SVM's reset values, untouched. */
-	[GM_VMM_KVM] = { "kvm", 0x9a, 0x9a, 0x92, 0x92, 0x83, PAT_RESET, false, true },
+	[GM_VMM_KVM] = { "kvm", PAT_RESET, 0x9a, 0x9a, 0x92, 0x92, 0x83, false, true },
 };
 
 int gm_vmm_find(const char *name, enum gm_vmm *ret_vmm)

@@ -41,9 +41,7 @@ static void digests_do_not_depend_on_threads(void **state)
 		assert_true(seen.in_order);
 		assert_int_equal(seen.end, N_PAGES);
 		for (size_t i = 0; i < N_PAGES; i++) {
-			assert_int_equal(gm_hash_bytes(GM_HASH_SHA384, bytes + i * GM_PAGE_4K,
-						       GM_PAGE_4K, wanted),
-					 0);
+			gm_hash_bytes(GM_HASH_SHA384, bytes + i * GM_PAGE_4K, GM_PAGE_4K, wanted);
 			assert_memory_equal(digests[i], wanted, sizeof(wanted));
 		}
 	}
@@ -57,7 +55,7 @@ static void pages_without_bytes_are_zeros(void **state)
 	uint8_t wanted[GM_SHA384_SIZE], digests[3][GM_SHA384_SIZE];
 
 	(void)state;
-	assert_int_equal(gm_hash_bytes(GM_HASH_SHA384, zeros, sizeof(zeros), wanted), 0);
+	gm_hash_bytes(GM_HASH_SHA384, zeros, sizeof(zeros), wanted);
 	assert_int_equal(gm_hash_pages(NULL, 0, 3, 4, NULL, digests), 0);
 	for (size_t i = 0; i < 3; i++)
 		assert_memory_equal(digests[i], wanted, sizeof(wanted));
@@ -69,7 +67,7 @@ static void bytes_past_the_pages_are_not_looked_at(void **state)
 	uint8_t wanted[GM_SHA384_SIZE], digests[2][GM_SHA384_SIZE] = { 0 };
 
 	(void)state;
-	assert_int_equal(gm_hash_bytes(GM_HASH_SHA384, bytes, GM_PAGE_4K, wanted), 0);
+	gm_hash_bytes(GM_HASH_SHA384, bytes, GM_PAGE_4K, wanted);
 	assert_int_equal(gm_hash_pages(bytes, sizeof(bytes), 1, 4, NULL, digests), 0);
 	assert_memory_equal(digests[0], wanted, sizeof(wanted));
 	memset(wanted, 0, sizeof(wanted));

@@ -17,7 +17,7 @@ static void assert_page(const struct gm_vmsa_spec *spec, const char *sha384)
 	uint8_t page[GM_VMSA_SIZE], digest[GM_SHA384_SIZE];
 
 	gm_vmsa_build(spec, page);
-	assert_int_equal(gm_hash_bytes(GM_HASH_SHA384, page, sizeof(page), digest), 0);
+	gm_hash_bytes(GM_HASH_SHA384, page, sizeof(page), digest);
 	assert_hex(digest, sha384);
 }
 

@@ -76,8 +76,8 @@ static void add_contents(json_object *tree, const struct gm_manifest_row *row)
 	uint8_t content[GM_SHA384_SIZE];
 	json_object *pages;
 
-	if (gm_manifest_row_content(row, content) == 0)
-		json_object_object_add(tree, "content", hex_json(content, sizeof(content)));
+	gm_manifest_row_content(row, content);
+	json_object_object_add(tree, "content", hex_json(content, sizeof(content)));
 	if (row->n_pages > 1) {
 		pages = json_object_new_array_ext((int)row->n_pages);
 		for (size_t i = 0; i < row->n_pages; i++)

@@ -129,6 +129,7 @@ int pages_measure(const struct pages_input *input, json_object *object,
 	}
 	if (!json_object_is_type(ops, json_type_array))
 		return input_refuse(refusal, "ops", "is no list");
-	r = pages_check_keys(object, ops_keys, input->warn, ret_result->name, refusal);
+	r = pages_check_keys(object, ops_keys, input->warn,
+			     ret_result->name[0] ? ret_result->name : "pages", refusal);
 	return r == 0 ? run_ops(&own, object, ops, ret_result, refusal) : r;
 }
