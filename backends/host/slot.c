@@ -70,7 +70,7 @@ static int read_number(const char *folder, const char *file, const char *resourc
 int gm_slot_read(const char *folder, unsigned pool, uint64_t *ret_capacity, uint64_t *ret_current)
 {
 	const char *resource = gm_slot_pools[pool].resource;
-	uint64_t capacity, current;
+	uint64_t capacity = 0, current = 0;
 	int r = -ENOENT;
 
 	if (!folder) {
