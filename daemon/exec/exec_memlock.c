@@ -17,7 +17,6 @@
 #include <sys/resource.h>
 
 #include "exec_memlock.h"
-#include "gm_fault.h"
 
 _Static_assert(RLIM_INFINITY == GM_UNLIMITED, "no limit is the same number");
 
@@ -141,9 +140,7 @@ int gm_exec_set_memlock(struct gm_exec *exec, struct gm_domain *domain, uint64_t
 	/* From here on the next daemon knows what there may be to lower. */
 	if (exec->keep_ops != NULL)
 		exec->keep_ops->begin(exec->keep_arg);
-	GM_FAULT_POINT("memlock: on record");
 	r = carry_out(exec, domain, before, &base, ret_now);
-	GM_FAULT_POINT("memlock: limit changed");
 	if (r == 0)
 		return 0;
 	gm_book_force_memlock(domain, before, &base);
@@ -164,7 +161,6 @@ void gm_exec_end_memlock(struct gm_exec *exec, struct gm_domain *domain)
 	/* With a record, a daemon that stops leaves its grants to the next one. */
 	if (!exec->leaves_limits)
 		(void)lower(exec, session, &want);
-	GM_FAULT_POINT("memlock: lowered");
 	gm_book_drop_memlock(domain);
 }
 
