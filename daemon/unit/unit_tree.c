@@ -303,8 +303,15 @@ static int add_aliases(const struct gm_unit_tree *tree, const struct gm_unit_ent
 		struct gm_unit_name name;
 		int r;
 
-		if (!from->alias[0] || find_file(tree, from->name) != file ||
-		    gm_unit_name_parse(from->name, &name) == GM_UNIT_INVALID)
+		const struct gm_unit_entry *to =
+			from->alias[0] ? find_file(tree, from->name) : NULL;
+		char id[GM_UNIT_NAME_SIZE];
+
+		if (!to || gm_unit_name_parse(from->name, &name) == GM_UNIT_INVALID)
+			continue;
+		/* An instance that stands for a template stands for that instance, file or no. */
+		if (to != file && (!with_instance(to->name, name.instance, id) ||
+				   strcmp(id, unit->id) != 0 || is_masked(tree, to)))
 			continue;
 		/* Of a template's aliases, instances are for that instance only. */
 		if (name.form == GM_UNIT_INSTANCE && strcmp(name.instance, unit->instance) != 0)

@@ -138,7 +138,8 @@ def model(layout, unit):
     for path, content in layout.items():
         name = posixpath.basename(path)
         if isinstance(content, tuple) and content != MASK and not path.endswith(".conf"):
-            if content[1] == unit or fragment.endswith("/" + content[1]):
+            if content[1] == unit or fragment.endswith("/" + content[1]) or \
+                    (content[1] == template and has_text(layout, template)):
                 names.append(name)
     chosen = {}
     for name in names:
@@ -149,6 +150,12 @@ def model(layout, unit):
         choose(layout, f"{folder}/{kind}.d", chosen)
     paths = [fragment] + [chosen[name] for name in sorted(chosen)]
     return "loaded", [path for path in paths if not is_mask(layout[path])]
+
+
+def has_text(layout, name):
+    """Is the first file of the name a unit, and not a mask?"""
+    found = [path for path in (f"{folder}/{name}" for folder in DIRS) if path in layout]
+    return bool(found) and not is_mask(layout[found[0]])
 
 
 def choose(layout, folder, chosen):
