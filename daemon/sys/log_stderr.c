@@ -41,9 +41,9 @@ static bool has_room(void)
 }
 
 /* One call a line, so that lines of several processes do not mix. */
-static bool put_line(const char *line, size_t length)
+static bool put_line(char *line, size_t length)
 {
-	struct iovec iovec = { .iov_base = (void *)(uintptr_t)line, .iov_len = length };
+	struct iovec iovec = { .iov_base = line, .iov_len = length };
 	const struct msghdr message = { .msg_iov = &iovec, .msg_iovlen = 1 };
 	ssize_t n = sendmsg(STDERR_FILENO, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -52,7 +52,7 @@ static bool put_line(const char *line, size_t length)
 	return n > 0;
 }
 
-void gm_log_stderr_write(const char *line, size_t length)
+void gm_log_stderr_write(char *line, size_t length)
 {
 	char lost[80];
 

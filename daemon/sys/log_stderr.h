@@ -14,7 +14,10 @@
  */
 void gm_log_stderr_open(void);
 
-/* @line: at most PIPE_BUF bytes with its newline: it is written whole or not at all. */
-void gm_log_stderr_write(const char *line, size_t length);
+/*
+ * @line: at most PIPE_BUF bytes with its newline: it is written whole or not at all.
+ * Only read, but an iovec has no const.
+ */
+void gm_log_stderr_write(char *line, size_t length);
 
 #endif
