@@ -66,7 +66,8 @@ static void an_answer_counts_by_its_code_and_a_refusal_by_its_rule(void **state)
 
 static void counts_of_two_tenants_add_up(void **state)
 {
-	struct gm_counters one, two;
+	struct gm_counters one = { 0 };
+	struct gm_counters two;
 	uint64_t *values = (uint64_t *)&one;
 
 	(void)state;
