@@ -129,9 +129,8 @@ enum verb {
 	CREATE,
 	ALLOCATE,
 	DISCARD,
-	BECOME,
-	ATTACH,
-	SAY
+	TOUCH,
+	ATTACH
 };
 
 struct order {
@@ -196,6 +195,16 @@ static int attach(const struct order *order)
 	return r;
 }
 
+static int touch(const struct order *order)
+{
+	void *ram = NULL;
+	int r = gmem_region_map(region, &ram);
+
+	if (r == 0)
+		memset(ram, 1, order->length);
+	return r;
+}
+
 static int obey(const struct order *order)
 {
 	const struct gmem_range range = { order->offset, order->length };
@@ -209,10 +218,8 @@ static int obey(const struct order *order)
 		return gmem_region_allocate(region, &range, 1, squeeze, (void *)order->squeeze);
 	case DISCARD:
 		return gmem_region_discard(region, &range, 1, NULL, NULL);
-	case BECOME:
-		return setuid(NOBODY);
-	case SAY:
-		return 0;
+	case TOUCH:
+		return touch(order);
 	}
 	return -1;
 }
@@ -397,6 +404,9 @@ static void a_worker_that_the_oom_killer_takes_is_told_and_its_pages_are_booked(
 	start_gmemd("vmm", 0);
 	neighbour = vmm_with_memory(&other);
 	vmm = vmm_with_memory(&group);
+	/* By size the OOM killer would take the VMM. */
+	answer = do_it(&vmm, TOUCH, guest_size / 8);
+	assert_done(&answer);
 	answer = ask(&vmm,
 		     &(struct order){ .verb = ALLOCATE, .length = guest_size, .squeeze = &group });
 	assert_int_equal(answer.status, -GMEM_WORKER_LOST);
