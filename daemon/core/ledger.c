@@ -21,7 +21,8 @@ static const struct {
 	[GM_RES_SLOT_0] = { "slots-0", GM_RULE_SLOTS },
 	[GM_RES_SLOT_1] = { "slots-1", GM_RULE_SLOTS },
 	[GM_RES_SLOT_2] = { "slots-2", GM_RULE_SLOTS },
-	[GM_RES_WORKERS] = { "workers", GM_RULE_WORKERS_MAX },
+	/* Who is over it waits: nothing is refused. */
+	[GM_RES_WORKERS] = { "workers", GM_RULE_NONE },
 };
 static_assert(GM_ARRAY_SIZE(resources) == GM_RESOURCE_N_, "a row for every resource");
 

@@ -71,9 +71,6 @@ SAME_RULE(SESSION_KEY);
 SAME_RULE(MEMLOCK_MAX);
 SAME_RULE(RLIMIT);
 SAME_RULE(SLOTS);
-SAME_RULE(REQUESTS_RATE);
-SAME_RULE(ALLOCATE_RATE);
-SAME_RULE(WORKERS_MAX);
 SAME_RULE(SHARED_MAX);
 SAME_RULE(CONVERSION_RATE);
 SAME_RULE(CONVERSION_GRANULARITY);
@@ -87,7 +84,7 @@ SAME_RULE(MEASUREMENT_ALLOW);
 SAME_RULE(REQUIRE_ID_BLOCK);
 SAME_RULE(FIRMWARE);
 SAME_RULE(WATCHERS);
-_Static_assert(GM_RULE_N_ == 58, "a new rule is compared with its number here");
+_Static_assert(GM_RULE_N_ == 55, "a new rule is compared with its number here");
 
 struct verdict_row {
 	int level;	  /* in the log */
