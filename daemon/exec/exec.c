@@ -212,10 +212,18 @@ static bool takes_long_to_free(const struct gm_region *region)
 	return region->page_size == GM_PAGE_4K && region->size >= DISPOSE_MIN;
 }
 
+void gm_exec_dispose(struct gm_exec *exec, int fd)
+{
+	if (fd >= 0 && exec->hub != NULL)
+		gm_crew_hub_dispose(exec->hub, fd);
+	else
+		gm_fd_close(fd);
+}
+
 static void close_memory(struct gm_exec *exec, int fd, bool slow)
 {
-	if (fd >= 0 && exec->hub != NULL && slow)
-		gm_crew_hub_dispose(exec->hub, fd);
+	if (slow)
+		gm_exec_dispose(exec, fd);
 	else
 		gm_fd_close(fd);
 }

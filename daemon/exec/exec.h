@@ -90,6 +90,9 @@ GM_WARN_UNUSED int gm_exec_make_region(struct gm_exec *exec, struct gm_region *r
  */
 void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region);
 
+/* Takes an fd of a client's, and never waits for it; -1: nothing. */
+void gm_exec_dispose(struct gm_exec *exec, int fd);
+
 /* What has left the books has been recorded: lets go of it. */
 void gm_exec_settle(struct gm_exec *exec);
 

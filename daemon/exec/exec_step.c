@@ -6,7 +6,6 @@
 #include <errno.h>
 
 #include "exec.h"
-#include "gm_cleanup.h"
 #include "gm_fd.h"
 
 /* The capabilities of kinds and the traits of domains say the same, each to its own layer. */
@@ -48,22 +47,29 @@ static int refuse_fd(const struct gm_region *region, struct gm_refusal *refusal)
 	return verdict;
 }
 
-int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *region, int fd,
-			 struct gm_refusal *refusal)
+static int adopt(struct gm_exec *exec, struct gm_region *region, int fd, struct gm_refusal *refusal)
 {
-	_gm_close_ int owned = fd;
 	struct gm_fd_identity identity;
 	int r;
 
-	if (backend_of(exec, region)->private_half->verify(owned, region->size) != 0)
+	if (backend_of(exec, region)->private_half->verify(fd, region->size) != 0)
 		return refuse_fd(region, refusal);
-	r = gm_fd_identify(owned, &identity);
+	r = gm_fd_identify(fd, &identity);
 	if (r < 0)
 		return r;
-	r = gm_book_memory_made(exec->book, region, owned,
-				&(struct gm_file_id){ identity.device, identity.inode }, refusal);
-	if (r == 0)
-		(void)gm_take_fd(&owned);
+	return gm_book_memory_made(exec->book, region, fd,
+				   &(struct gm_file_id){ identity.device, identity.inode },
+				   refusal);
+}
+
+int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *region, int fd,
+			 struct gm_refusal *refusal)
+{
+	int r = adopt(exec, region, fd, refusal);
+
+	/* It may be any file. */
+	if (r != 0)
+		gm_exec_dispose(exec, fd);
 	return r;
 }
 

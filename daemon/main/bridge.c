@@ -21,10 +21,16 @@ static bool bridge_has_room(void *channel)
 	return gm_conn_waiting(channel) < GM_CONN_EVENTS_MAX / 2;
 }
 
+static void bridge_let_fds_in(void *channel)
+{
+	gm_conn_let_fds_in(channel);
+}
+
 static const struct gm_channel_ops channel_ops = {
 	.send = bridge_send,
 	.pidfd = bridge_pidfd,
 	.has_room = bridge_has_room,
+	.let_fds_in = bridge_let_fds_in,
 };
 
 static int bridge_open(void *arg, struct gm_conn *conn, const struct gm_conn_peer *from,
@@ -88,7 +94,15 @@ static void bridge_shortage(void *arg, int error)
 	gm_report_shortage(door->party, error);
 }
 
+static void bridge_close_fd(void *arg, int fd)
+{
+	const struct gm_door *door = arg;
+
+	gm_service_dispose(door->service, fd);
+}
+
 const struct gm_listener_ops gm_bridge_ops = {
+	.close_fd = bridge_close_fd,
 	.open = bridge_open,
 	.packet = bridge_packet,
 	.is_full = bridge_is_full,

@@ -135,6 +135,8 @@ int gm_link_pidfd(const struct gm_link *link);
 GM_WARN_UNUSED int gm_link_hold(struct gm_link *link);
 /* The same for a session that nobody can resume: the next daemon has something to take back. */
 GM_WARN_UNUSED int gm_link_hold_process(struct gm_link *link);
+/* The session has a domain with private memory: the client passes fds of that. */
+void gm_link_let_fds_in(struct gm_link *link);
 /* The session is about to end. */
 void gm_link_let_go(struct gm_link *link);
 

@@ -126,6 +126,16 @@ static void drop_memlock(struct gm_session *session)
 		gm_book_drop_memlock(domain);
 }
 
+static bool has_private_memory(const struct gm_session *session)
+{
+	const struct gm_domain *domain;
+
+	TAILQ_FOREACH(domain, &session->domains, session_link)
+		if (domain->traits & GM_TRAIT_PRIVATE)
+			return true;
+	return false;
+}
+
 void gm_link_resume(struct gm_link *link, struct gm_session *session)
 {
 	const struct gm_recorder *recorder = &link->service->env.recorder;
@@ -147,6 +157,8 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	session->owner = link;
 	link->surplus = false;
 	link->n_kept = GM_KEPT_ANSWERS;
+	if (has_private_memory(session))
+		gm_link_let_fds_in(link);
 	same_process = recorder->ops->resumed(recorder->arg, session) && same_pid;
 	GM_FAULT_POINT("resume: joined");
 	if (!same_process)

@@ -191,14 +191,21 @@ int gm_service_open(struct gm_service *service, struct gm_tenant *tenant,
 	return 0;
 }
 
+void gm_service_dispose(struct gm_service *service, int fd)
+{
+	gm_exec_dispose(service->exec, fd);
+}
+
 int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const void *body,
 		      struct gm_fdset *fds, const char **ret_fault)
 {
+	/* The link may end inside. */
+	struct gm_service *service = link->service;
 	int r;
 
 	r = gm_dispatch(link, frame, body, fds, ret_fault);
-	/* No request of this version keeps an fd. */
-	gm_fdset_done(fds);
+	for (size_t i = 0; i < fds->n_fds; i++)
+		gm_service_dispose(service, gm_fdset_steal(fds, i));
 	return r;
 }
 

@@ -34,6 +34,8 @@ struct gm_channel_ops {
 	 * events, so that news never take the place of what a guest depends on.
 	 */
 	bool (*has_room)(void *channel);
+	/* The peer may pass fds from now on. May be NULL: it always may. */
+	void (*let_fds_in)(void *channel);
 };
 
 /* What the service asks of the world, so that it has no clock and draws no random numbers. */
@@ -101,6 +103,9 @@ uint32_t gm_service_jobs(const struct gm_service *service);
 
 /* Called from a timer: persistent domains that have outstayed their TTL end. */
 void gm_service_expire(struct gm_service *service);
+
+/* Takes @fd, which a peer has passed and nobody wants, and never waits for it. */
+void gm_service_dispose(struct gm_service *service, int fd);
 
 /* Counts the news, has them logged, and tells whoever watches. */
 void gm_service_tell(struct gm_service *service, const struct gm_news *news);

@@ -137,7 +137,6 @@ static const struct gm_seccomp_rule daemon_rules[] = {
 	ALLOW("getsockopt", "who a client is, its pidfd"),
 	ALLOW_IF("setsockopt", "buffer sizes", INT(1, SOL_SOCKET)),
 	ALLOW("getsockname", "what an inherited socket is"),
-	ALLOW("recvfrom", "what a client that is turned away has sent"),
 	ALLOW("shutdown", "ends of connections and of the spawner"),
 	ALLOW_IF("socketpair", "channels of workers", INT(0, AF_UNIX)),
 	ALLOW_IF_BOTH("socket", "the service manager, the journal", INT(0, AF_UNIX),

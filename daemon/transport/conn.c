@@ -77,7 +77,7 @@ static int deliver(struct gm_conn *conn, size_t length, struct gm_fdset *fds,
 	int error = packet_fault(conn, length, fds, &frame, ret_fault);
 
 	if (error) {
-		gm_fdset_done(fds);
+		gm_fdset_sink(fds, &conn->context->sink);
 		return error;
 	}
 	ret_fault->from_packet = true;
@@ -98,8 +98,9 @@ static int conn_receive(struct gm_conn *conn, struct fault *ret_fault)
 	int error;
 
 	*ret_fault = no_fault;
-	error = gm_scm_receive(conn->socket, conn->context->loop->packet, GM_PACKET_MAX,
-			       MSG_DONTWAIT, conn_has_said_hello(conn), &length, &fds, &fault);
+	error = gm_scm_receive_from_stranger(conn->socket, conn->context->loop->packet,
+					     GM_PACKET_MAX, MSG_DONTWAIT, conn_has_said_hello(conn),
+					     &conn->context->sink, &length, &fds, &fault);
 	if (error)
 		return error;
 	if (fault == GM_SCM_CLOSED)
@@ -270,19 +271,36 @@ static int conn_make_events(struct gm_conn *conn)
  */
 static void conn_turn_away(struct gm_conn *conn)
 {
+	struct gm_fdset fds = GM_FDSET_NULL;
+	enum gm_scm_fault fault;
+	size_t length;
 	char byte;
 
-	for (unsigned i = 0; i < GM_PACKETS_MAX; i++)
-		if (recv(conn->socket, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) <= 0)
+	for (unsigned i = 0; i < GM_PACKETS_MAX; i++) {
+		if (gm_scm_receive_from_stranger(conn->socket, &byte, sizeof(byte), MSG_DONTWAIT,
+						 /* fds_allowed= */ false, &conn->context->sink,
+						 &length, &fds, &fault) != 0 ||
+		    fault == GM_SCM_CLOSED)
 			return;
+	}
+}
+
+static void pass_fds(int socket, bool pass)
+{
+	const int value = pass;
+
+	/* An older kernel lets them in: then they cut the peer off when they are here. */
+	(void)setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &value, sizeof(value));
 }
 
 void gm_conn_set_fds(const struct gm_conn_context *context, int socket)
 {
-	const int pass = context->ops->takes_fds;
+	pass_fds(socket, context->ops->takes_fds);
+}
 
-	/* An older kernel lets them in: then they cut the peer off when they are here. */
-	(void)setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &pass, sizeof(pass));
+void gm_conn_let_fds_in(const struct gm_conn *conn)
+{
+	pass_fds(conn->socket, true);
 }
 
 int gm_conn_start(struct gm_conn_context *context, int socket)
@@ -324,6 +342,31 @@ int gm_conn_pidfd(const struct gm_conn *conn)
 	return conn->pidfd;
 }
 
+/*
+ * Nothing can come after this. With SO_PASSCRED there is always something to cut off from a packet,
+ * which tells one of no bytes from the end.
+ */
+static bool has_unread(int socket)
+{
+	const int yes = 1;
+	char byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = sizeof(byte) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	(void)shutdown(socket, SHUT_RDWR);
+	(void)setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes));
+	return recvmsg(socket, &msg, MSG_PEEK | MSG_DONTWAIT) >= 0 && msg.msg_flags & MSG_CTRUNC;
+}
+
+/* A packet that nobody has read may hold fds, which are closed with it. */
+static void close_socket(const struct gm_conn *conn)
+{
+	if (has_unread(conn->socket))
+		gm_fd_sink(&conn->context->sink, conn->socket);
+	else
+		gm_fd_close(conn->socket);
+}
+
 static void event_free_any(struct event *event)
 {
 	if (event)
@@ -342,6 +385,6 @@ void gm_conn_free(struct gm_conn *conn)
 		conn->context->ops->closed(conn->user);
 	gm_conn_forget(conn);
 	gm_fd_close(conn->pidfd);
-	gm_fd_close(conn->socket);
+	close_socket(conn);
 	free(conn);
 }

@@ -17,6 +17,7 @@ struct gm_conn_context {
 	struct gm_event_loop *loop;
 	const struct gm_listener_ops *ops;
 	void *arg;
+	struct gm_fd_sink sink; /* of @ops */
 	struct gm_conn_list conns;
 };
 

@@ -99,6 +99,7 @@ int gm_listener_new(struct gm_event_loop *loop, int socket, const struct gm_list
 	listener->context.loop = loop;
 	listener->context.ops = ops;
 	listener->context.arg = arg;
+	listener->context.sink = (struct gm_fd_sink){ .close = ops->close_fd, .arg = arg };
 	TAILQ_INIT(&listener->context.conns);
 	gm_conn_set_fds(&listener->context, socket);
 	listener->acceptable = event_new(loop->base, socket, EV_READ | EV_PERSIST,

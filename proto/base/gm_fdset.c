@@ -34,9 +34,22 @@ void gm_fdset_move(struct gm_fdset *to, struct gm_fdset *from)
 	from->n_fds = 0;
 }
 
-void gm_fdset_done(struct gm_fdset *set)
+void gm_fd_sink(const struct gm_fd_sink *sink, int fd)
+{
+	if (fd >= 0 && sink->close)
+		sink->close(sink->arg, fd);
+	else
+		gm_fd_close(fd);
+}
+
+void gm_fdset_sink(struct gm_fdset *set, const struct gm_fd_sink *sink)
 {
 	for (size_t i = 0; i < set->n_fds; i++)
-		gm_fd_close(set->fds[i]);
+		gm_fd_sink(sink, set->fds[i]);
 	set->n_fds = 0;
+}
+
+void gm_fdset_done(struct gm_fdset *set)
+{
+	gm_fdset_sink(set, &(struct gm_fd_sink){ 0 });
 }

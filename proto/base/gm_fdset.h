@@ -17,6 +17,15 @@ struct gm_fdset {
 	int fds[GM_FDSET_MAX];
 };
 
+/*
+ * Where fds go that nobody wants. Whoever is the last to close a file waits for it, and a peer that
+ * passed it can make that long.
+ */
+struct gm_fd_sink {
+	void (*close)(void *arg, int fd); /* takes @fd; NULL: close(2) */
+	void *arg;
+};
+
 #define GM_FDSET_NULL ((struct gm_fdset){ 0 })
 
 /* Takes @fd on success only. -ENOSPC when full. */
@@ -33,5 +42,9 @@ void gm_fdset_move(struct gm_fdset *to, struct gm_fdset *from);
 
 /* Closes what is left. Idempotent. */
 void gm_fdset_done(struct gm_fdset *set);
+
+/* The same for fds of strangers. */
+void gm_fdset_sink(struct gm_fdset *set, const struct gm_fd_sink *sink);
+void gm_fd_sink(const struct gm_fd_sink *sink, int fd);
 
 #endif

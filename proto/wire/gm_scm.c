@@ -17,8 +17,19 @@ union scm_control {
 	unsigned char bytes[CMSG_SPACE(sizeof(int) * GM_FDSET_MAX)];
 };
 
+/*
+ * Room for all fds that a packet can bring (SCM_MAX_FD): what finds no room the kernel closes, and
+ * whoever receives waits for that.
+ */
+#define SCM_FDS_MOST 253
+union scm_wide_control {
+	struct cmsghdr align;
+	unsigned char bytes[CMSG_SPACE(sizeof(int) * SCM_FDS_MOST)];
+};
+
 /* Takes the fds of one SCM_RIGHTS; false if one found no room (it is closed then). */
-static bool scm_take_rights(const struct cmsghdr *control, struct gm_fdset *fds)
+static bool scm_take_rights(const struct cmsghdr *control, struct gm_fdset *fds,
+			    const struct gm_fd_sink *sink)
 {
 	const unsigned char *data = CMSG_DATA(control);
 	size_t n_fds = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -30,14 +41,15 @@ static bool scm_take_rights(const struct cmsghdr *control, struct gm_fdset *fds)
 		memcpy(&fd, data + i * sizeof(fd), sizeof(fd));
 		if (gm_fdset_add(fds, fd) == 0)
 			continue;
-		gm_fd_close(fd);
+		gm_fd_sink(sink, fd);
 		all = false;
 	}
 	return all;
 }
 
 /* Takes every fd that arrived, whatever came with it, so that none is lost. */
-static enum gm_scm_fault scm_take_control(struct msghdr *msg, struct gm_fdset *fds)
+static enum gm_scm_fault scm_take_control(struct msghdr *msg, struct gm_fdset *fds,
+					  const struct gm_fd_sink *sink)
 {
 	enum gm_scm_fault fault = GM_SCM_GOOD;
 	bool seen = false;
@@ -47,7 +59,7 @@ static enum gm_scm_fault scm_take_control(struct msghdr *msg, struct gm_fdset *f
 			fault = GM_SCM_FOREIGN;
 			continue;
 		}
-		if (!scm_take_rights(c, fds))
+		if (!scm_take_rights(c, fds, sink))
 			fault = GM_SCM_FDS_TRUNCATED;
 		if (seen)
 			fault = GM_SCM_FOREIGN;
@@ -56,40 +68,65 @@ static enum gm_scm_fault scm_take_control(struct msghdr *msg, struct gm_fdset *f
 	return fault;
 }
 
-int gm_scm_receive(int socket, void *buffer, size_t size, int flags, bool fds_allowed,
-		   size_t *ret_length, struct gm_fdset *ret_fds, enum gm_scm_fault *ret_fault)
+/* @msg has room for control data, or none. */
+static int scm_receive(int socket, struct msghdr *msg, int flags, bool fds_allowed,
+		       const struct gm_fd_sink *sink, size_t *ret_length, struct gm_fdset *ret_fds,
+		       enum gm_scm_fault *ret_fault)
 {
-	union scm_control control;
-	struct iovec iov = { .iov_base = buffer, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct gm_fdset fds;
 	enum gm_scm_fault fault;
 	ssize_t length;
 
 	fds.n_fds = 0;
-	if (fds_allowed) {
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = sizeof(control.bytes);
-	}
 	do {
-		length = recvmsg(socket, &msg, flags | MSG_CMSG_CLOEXEC);
+		length = recvmsg(socket, msg, flags | MSG_CMSG_CLOEXEC);
 	} while (length < 0 && errno == EINTR);
 	if (length < 0)
 		return -errno;
 
-	fault = scm_take_control(&msg, &fds);
+	fault = scm_take_control(msg, &fds, sink);
 	if (length == 0)
 		fault = GM_SCM_CLOSED;
-	else if (msg.msg_flags & MSG_TRUNC)
+	else if (msg->msg_flags & MSG_TRUNC)
 		fault = GM_SCM_TRUNCATED;
-	else if (msg.msg_flags & MSG_CTRUNC)
+	else if (msg->msg_flags & MSG_CTRUNC || (!fds_allowed && fds.n_fds > 0))
 		fault = GM_SCM_FDS_TRUNCATED;
 	if (fault != GM_SCM_GOOD)
-		gm_fdset_done(&fds);
+		gm_fdset_sink(&fds, sink);
 	*ret_length = (size_t)length;
 	*ret_fds = fds;
 	*ret_fault = fault;
 	return 0;
+}
+
+int gm_scm_receive(int socket, void *buffer, size_t size, int flags, bool fds_allowed,
+		   size_t *ret_length, struct gm_fdset *ret_fds, enum gm_scm_fault *ret_fault)
+{
+	static const struct gm_fd_sink plain = { 0 };
+	union scm_control control;
+	struct iovec iov = { .iov_base = buffer, .iov_len = size };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fds_allowed) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+	}
+	return scm_receive(socket, &msg, flags, fds_allowed, &plain, ret_length, ret_fds,
+			   ret_fault);
+}
+
+int gm_scm_receive_from_stranger(int socket, void *buffer, size_t size, int flags, bool fds_allowed,
+				 const struct gm_fd_sink *sink, size_t *ret_length,
+				 struct gm_fdset *ret_fds, enum gm_scm_fault *ret_fault)
+{
+	union scm_wide_control control;
+	struct iovec iov = { .iov_base = buffer, .iov_len = size };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+
+	return scm_receive(socket, &msg, flags, fds_allowed, sink, ret_length, ret_fds, ret_fault);
 }
 
 static void scm_put_fds(struct msghdr *msg, union scm_control *control, const int *fds,

@@ -38,6 +38,15 @@ GM_WARN_UNUSED int gm_scm_send(int socket, const void *header, size_t header_len
 			       const void *body, size_t body_length, const int *fds, size_t n_fds,
 			       int flags);
 
+/*
+ * The same from a peer that may mean harm: no fd of its is closed but by @sink, so that none keeps
+ * the caller waiting.
+ */
+GM_WARN_UNUSED int gm_scm_receive_from_stranger(int socket, void *buffer, size_t size, int flags,
+						bool fds_allowed, const struct gm_fd_sink *sink,
+						size_t *ret_length, struct gm_fdset *ret_fds,
+						enum gm_scm_fault *ret_fault);
+
 const char *gm_scm_fault_text(enum gm_scm_fault fault);
 
 #endif

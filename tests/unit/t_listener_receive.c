@@ -271,6 +271,160 @@ static void a_listener_that_takes_no_fds_has_the_kernel_refuse_them(void **state
 		skip();
 }
 
+static void a_peer_that_is_let_may_pass_fds_on_a_listener_that_takes_none(void **state)
+{
+	struct gm_listener_ops fdless = fixture_ops;
+	struct request request = ping(1);
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	fdless.takes_fds = false;
+	fixture_init_with(&f, &fdless);
+	fd = dial_in(&f);
+	gm_conn_let_fds_in(f.users[0].conn);
+	request.frame.n_fds = request.n_fds = 1;
+	assert_int_equal(try_send(fd, &request), 0);
+	settle(&f);
+	expect_answer(fd, 1);
+	assert_int_equal(f.users[0].n_fds, 1);
+	close(fd);
+	settle(&f);
+	fixture_done(&f);
+}
+
+/* ---- fds that nobody wants ---- */
+
+static unsigned n_sunk;
+
+static void count_and_close(void *arg, int fd)
+{
+	assert_non_null(arg);
+	n_sunk++;
+	assert_int_equal(close(fd), 0);
+}
+
+static void fixture_init_sinking(struct fixture *f)
+{
+	static struct gm_listener_ops sinking;
+
+	sinking = fixture_ops;
+	sinking.close_fd = count_and_close;
+	n_sunk = 0;
+	fixture_init_with(f, &sinking);
+}
+
+static void fds_of_a_faulty_packet_are_closed_by_the_owner(void **state)
+{
+	struct request request = ping(1);
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	fixture_init_sinking(&f);
+	fd = dial_in(&f);
+	request.frame.n_fds = 1;
+	request.n_fds = 3;
+	assert_int_equal(try_send(fd, &request), 0);
+	expect_cut_off(&f, fd, "as many fds");
+	assert_int_equal(n_sunk, 3);
+	fixture_done(&f);
+}
+
+static void fds_before_hello_are_closed_by_the_owner(void **state)
+{
+	struct request request = ping(1);
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	fixture_init_sinking(&f);
+	f.greeting = true;
+	fd = dial_in(&f);
+	request.frame.n_fds = request.n_fds = 2;
+	assert_int_equal(try_send(fd, &request), 0);
+	expect_cut_off(&f, fd, "not allowed");
+	assert_int_equal(n_sunk, 2);
+	fixture_done(&f);
+}
+
+static void fds_of_a_peer_that_is_turned_away_are_closed_by_the_owner(void **state)
+{
+	struct request request = ping(1);
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	fixture_init_sinking(&f);
+	f.refuse = true;
+	fd = dial(&f);
+	request.frame.n_fds = request.n_fds = 1;
+	assert_int_equal(try_send(fd, &request), 0);
+	settle(&f);
+	assert_int_equal(n_sunk, 1);
+	close(fd);
+	fixture_done(&f);
+}
+
+/* What the service does not come to is closed with the socket, and that is the last close. */
+static void a_socket_with_unread_packets_is_closed_by_the_owner(void **state)
+{
+	struct request request = ping(1);
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	fixture_init_sinking(&f);
+	fd = dial_in(&f);
+	f.full = true;
+	request.frame.n_fds = request.n_fds = 1;
+	assert_int_equal(try_send(fd, &request), 0);
+	settle(&f);
+	close(fd);
+	settle(&f);
+	assert_int_equal(f.n_closed, 1);
+	assert_int_equal(n_sunk, 1);
+	fixture_done(&f);
+}
+
+static void a_packet_of_no_bytes_hides_none_behind_it(void **state)
+{
+	struct request request = ping(1);
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	fixture_init_sinking(&f);
+	fd = dial_in(&f);
+	request.frame.n_fds = request.n_fds = 1;
+	assert_int_equal(send(fd, "", 0, 0), 0);
+	assert_int_equal(send(fd, "", 0, 0), 0);
+	assert_int_equal(try_send(fd, &request), 0);
+	settle(&f);
+	assert_int_equal(f.n_closed, 1);
+	assert_int_equal(n_sunk, 1);
+	close(fd);
+	fixture_done(&f);
+}
+
+static void a_socket_without_unread_packets_is_simply_closed(void **state)
+{
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	fixture_init_sinking(&f);
+	fd = dial_in(&f);
+	send_ping(fd, 1);
+	settle(&f);
+	expect_answer(fd, 1);
+	close(fd);
+	settle(&f);
+	assert_int_equal(f.n_closed, 1);
+	assert_int_equal(n_sunk, 0);
+	fixture_done(&f);
+}
+
 static void an_fd_before_hello_cuts_the_peer_off(void **state)
 {
 	struct request request = ping(1);
@@ -336,6 +490,13 @@ int main(void)
 		gm_test(a_good_packet_before_a_bad_one_does_not_make_the_fault_the_services),
 		gm_test(more_fds_than_a_message_can_carry_cut_the_peer_off_and_none_stays),
 		gm_test(a_listener_that_takes_no_fds_has_the_kernel_refuse_them),
+		gm_test(a_peer_that_is_let_may_pass_fds_on_a_listener_that_takes_none),
+		gm_test(fds_of_a_faulty_packet_are_closed_by_the_owner),
+		gm_test(fds_before_hello_are_closed_by_the_owner),
+		gm_test(fds_of_a_peer_that_is_turned_away_are_closed_by_the_owner),
+		gm_test(a_socket_with_unread_packets_is_closed_by_the_owner),
+		gm_test(a_packet_of_no_bytes_hides_none_behind_it),
+		gm_test(a_socket_without_unread_packets_is_simply_closed),
 		gm_test(an_fd_before_hello_cuts_the_peer_off),
 		gm_test(a_peer_that_says_no_hello_in_time_is_cut_off),
 		gm_test(a_packet_of_no_bytes_is_the_end_and_no_violation),
