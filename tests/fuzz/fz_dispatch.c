@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "exec_share.h"
 #include "fake.h"
 #include "fake_crew.h"
 #include "gm_fuzz.h"
@@ -167,6 +168,7 @@ static void stop(void)
 	gm_fuzz_require(gm_service_jobs(service) == 0);
 	gm_service_free(service);
 	gm_crew_hub_free(hub);
+	gm_exec_shares_done(&exec);
 	gm_book_done(&book);
 }
 
