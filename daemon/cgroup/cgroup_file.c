@@ -48,7 +48,7 @@ static int parse(const char *text, uint64_t *ret_number)
 
 int gm_cgroup_file_number(const char *path, uint64_t *ret_number)
 {
-	char text[64];
+	char text[64] = "";
 	int r = gm_cgroup_file_read(path, text, sizeof(text));
 
 	return r < 0 ? r : parse(text, ret_number);
