@@ -57,6 +57,7 @@ ALLOCATE, DISCARD, CANCEL = 11, 12, 13
 LIST, STATS, HOST, EVICT, WATCH, POLICY = 14, 15, 16, 17, 18, 19
 MEMLOCK = 20
 STEP_MEMORY, REGION_BIND, CONVERT, STEP_DONE = 21, 22, 23, 24
+LAUNCH_START, SOURCE, POPULATE, LAUNCH_FINISH, LAUNCH_ABORT = 25, 26, 27, 28, 29
 PROGRESS, DOMAIN_GONE, SHUTDOWN, NEWS = 64, 65, 66, 67
 
 VERBS = {
@@ -84,6 +85,11 @@ VERBS = {
     REGION_BIND: (pb.RegionBindRequest, pb.RegionBindReply),
     CONVERT: (pb.ConvertRequest, pb.ConvertReply),
     STEP_DONE: (pb.StepDoneRequest, pb.StepDoneReply),
+    LAUNCH_START: (pb.LaunchStartRequest, pb.LaunchStartReply),
+    SOURCE: (pb.SourceRequest, pb.SourceReply),
+    POPULATE: (pb.PopulateRequest, pb.PopulateReply),
+    LAUNCH_FINISH: (pb.LaunchFinishRequest, pb.LaunchFinishReply),
+    LAUNCH_ABORT: (pb.LaunchAbortRequest, pb.LaunchAbortReply),
 }
 EVENTS = {PROGRESS: pb.ProgressEvent, DOMAIN_GONE: pb.DomainGoneEvent, SHUTDOWN: pb.ShutdownEvent,
           NEWS: pb.NewsEvent}

@@ -65,5 +65,10 @@ int gm_handle_step_memory(struct gm_call *call);
 int gm_handle_region_bind(struct gm_call *call);
 int gm_handle_convert(struct gm_call *call);
 int gm_handle_step_done(struct gm_call *call);
+int gm_handle_launch_start(struct gm_call *call);
+int gm_handle_source(struct gm_call *call);
+int gm_handle_populate(struct gm_call *call);
+int gm_handle_launch_finish(struct gm_call *call);
+int gm_handle_launch_abort(struct gm_call *call);
 
 #endif

@@ -131,10 +131,35 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 		.tenant = true, .body_max = GM_BODY_MAX,
 		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_step_done,
 	},
+	[GM_MSG_LAUNCH_START] = {
+		.name = "LAUNCH_START", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = GM_BODY_MAX,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_launch_start,
+	},
+	[GM_MSG_SOURCE] = {
+		.name = "SOURCE", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .n_fds = 1, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_source,
+	},
+	[GM_MSG_POPULATE] = {
+		.name = "POPULATE", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_populate,
+	},
+	[GM_MSG_LAUNCH_FINISH] = {
+		.name = "LAUNCH_FINISH", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = GM_BODY_MAX,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_launch_finish,
+	},
+	[GM_MSG_LAUNCH_ABORT] = {
+		.name = "LAUNCH_ABORT", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES, .fn = gm_handle_launch_abort,
+	},
 };
 
 /* Types are dense from HELLO on, so a new one fails here until it has its row (and its golden). */
-_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 25,
+_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 30,
 	       "every request has a row in the table");
 
 const struct gm_method *gm_method_find(unsigned type)

@@ -96,7 +96,7 @@ def lint(files):
     problems += compare("type", numbered_rows(section(page, 7), "| type"),
                         message_types(files["frame"]))
     problems += check_limits(section(page, 9), constants(files["version"] + files["fdset"]))
-    problems += check_examples(section(page, 14), files["golden"])
+    problems += check_examples(section(page, 15), files["golden"])
     return problems
 
 

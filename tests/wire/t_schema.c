@@ -246,6 +246,9 @@ static void field_and_enum_numbers_are_those_on_file(void **state)
 	expect_enum(&gmem__farewell__descriptor);
 	expect_enum(&gmem__news_kind__descriptor);
 	expect_enum(&gmem__step_kind__descriptor);
+	expect_enum(&gmem__launch_state__descriptor);
+	expect_enum(&gmem__page_type__descriptor);
+	expect_enum(&gmem__vcpus_how__descriptor);
 	assert_null(fgets(line, sizeof(line), numbers));
 	fclose(numbers);
 }
