@@ -206,6 +206,7 @@ int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const 
 	r = gm_dispatch(link, frame, body, fds, ret_fault);
 	for (size_t i = 0; i < fds->n_fds; i++)
 		gm_service_dispose(service, gm_fdset_steal(fds, i));
+	gm_fdset_done(fds);
 	return r;
 }
 
