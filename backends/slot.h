@@ -28,10 +28,11 @@ int gm_slot_find(const char *name);
 
 /*
  * How many slots of the pool the host has and how many are in use, from misc.capacity and
- * misc.current in @folder, that of the root cgroup; NULL: where a host has it. -ENOENT where there
- * is no such controller, or it has no such resource: then there is no slot.
+ * misc.current of the root cgroup. @root: where control groups are mounted, version 2 there or
+ * the controller's version 1 in "misc" below; NULL: where a host has them. -ENOENT where there is
+ * no such controller, or it has no such resource: then there is no slot.
  */
-GM_WARN_UNUSED int gm_slot_read(const char *folder, unsigned pool, uint64_t *ret_capacity,
+GM_WARN_UNUSED int gm_slot_read(const char *root, unsigned pool, uint64_t *ret_capacity,
 				uint64_t *ret_current);
 
 #endif

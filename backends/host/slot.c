@@ -17,8 +17,10 @@ const struct gm_slot_pool gm_slot_pools[GM_SLOTS_N] = {
 	{ "tdx", "tdx", "TdxSlots", "TDX guests" },
 };
 
-/* Version 2 of the cgroups, and where version 1 is mounted by custom. */
-static const char *const folders[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/misc" };
+static const char usual_root[] = "/sys/fs/cgroup";
+
+/* Of version 2, and of version 1 by custom. */
+static const char *const folders[] = { "", "/misc" };
 
 int gm_slot_find(const char *name)
 {
@@ -48,14 +50,14 @@ static int find_number(const char *text, const char *resource, uint64_t *ret_num
 	return -ENOENT;
 }
 
-static int read_number(const char *folder, const char *file, const char *resource,
+static int read_number(const char *root, const char *folder, const char *file, const char *resource,
 		       uint64_t *ret_number)
 {
-	char path[256], text[512];
+	char path[4096], text[512];
 	_gm_close_ int fd = -1;
 	ssize_t n;
 
-	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s%s/%s", root, folder, file) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -67,21 +69,20 @@ static int read_number(const char *folder, const char *file, const char *resourc
 	return find_number(text, resource, ret_number);
 }
 
-int gm_slot_read(const char *folder, unsigned pool, uint64_t *ret_capacity, uint64_t *ret_current)
+int gm_slot_read(const char *root, unsigned pool, uint64_t *ret_capacity, uint64_t *ret_current)
 {
 	const char *resource = gm_slot_pools[pool].resource;
 	uint64_t capacity = 0, current = 0;
 	int r = -ENOENT;
 
-	if (!folder) {
-		for (size_t i = 0; i < GM_ARRAY_SIZE(folders) && r == -ENOENT; i++)
-			r = gm_slot_read(folders[i], pool, ret_capacity, ret_current);
-		return r;
+	if (!root)
+		root = usual_root;
+	/* The controller is not mounted here or there, or the CPU has not got it. */
+	for (size_t i = 0; i < GM_ARRAY_SIZE(folders) && r == -ENOENT; i++) {
+		r = read_number(root, folders[i], "misc.capacity", resource, &capacity);
+		if (r == 0)
+			r = read_number(root, folders[i], "misc.current", resource, &current);
 	}
-	r = read_number(folder, "misc.capacity", resource, &capacity);
-	/* The controller is not mounted, or the CPU has not got it. */
-	if (r == 0)
-		r = read_number(folder, "misc.current", resource, &current);
 	if (r < 0)
 		return r;
 	*ret_capacity = capacity;

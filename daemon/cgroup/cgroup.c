@@ -141,7 +141,17 @@ static void close_file(FILE **file)
 		(void)fclose(*file);
 }
 
-int gm_cgroups_find(const char *prefix, struct gm_cgroups *ret_cgroups)
+/* Is @path the folder @at, or below it? */
+static bool is_in(const char *path, const char *at)
+{
+	size_t length = strlen(at);
+
+	while (length > 0 && at[length - 1] == '/')
+		length--;
+	return strncmp(path, at, length) == 0 && (path[length] == '\0' || path[length] == '/');
+}
+
+int gm_cgroups_find(const char *prefix, const char *at, struct gm_cgroups *ret_cgroups)
 {
 	struct gm_cgroups found = { .memory = -1 };
 	_gm_cleanup_(close_file) FILE *file = NULL;
@@ -160,7 +170,7 @@ int gm_cgroups_find(const char *prefix, struct gm_cgroups *ret_cgroups)
 	while (fgets(line, LINE_MAX_, file) != NULL) {
 		struct mount mount;
 
-		if (split(line, &mount))
+		if (split(line, &mount) && (at == NULL || is_in(mount.at, at)))
 			add(&found, prefix, &mount);
 	}
 	found.memory = find_memory(&found);

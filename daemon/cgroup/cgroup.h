@@ -44,10 +44,12 @@ struct gm_cgroups {
 };
 
 /*
- * Reads @prefix/proc/self/mountinfo; mount points are below @prefix ("" but in tests). A host
- * without control groups has no roots. 0 or -errno.
+ * Reads @prefix/proc/self/mountinfo; mount points are below @prefix ("" but in tests). @at: only
+ * what is mounted there or below; NULL: anywhere. A host without control groups has no roots. 0 or
+ * -errno.
  */
-GM_WARN_UNUSED int gm_cgroups_find(const char *prefix, struct gm_cgroups *ret_cgroups);
+GM_WARN_UNUSED int gm_cgroups_find(const char *prefix, const char *at,
+				   struct gm_cgroups *ret_cgroups);
 
 /* The groups of one process, one for each root. Immutable and counted. */
 struct gm_cgroup_place {

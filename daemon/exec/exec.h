@@ -66,7 +66,7 @@ struct gm_exec {
 	int (*session_pidfd)(void *arg, const struct gm_session *session);
 	void *session_pidfd_arg;
 	bool leaves_limits;	 /* raised limits are for the next daemon to lower */
-	const char *misc_folder; /* of the misc controller's root; NULL: where a host has it */
+	const char *cgroup_root; /* where they are mounted; NULL: where a host has them */
 	const struct gm_exec_keep_ops *keep_ops; /* NULL: nothing is kept; set by main */
 	void *keep_arg;
 	TAILQ_HEAD(, gm_exec_job) jobs;	       /* under way; private */

@@ -92,6 +92,11 @@ static int make_service(struct gm_daemon *daemon)
 	return gm_service_new(&daemon->book, &daemon->exec, &env, &daemon->service);
 }
 
+static uint32_t count_workers(const struct gm_daemon *daemon)
+{
+	return gm_policies_workers(&daemon->tenants, daemon->opts.workers);
+}
+
 int gm_daemon_prepare(struct gm_daemon *daemon)
 {
 	int error = gm_event_loop_new(&daemon->loop);
@@ -100,7 +105,7 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 		return error;
 	gm_report_open(&daemon->tenants, loop_of(daemon));
 	if (daemon->opts.workers > 0) {
-		error = gm_crew_hub_new(loop_of(daemon), &daemon->spawner, daemon->opts.workers,
+		error = gm_crew_hub_new(loop_of(daemon), &daemon->spawner, count_workers(daemon),
 					GM_WORKER_IDLE_MS, &daemon->hub);
 		if (error)
 			return error;
@@ -108,6 +113,7 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 	daemon->exec.hub = daemon->hub;
 	daemon->exec.loop = loop_of(daemon);
 	daemon->exec.host_memory = gm_host_memory;
+	daemon->exec.cgroup_root = daemon->opts.cgroup_root;
 	daemon->exec.charging = (struct gm_exec_charging){
 		.mode = daemon->opts.charge,
 		.cgroups = &daemon->cgroups,
@@ -245,7 +251,9 @@ static void on_reload_signal(void *arg)
 		gm_notify_status("the policies stay as they were: %s", fault);
 		return;
 	}
-	gm_policies_limit_host(&daemon->tenants, &daemon->book.host);
+	gm_policies_limit_host(&daemon->tenants, daemon->opts.workers, &daemon->book.host);
+	if (daemon->hub)
+		gm_crew_hub_set_places(daemon->hub, count_workers(daemon));
 	if (gm_tenants_enter(&daemon->tenants, &daemon->book) == 0) {
 		tell_reload(daemon, 0, "policies read again");
 		gm_notify_status("%u tenants, policies read again",

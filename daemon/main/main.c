@@ -88,13 +88,13 @@ static enum gm_exit count_fds(const struct gm_daemon *daemon, uint64_t *ret_n_fd
 }
 
 /* As many as the kernel says; none where it has no such pool. */
-static void count_slots(struct gm_policy *host)
+static void count_slots(const char *cgroup_root, struct gm_policy *host)
 {
 	for (unsigned pool = 0; pool < GM_SLOT_POOLS; pool++) {
 		uint64_t capacity, current;
 
 		host->slots_max[pool] = 0;
-		if (gm_slot_read(/* folder= */ NULL, pool, &capacity, &current) == 0)
+		if (gm_slot_read(cgroup_root, pool, &capacity, &current) == 0)
 			host->slots_max[pool] = capacity;
 	}
 }
@@ -112,7 +112,7 @@ static enum gm_exit read_policies(struct gm_daemon *daemon)
 	if (status != GM_EXIT_OK)
 		return status;
 	gm_policies_of_machine(memory, n_fds, daemon->opts.workers, &daemon->machine);
-	count_slots(&daemon->machine.host);
+	count_slots(daemon->opts.cgroup_root, &daemon->machine.host);
 	gm_account_set_limit(&daemon->book.host, GM_RES_FDS, n_fds / 4 * 3);
 	if (gm_policies_read(&daemon->tenants, &daemon->machine, GM_POLICIES_START, fault) == 0)
 		return GM_EXIT_OK;
@@ -122,7 +122,7 @@ static enum gm_exit read_policies(struct gm_daemon *daemon)
 
 static enum gm_exit open_books(struct gm_daemon *daemon)
 {
-	gm_policies_limit_host(&daemon->tenants, &daemon->book.host);
+	gm_policies_limit_host(&daemon->tenants, daemon->opts.workers, &daemon->book.host);
 	gm_account_set_limit(&daemon->book.admin, GM_RES_SESSIONS, GM_ADMIN_SESSIONS);
 	return gm_tenants_enter(&daemon->tenants, &daemon->book) == 0
 		       ? GM_EXIT_OK
@@ -132,7 +132,7 @@ static enum gm_exit open_books(struct gm_daemon *daemon)
 /* A host without control groups serves all the same: it charges nobody for anything. */
 static enum gm_exit find_cgroups(struct gm_daemon *daemon)
 {
-	int error = gm_cgroups_find("", &daemon->cgroups);
+	int error = gm_cgroups_find("", daemon->opts.cgroup_root, &daemon->cgroups);
 
 	if (!error)
 		error = gm_cgroup_place_of_self(&daemon->cgroups, &daemon->own_place);
@@ -355,7 +355,7 @@ static enum gm_exit write_host(const struct gm_exec *exec)
 	return GM_EXIT_OK;
 }
 
-static enum gm_exit probe(void)
+static enum gm_exit probe(const struct gm_opts *opts)
 {
 	struct gm_book book;
 	struct gm_exec exec;
@@ -372,6 +372,7 @@ static enum gm_exit probe(void)
 	if (error)
 		return failed(GM_EXIT_FAILURE, "cannot open the backends", error);
 	exec.host_memory = gm_host_memory;
+	exec.cgroup_root = opts->cgroup_root;
 	status = write_host(&exec);
 	gm_exec_done(&exec);
 	gm_book_done(&book);
@@ -390,7 +391,7 @@ static enum gm_exit act(int argc, char **argv, const struct gm_opts *opts)
 	case GM_OPTS_CHECK_POLICY:
 		return check_policy(opts);
 	case GM_OPTS_PROBE:
-		return probe();
+		return probe(opts);
 	case GM_OPTS_SERVE:
 		break;
 	}

@@ -39,6 +39,7 @@ const char gm_opts_help[] =
 	"  --workers N             worker processes at one time (64); 0: no allocate, no discard\n"
 	"  --charge WHOM           who pays for what workers do: vmm, whoever asks, or the job is\n"
 	"                          refused; gmemd; auto, whoever asks where that can be (auto)\n"
+	"  --cgroup-root DIR       use the control groups that are mounted at DIR or below it only\n"
 	"  --store WHERE           fdstore: the service manager keeps what is not to be lost; "
 	"none\n"
 	"                          (none, but with --keep its keeper does)\n"
@@ -173,6 +174,7 @@ enum {
 	OPT_SANDBOX,
 	OPT_WORKERS,
 	OPT_CHARGE,
+	OPT_CGROUP_ROOT,
 	OPT_STORE,
 	OPT_KEEP,
 	OPT_WATCHDOG,
@@ -193,6 +195,7 @@ static const struct option long_options[] = {
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "charge", required_argument, NULL, OPT_CHARGE },
+	{ "cgroup-root", required_argument, NULL, OPT_CGROUP_ROOT },
 	{ "store", required_argument, NULL, OPT_STORE },
 	{ "keep", no_argument, NULL, OPT_KEEP },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
@@ -250,6 +253,15 @@ static int set_value(struct gm_opts *opts, int option, const char *value, char *
 	}
 }
 
+static int set_folder(const char *option, const char *value, const char **ret_folder,
+		      char *ret_fault)
+{
+	if (value[0] != '/')
+		return FAULT(ret_fault, "%s: \"%.100s\" is no absolute path", option, value);
+	*ret_folder = value;
+	return 0;
+}
+
 static int set_option(struct gm_opts *opts, int option, const char *value, char *ret_fault)
 {
 	switch (option) {
@@ -261,11 +273,9 @@ static int set_option(struct gm_opts *opts, int option, const char *value, char 
 		opts->admin_path = value;
 		return 0;
 	case OPT_UNIT_ROOT:
-		if (value[0] != '/')
-			return FAULT(ret_fault, "--unit-root: \"%.100s\" is no absolute path",
-				     value);
-		opts->unit_root = value;
-		return 0;
+		return set_folder("--unit-root", value, &opts->unit_root, ret_fault);
+	case OPT_CGROUP_ROOT:
+		return set_folder("--cgroup-root", value, &opts->cgroup_root, ret_fault);
 	case OPT_CHECK_POLICY:
 		opts->action = GM_OPTS_CHECK_POLICY;
 		opts->check_path = value;

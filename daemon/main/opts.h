@@ -38,6 +38,7 @@ struct gm_opts {
 	const char *admin_path;				    /* NULL: none */
 	const char *check_path;				    /* of GM_OPTS_CHECK_POLICY */
 	const char *unit_root;				    /* NULL: the host's own units */
+	const char *cgroup_root;			    /* NULL: wherever they are mounted */
 	mode_t socket_mode;
 	int log_level;
 	enum gm_sandbox_mode sandbox;

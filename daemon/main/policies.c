@@ -320,7 +320,15 @@ void gm_policies_of_machine(uint64_t memory, uint64_t n_fds, uint64_t workers,
 	host->workers_max = workers;
 }
 
-void gm_policies_limit_host(const struct gm_tenants *tenants, struct gm_account *host)
+uint32_t gm_policies_workers(const struct gm_tenants *tenants, uint32_t workers)
+{
+	uint64_t max = tenants->host.policy.workers_max;
+
+	return max > 0 ? (uint32_t)gm_min_u64(max, workers) : workers;
+}
+
+void gm_policies_limit_host(const struct gm_tenants *tenants, uint32_t workers,
+			    struct gm_account *host)
 {
 	const struct gm_policy *policy = &tenants->host.policy;
 
@@ -332,7 +340,7 @@ void gm_policies_limit_host(const struct gm_tenants *tenants, struct gm_account 
 	gm_account_set_limit(host, GM_RES_MEMLOCK, policy->memlock_max);
 	for (unsigned pool = 0; pool < GM_SLOT_POOLS; pool++)
 		gm_account_set_limit(host, gm_slot_resource(pool), policy->slots_max[pool]);
-	gm_account_set_limit(host, GM_RES_WORKERS, policy->workers_max);
+	gm_account_set_limit(host, GM_RES_WORKERS, gm_policies_workers(tenants, workers));
 }
 
 /* ---- looking ---- */

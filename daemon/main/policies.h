@@ -55,8 +55,12 @@ GM_WARN_UNUSED int gm_policies_check_unit(const char *root, const char *id,
 GM_WARN_UNUSED int gm_policies_rows(const struct gm_policy_view *view, enum gm_conf_scope scope,
 				    gm_policy_row_fn fn, void *arg);
 
-/* The host's limits in the books are those of its policy. */
-void gm_policies_limit_host(const struct gm_tenants *tenants, struct gm_account *host);
+/* Workers that the host's policy allows, of the @workers that the command line does. */
+uint32_t gm_policies_workers(const struct gm_tenants *tenants, uint32_t workers);
+
+/* The host's limits in the books are those of its policy, and of @workers of the command line. */
+void gm_policies_limit_host(const struct gm_tenants *tenants, uint32_t workers,
+			    struct gm_account *host);
 
 /* The machine's own: @n_fds is how many fds there are to give away. */
 void gm_policies_of_machine(uint64_t memory, uint64_t n_fds, uint64_t workers,

@@ -76,6 +76,8 @@ uint32_t gm_crew_hub_workers(const struct gm_crew_hub *hub);
 int gm_crew_hub_displaced(const struct gm_crew_hub *hub);
 /* @workers_max of the hub. */
 uint32_t gm_crew_hub_places(const struct gm_crew_hub *hub);
+/* Another @workers_max, at least 1. Workers beyond it go when they are idle and others wait. */
+void gm_crew_hub_set_places(struct gm_crew_hub *hub, uint32_t workers_max);
 /* The spawner has gone: every job from here on ends as lost. */
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub);
 

@@ -312,6 +312,13 @@ uint32_t gm_crew_hub_places(const struct gm_crew_hub *hub)
 	return hub->workers_max;
 }
 
+void gm_crew_hub_set_places(struct gm_crew_hub *hub, uint32_t workers_max)
+{
+	assert(workers_max > 0);
+	hub->workers_max = workers_max;
+	gm_hub_kick(hub);
+}
+
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub)
 {
 	return hub->broken;

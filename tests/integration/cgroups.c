@@ -59,7 +59,7 @@ bool group_make(struct group *group, const char *controller, const char *name)
 {
 	struct gm_cgroups cgroups;
 
-	if (gm_cgroups_find("", &cgroups) < 0)
+	if (gm_cgroups_find("", /* at= */ NULL, &cgroups) < 0)
 		return false;
 	for (unsigned i = 0; i < cgroups.n_roots; i++) {
 		const struct gm_cgroup_root *root = &cgroups.roots[i];

@@ -1,8 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Rates and grants on the real daemon: who is over a limit waits, or is told why; nobody else does."""
+import os
 import resource
+import signal
 import statistics
+import subprocess
+import tempfile
 import time
 
 import harness
@@ -24,6 +28,13 @@ def flood_with_jobs(report, path):
     while True:
         client.allocate(region, [(0, 64 * MIB)])
         client.discard(region, [(0, 64 * MIB)])
+
+
+def fake_cgroups(root, sev_es):
+    """A host with six slots, so many of them in use by others."""
+    for name, number in (("misc.capacity", 6), ("misc.current", sev_es)):
+        with open(os.path.join(root, name), "w", encoding="ascii") as file:
+            file.write(f"sev_es {number}\n")
 
 
 def grant_p99(client, domain):
@@ -136,6 +147,76 @@ class Limits(harness.DaemonCase):
         name = quick.call(pb.HostRequest()).reply.slots[0].name
         with self.refused("OVER_LIMIT", "SLOTS", limit=0, used=0, asked=1):
             quick.call(pb.DomainCreateRequest(kind=b"memfd", slot=name))
+
+
+class HostLimits(harness.DaemonCase):
+    """What the machine has, and the operator's limits of all tenants together."""
+    TENANTS = {"acme": "SevEsSlots=100\n", "rival": "SevEsSlots=100\n"}
+
+    @classmethod
+    def setUpClass(cls):
+        root = tempfile.TemporaryDirectory(prefix="gmemd-it-")
+        cls.addClassCleanup(root.cleanup)
+        cls.root = root.name
+        cls.unit = os.path.join(root.name, "etc", "systemd", "system", "gmemd.service")
+        os.makedirs(os.path.dirname(cls.unit))
+        cls.limit_host("WorkersMax=1")
+        fake_cgroups(cls.root, sev_es=0)
+        cls.ARGS = ("--cgroup-root", cls.root, "--unit-root", cls.root)
+        super().setUpClass()
+
+    @classmethod
+    def limit_host(cls, line):
+        with open(cls.unit, "w", encoding="ascii") as file:
+            file.write(f"[X-Gmemd]\n{line}\n")
+
+    def slot(self, client):
+        return client.call(pb.DomainCreateRequest(kind=b"memfd", slot=b"sev-es")).reply.domain
+
+    def test_a_slot_that_the_host_has_not_got_is_refused_in_advance(self):
+        acme, rival = self.client("acme"), self.client("rival")
+        for client in (acme, rival) * 3:
+            self.slot(client)
+        # The kernel has not been asked for any: the leases alone are too many.
+        with self.refused("OVER_LIMIT", "SLOTS", object="host", limit=6, used=6, asked=1):
+            self.slot(rival)
+
+    def test_a_slot_that_others_use_is_refused_in_advance(self):
+        self.addCleanup(fake_cgroups, self.root, 0)
+        acme = self.client("acme")
+        fake_cgroups(self.root, sev_es=5)
+        self.slot(acme)
+        fake_cgroups(self.root, sev_es=6)
+        with self.refused("NO_RESOURCE", "SLOTS", limit=6, used=6, asked=1):
+            self.slot(acme)
+
+    def test_doctor_shows_the_slots(self):
+        text = subprocess.run([harness.program("gmemctl"), "--address", self.daemon.path("admin"),
+                               "doctor"], capture_output=True, encoding="utf-8", check=False).stdout
+        self.assertIn("slots sev-es: 6 in the pool, 0 in use", text)
+
+    def most_workers(self):
+        """At one time, of one tenant that has jobs in four domains."""
+        acme = self.client("acme")
+        regions = [self.domain_and_region(acme, 64 * MIB)[1] for _ in range(4)]
+        serials = [acme.start(pb.AllocateRequest(region=region.id, ranges=[pb.Range(length=64 * MIB)]))
+                   for region in regions]
+        most = 0
+        # They are under way when this is answered.
+        acme.ping()
+        while (used := self.daemon.used("acme")).get("jobs"):
+            most = max(most, used.get("workers", 0))
+        acme.collect(serials)
+        return most
+
+    def test_the_host_has_as_many_workers_as_its_policy_says(self):
+        self.assertEqual(self.most_workers(), 1)
+        self.addCleanup(self.limit_host, "WorkersMax=1")
+        self.limit_host("WorkersMax=6")
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        self.daemon.wait_log("policies read again")
+        # Half of them are for one tenant.
+        self.assertEqual(self.most_workers(), 3)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ static int tear_down(void **state)
 static void find(const char *mountinfo)
 {
 	put("/proc/self/mountinfo", mountinfo);
-	assert_int_equal(gm_cgroups_find(top, &cgroups), 0);
+	assert_int_equal(gm_cgroups_find(top, /* at= */ NULL, &cgroups), 0);
 }
 
 static void find_v2(void)
@@ -123,6 +123,19 @@ static void version_2_is_one_hierarchy(void **state)
 	assert_path(at, 0, "/machine.slice/vm\\x2d1.scope/a:b");
 	assert_null(gm_cgroup_place_path(at->text, at->length, 1));
 	gm_cgroup_place_drop(at);
+}
+
+static void what_is_mounted_elsewhere_is_not_used_where_a_folder_is_named(void **state)
+{
+	(void)state;
+	find_v2();
+	assert_int_equal(gm_cgroups_find(top, "/sys/fs/", &cgroups), 0);
+	assert_int_equal(cgroups.n_roots, 1);
+	assert_int_equal(gm_cgroups_find(top, "/sys/fs/cgroup", &cgroups), 0);
+	assert_int_equal(cgroups.n_roots, 1);
+	assert_int_equal(gm_cgroups_find(top, "/sys/fs/cgrou", &cgroups), 0);
+	assert_int_equal(cgroups.n_roots, 0);
+	assert_int_equal(cgroups.memory, -1);
 }
 
 static void version_1_has_a_hierarchy_for_each_controller(void **state)
@@ -398,7 +411,7 @@ static void this_process_has_a_place_on_this_host(void **state)
 	struct gm_cgroup_place *self, *again;
 
 	(void)state;
-	assert_int_equal(gm_cgroups_find("", &cgroups), 0);
+	assert_int_equal(gm_cgroups_find("", /* at= */ NULL, &cgroups), 0);
 	if (gm_cgroup_place_of_self(&cgroups, &self) < 0 || cgroups.n_roots == 0) {
 		printf("no control groups here\n");
 		skip();
@@ -413,6 +426,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cgroup_test(version_2_is_one_hierarchy),
+		cgroup_test(what_is_mounted_elsewhere_is_not_used_where_a_folder_is_named),
 		cgroup_test(version_1_has_a_hierarchy_for_each_controller),
 		cgroup_test(a_unified_hierarchy_beside_version_1_counts_where_it_has_controllers),
 		cgroup_test(a_host_without_groups_has_no_memory_controller),

@@ -279,6 +279,44 @@ static void more_crews_than_places_all_get_their_turn_in_order(void **state)
 	end();
 }
 
+static uint32_t most_at_once(unsigned n_crews)
+{
+	struct gm_crew *crews[CREWS_MAX];
+	struct work work[CREWS_MAX] = { 0 };
+	unsigned n_to_end = n_ended + n_crews;
+	uint32_t most = 0;
+
+	for (unsigned i = 0; i < n_crews; i++) {
+		crews[i] = crew_new();
+		submit(crews[i], "slow", 4 * CHUNK, &work[i]);
+	}
+	while (n_ended < n_to_end) {
+		uint32_t n;
+
+		run_for(5);
+		n = gm_crew_hub_workers(hub);
+		most = n > most ? n : most;
+	}
+	for (unsigned i = 0; i < n_crews; i++)
+		gm_crew_free(crews[i]);
+	while (gm_crew_hub_workers(hub) > 0)
+		run_for(5);
+	return most;
+}
+
+static void places_may_become_more_or_fewer(void **state)
+{
+	(void)state;
+	begin(1, 60000);
+	assert_int_equal(most_at_once(4), 1);
+	gm_crew_hub_set_places(hub, 3);
+	assert_in_range(most_at_once(4), 2, 3);
+	gm_crew_hub_set_places(hub, 2);
+	assert_int_equal(gm_crew_hub_places(hub), 2);
+	assert_in_range(most_at_once(4), 1, 2);
+	end();
+}
+
 static struct gm_crew *crew_of(struct gm_crew_share *share)
 {
 	struct gm_crew *crew = crew_new();
@@ -571,6 +609,7 @@ int main(void)
 		gm_test(a_stopped_idle_worker_goes_with_its_crew),
 		gm_test(an_idle_worker_is_let_go_after_the_idle_time),
 		gm_test(more_crews_than_places_all_get_their_turn_in_order),
+		gm_test(places_may_become_more_or_fewer),
 		gm_test(a_share_never_has_more_workers_than_its_max),
 		gm_test(a_share_without_workers_does_not_wait_for_the_jobs_of_others),
 		gm_test(places_go_round_the_shares),

@@ -117,6 +117,19 @@ static void words_are_taken_from_their_list_only(void **state)
 	assert_int_equal(parse("--log-level", "7", NULL), -EINVAL);
 }
 
+static void folders_have_absolute_paths(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--cgroup-root", "/c", NULL), 0);
+	assert_string_equal(opts.cgroup_root, "/c");
+	assert_int_equal(parse("--unit-root", "/", NULL), 0);
+	assert_string_equal(opts.unit_root, "/");
+	assert_int_equal(parse("--cgroup-root", "c", NULL), -EINVAL);
+	expect_fault("--cgroup-root: \"c\"");
+	assert_int_equal(parse("--unit-root=u", NULL, NULL), -EINVAL);
+	expect_fault("--unit-root: \"u\"");
+}
+
 static void numbers_are_whole_and_in_range(void **state)
 {
 	static const char *const bad[] = {
@@ -211,6 +224,7 @@ int main(void)
 		gm_test(a_policy_is_for_one_tenant_or_for_all_and_paths_may_hold_equals),
 		gm_test(more_sockets_than_there_is_room_for_are_refused),
 		gm_test(words_are_taken_from_their_list_only),
+		gm_test(folders_have_absolute_paths),
 		gm_test(numbers_are_whole_and_in_range),
 		gm_test(what_is_no_option_is_named),
 		gm_test(the_other_actions_are_chosen_by_their_options),

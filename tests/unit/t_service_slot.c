@@ -48,7 +48,7 @@ static void begin(unsigned in_use)
 		 gm_slot_pools[1].resource, in_use);
 	write_file("misc.current", text);
 	rig_start(&rig);
-	rig.exec.misc_folder = folder;
+	rig.exec.cgroup_root = folder;
 	peer_connect(&peer, &rig, rig.acme);
 }
 
