@@ -132,6 +132,11 @@ class NotifySocket:
         self._socket.close()
 
 
+def holdings(account):
+    """What is somebody's. A worker is the daemon's own, and its process ends a moment later."""
+    return {name: n for name, n in gmem.usage(account).items() if name != "workers"}
+
+
 class Daemon:
     """A gmemd of its own, in a folder of its own. Leaving the `with` block stops and checks it."""
 
@@ -279,12 +284,11 @@ class Daemon:
 
     def used(self, tenant):
         """Use of one account without what is zero: {} when its books are empty."""
-        return {name: n for name, n in gmem.usage(self.account(tenant)).items() if n}
+        return {name: n for name, n in holdings(self.account(tenant)).items() if n}
 
     def books_are_empty(self):
-        """Nothing is anybody's. A worker is the daemon's own, and its process ends a moment later."""
-        return not any(use.used for account in self.admin.stats().accounts for use in account.usage
-                       if use.resource != b"workers")
+        return not any(n for account in self.admin.stats().accounts
+                       for n in holdings(account).values())
 
 
 class DaemonCase(unittest.TestCase):

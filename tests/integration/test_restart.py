@@ -86,7 +86,7 @@ def view(client):
                for d in client.list_domains()]
     regions = [(r.region, r.domain, r.name, r.gpa, r.size, r.page_size, r.allocated_bytes,
                 r.quarantined, client.region_map(r.region)) for r in client.list_regions()]
-    return domains, regions, gmem.usage(client.stats().accounts[0])
+    return domains, regions, harness.holdings(client.stats().accounts[0])
 
 
 class Restart(harness.unittest.TestCase):
