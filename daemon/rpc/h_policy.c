@@ -19,7 +19,7 @@ static int copy_bytes(struct gm_call *call, const char *text, ProtobufCBinaryDat
 
 	if (copy == NULL)
 		return -ENOMEM;
-	memcpy(copy, text, length);
+	memcpy(copy, text, length + 1);
 	*ret_bytes = gm_bytes(copy);
 	return 0;
 }

@@ -144,7 +144,7 @@ int gm_handle_convert(struct gm_call *call)
 	struct gm_step_spec spec;
 	struct gm_region *region;
 	struct gm_range *ranges;
-	enum gm_page_op op;
+	enum gm_page_op op = GM_PAGE_OP_N_;
 	int r;
 
 	r = read_target(call, request->to, &op);

@@ -218,9 +218,9 @@ static int tell(struct gm_fd_store *store, char *message, size_t length, int fd)
 
 	pay_back(store, start_us);
 	error = tell_in_time(store, message, length, fd,
-			     start_us + GM_FD_STORE_PATIENCE_MS * 1000 - store->debt_us);
+			     start_us + GM_FD_STORE_PATIENCE_MS * INT64_C(1000) - store->debt_us);
 	took_us = now_us() - start_us;
-	if (error == -EAGAIN || took_us > GM_FD_STORE_SHORT_MS * 1000) {
+	if (error == -EAGAIN || took_us > GM_FD_STORE_SHORT_MS * INT64_C(1000)) {
 		store->debt_us += took_us;
 		store->since_us += took_us;
 	}

@@ -11,7 +11,7 @@
 
 /* Bounds on what one unit may have. */
 #define GM_UNIT_PARTS_MAX 512
-#define GM_UNIT_BYTES_MAX (4 * 1024 * 1024)
+#define GM_UNIT_BYTES_MAX ((size_t)4 << 20)
 
 /* Room for a path, cut, and a reason. */
 #define GM_UNIT_SAID_MAX 600

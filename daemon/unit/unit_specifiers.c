@@ -74,6 +74,7 @@ static const char *text_of(const struct gm_unit_place *place, char letter,
 	case 'f':
 		return path_of(name, buffer) ? buffer : NULL;
 	case 'y':
+	case 'Y': /* as much of it as length_of() says */
 		return place->fragment;
 	default:
 		return constant_of(letter);
@@ -124,7 +125,7 @@ int gm_unit_expand(const struct gm_unit_place *place, const char *value, char *r
 			value++;
 		} else if (value[0] == '%' && value[1] && strchr(LETTERS, value[1])) {
 			value++;
-			text = text_of(place, *value == 'Y' ? 'y' : *value, buffer);
+			text = text_of(place, *value, buffer);
 			if (!text)
 				return refuse(*value, ret_reason);
 			length = length_of(*value, text);
