@@ -179,6 +179,27 @@ static int check_policy(struct gmem_client *client, const char *tenant, char *re
 	return no_policy(client);
 }
 
+static int no_private(struct gmem_client *client)
+{
+	return gm_fail(client, GMEM_UNSUPPORTED, GM_RULE_PAGE_STATE,
+		       "Without a daemon there is no private memory (page state).");
+}
+
+static int region_bind(struct gmem_region *region, uint32_t slot)
+{
+	(void)slot;
+	return no_private(region->domain->client);
+}
+
+static int region_convert(struct gmem_region *region, const struct gmem_range *ranges,
+			  size_t n_ranges, bool to_private)
+{
+	(void)ranges;
+	(void)n_ranges;
+	(void)to_private;
+	return no_private(region->domain->client);
+}
+
 static int watch(struct gmem_client *client)
 {
 	return gm_fail(client, GMEM_UNSUPPORTED, 0, "There is no daemon to watch.");
@@ -196,6 +217,8 @@ const struct gm_provider gm_builtin_provider = {
 	.domain_set_memlock = domain_set_memlock,
 	.region_create = gm_builtin_region_create,
 	.region_destroy = end_of_handle,
+	.region_bind = region_bind,
+	.region_convert = region_convert,
 	.job_run = gm_builtin_job_run,
 	.job_start = gm_builtin_job_start,
 	.list_domains = gm_builtin_list_domains,

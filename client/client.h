@@ -59,6 +59,11 @@ struct gm_provider {
 	int (*region_create)(struct gmem_client *client, struct gmem_domain *domain,
 			     const struct gmem_region_spec *spec, struct gmem_region *region);
 	int (*region_destroy)(struct gmem_client *client, uint64_t id);
+	/* The shared half is mapped. */
+	int (*region_bind)(struct gmem_region *region, uint32_t slot);
+	/* Ranges are at least one. */
+	int (*region_convert)(struct gmem_region *region, const struct gmem_range *ranges,
+			      size_t n_ranges, bool to_private);
 
 	/* Ranges are at least one. */
 	int (*job_run)(struct gmem_region *region, enum gm_job_kind kind,
@@ -130,6 +135,7 @@ struct gmem_domain {
 	enum gmem_loss loss; /* to be told; 0: none */
 	enum gm_return step;
 	int kvm_fd; /* -1: not asked for */
+	int vm_fd;  /* the program's; -1: none adopted */
 	char kind[33];
 	char name[65];
 	uint64_t created_ms;
@@ -144,6 +150,9 @@ struct gmem_region {
 	uint64_t page_size;
 	bool unchecked; /* in a new session: its memory has not been compared */
 	int fd;
+	int private_fd; /* -1: of a kind without private memory */
+	bool bound;	/* the VM has it, in this memslot: */
+	uint32_t slot;
 	void *address;			   /* NULL: not mapped */
 	struct gm_builtin_memory *builtin; /* or NULL */
 };
@@ -155,6 +164,11 @@ struct gmem_region *gm_region_new(struct gmem_client *client);
 /* Free the handle and what hangs on it; they must be in no list. Accept NULL. */
 void gm_domain_free(struct gmem_domain *domain);
 void gm_region_free(struct gmem_region *region);
+
+/* Gives the region, which is mapped, to its domain's VM. 0, or -errno with no effect. */
+GM_WARN_UNUSED int gm_region_bind(struct gmem_region *region, uint32_t slot);
+/* Takes it out again, if it is there. */
+void gm_region_unbind(struct gmem_region *region);
 
 void gm_client_add_domain(struct gmem_client *client, struct gmem_domain *domain);
 void gm_client_remove_domain(struct gmem_client *client, struct gmem_domain *domain);

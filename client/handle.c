@@ -36,6 +36,7 @@ struct gmem_domain *gm_domain_new(struct gmem_client *client)
 	}
 	domain->client = client;
 	domain->kvm_fd = -1;
+	domain->vm_fd = -1;
 	domain->created_ms = gm_now_ms();
 	return domain;
 }
@@ -49,6 +50,7 @@ struct gmem_region *gm_region_new(struct gmem_client *client)
 		return NULL;
 	}
 	region->fd = -1;
+	region->private_fd = -1;
 	return region;
 }
 
@@ -59,6 +61,7 @@ void gm_region_free(struct gmem_region *region)
 	if (region->address)
 		(void)munmap(region->address, region->size);
 	gm_fd_close(region->fd);
+	gm_fd_close(region->private_fd);
 	gm_builtin_memory_free(region->builtin);
 	free(region);
 }

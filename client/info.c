@@ -50,6 +50,22 @@ void gm_info_domain(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
 	copy_text(to->tenant, sizeof(to->tenant), &from->tenant);
 }
 
+static const char *step_text(Gmem__StepKind kind)
+{
+	switch ((int)kind) {
+	case GMEM__STEP_KIND__STEP_NONE:
+		return "";
+	case GMEM__STEP_KIND__STEP_CREATE_MEMORY:
+		return "create-memory";
+	case GMEM__STEP_KIND__STEP_BIND:
+		return "bind";
+	case GMEM__STEP_KIND__STEP_CONVERT:
+		return "convert";
+	default:
+		return "unknown";
+	}
+}
+
 void gm_info_region(const Gmem__RegionInfo *from, struct gmem_region_info *to)
 {
 	*to = (struct gmem_region_info){
@@ -64,10 +80,12 @@ void gm_info_region(const Gmem__RegionInfo *from, struct gmem_region_info *to)
 		.page_map_bytes = from->page_map_bytes,
 		.jobs = from->jobs,
 		.quarantined = from->quarantined,
+		.bound = from->bound,
 		.numa_nodes = node_mask(from->numa_nodes, from->n_numa_nodes),
 	};
 	copy_text(to->name, sizeof(to->name), &from->name);
 	copy_text(to->tenant, sizeof(to->tenant), &from->tenant);
+	(void)snprintf(to->step, sizeof(to->step), "%s", step_text(from->step));
 }
 
 void gm_info_session(const Gmem__SessionInfo *from, struct gmem_session_info *to)

@@ -91,6 +91,7 @@ int gmem_region_destroy(gmem_region *region)
 	uint64_t id = region->id;
 
 	gm_client_clear(client);
+	gm_region_unbind(region);
 	gm_domain_remove_region(region->domain, region);
 	gm_region_free(region);
 	return client->provider->region_destroy(client, id);

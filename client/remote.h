@@ -67,8 +67,10 @@ struct gm_pending {
 	struct gm_failure failure; /* status 0: `reply` is good */
 	struct gm_reply reply;
 
+	int fd;		  /* goes with it: its own; -1: none */
 	uint64_t granted; /* id of what the answer granted, when nobody waits for it */
-	uint64_t subject; /* a link's: id of the domain or region that it asks for */
+	uint64_t ordered; /* and of the step that it ordered */
+	uint64_t subject; /* a link's: id of the domain or region that it asks for; a report's */
 
 	struct gmem_job_callbacks callbacks; /* a job's */
 	uint64_t done;			     /* bytes, as last reported */
@@ -142,6 +144,17 @@ static inline ProtobufCBinaryData gm_wire_text(const char *text)
 {
 	return gm_wire_bytes(text, strlen(text));
 }
+
+/* Ranges as fields of a request. Null-initialise, and end with gm_wire_ranges_done. */
+struct gm_wire_ranges {
+	Gmem__Range *list;
+	Gmem__Range **pointers;
+};
+
+/* Not more than one request may have. At least one. */
+GM_WARN_UNUSED int gm_wire_ranges_init(struct gmem_client *client, struct gm_wire_ranges *wire,
+				       const struct gmem_range *ranges, size_t n_ranges);
+void gm_wire_ranges_done(struct gm_wire_ranges *wire);
 
 int gm_remote_open(struct gmem_client *client, const char *address,
 		   const struct gmem_connect_spec *spec);
@@ -242,6 +255,11 @@ GM_WARN_UNUSED int gm_remote_post(struct gmem_client *client, enum gm_pending_ki
 				  unsigned type, const ProtobufCMessage *request,
 				  struct gm_pending **ret_pending);
 
+/* The same for a call that sends a copy of @fd along. */
+GM_WARN_UNUSED int gm_remote_post_fd(struct gmem_client *client, unsigned type,
+				     const ProtobufCMessage *request, int fd,
+				     struct gm_pending **ret_pending);
+
 /* Waits for the answer of a call, and frees @pending in any case. */
 GM_WARN_UNUSED int gm_remote_finish(struct gmem_client *client, struct gm_pending *pending,
 				    uint64_t deadline, struct gm_reply *reply);
@@ -287,6 +305,18 @@ void gm_pending_end(struct gmem_client *client, struct gm_pending *pending);
 /* The id of what an answer grants that somebody must give back, or 0. */
 uint64_t gm_granted(unsigned type, const ProtobufCMessage *message);
 
+/* ---- remote_step.c */
+
+/* The id of the step that an answer orders, or 0. */
+uint64_t gm_ordered(unsigned type, const ProtobufCMessage *message);
+
+/* Nobody will carry out what the answer to @pending ordered: reports that. */
+void gm_remote_cancel_step(struct gmem_client *client, const struct gm_pending *pending);
+
+/* The step that came with a new region. After a failure the region has been given back. */
+GM_WARN_UNUSED int gm_remote_private_half(struct gmem_client *client, int vm_fd,
+					  const Gmem__Step *step, struct gmem_region *region);
+
 /* ---- remote_event.c */
 
 void gm_remote_event(struct gmem_client *client, const struct gm_frame *frame, const void *body);
@@ -307,6 +337,9 @@ int gm_remote_domain_set_memlock(struct gmem_client *client, uint64_t id, uint64
 int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *domain,
 			    const struct gmem_region_spec *spec, struct gmem_region *region);
 int gm_remote_region_destroy(struct gmem_client *client, uint64_t id);
+int gm_remote_region_bind(struct gmem_region *region, uint32_t slot);
+int gm_remote_region_convert(struct gmem_region *region, const struct gmem_range *ranges,
+			     size_t n_ranges, bool to_private);
 /* Asks for regions of a domain that was attached, many at a time. */
 int gm_remote_regions_fetch(struct gmem_client *client, struct gmem_domain *domain,
 			    const uint64_t *ids, size_t n_ids, uint64_t deadline);

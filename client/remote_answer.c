@@ -27,6 +27,10 @@ static void give_back(struct gmem_client *client, const struct gm_pending *pendi
 	struct gm_pending *nobody;
 	int r;
 
+	if (pending->ordered)
+		gm_remote_cancel_step(client, pending);
+	if (!pending->granted)
+		return;
 	domain.has_domain = region.has_region = true;
 	domain.domain = region.region = pending->granted;
 	if (pending->type == GM_MSG_DOMAIN_CREATE)
@@ -49,7 +53,7 @@ void gm_pending_end(struct gmem_client *client, struct gm_pending *pending)
 		gm_remote_job_ended(client, pending);
 		break;
 	case GM_PENDING_NOBODY:
-		if (pending->granted)
+		if (pending->granted || pending->ordered)
 			give_back(client, pending);
 		break;
 	case GM_PENDING_LINK:
@@ -99,6 +103,7 @@ static void take_message(struct gm_pending *pending, const ProtobufCMessage *mes
 		break;
 	case GM_PENDING_NOBODY:
 		pending->granted = gm_granted(pending->type, message);
+		pending->ordered = gm_ordered(pending->type, message);
 		break;
 	case GM_PENDING_LINK:
 		break;

@@ -55,6 +55,7 @@ void gm_pending_free(struct gm_pending *pending)
 	if (pending->body)
 		explicit_bzero(pending->body, pending->body_length);
 	free(pending->body);
+	gm_fd_close(pending->fd);
 	free(pending);
 }
 
@@ -166,6 +167,7 @@ static struct gm_pending *new_pending(struct gmem_client *client, enum gm_pendin
 
 	if (!pending)
 		return NULL;
+	pending->fd = -1;
 	pending->kind = kind;
 	pending->type = (uint16_t)type;
 	pending->serial = next_serial(client->remote);
@@ -210,9 +212,11 @@ static int pack(struct gmem_client *client, struct gm_pending *pending,
 	return 0;
 }
 
-int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind, unsigned type,
-		   const ProtobufCMessage *request, struct gm_pending **ret_pending)
+/* Takes @fd, which may be -1. */
+static int post(struct gmem_client *client, enum gm_pending_kind kind, unsigned type,
+		const ProtobufCMessage *request, int fd, struct gm_pending **ret_pending)
 {
+	_gm_close_ int owned = fd;
 	_gm_cleanup_(free_pending_slot) struct gm_pending *pending = NULL;
 	struct gm_remote *remote = client->remote;
 	int r = 0;
@@ -232,10 +236,27 @@ int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind, unsign
 	r = pack(client, pending, request);
 	if (r < 0)
 		return r;
+	pending->fd = gm_take_fd(&owned);
 	remember(remote, pending);
 	(void)gm_link_flush(remote);
 	*ret_pending = gm_take_ptr(&pending);
 	return 0;
+}
+
+int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind, unsigned type,
+		   const ProtobufCMessage *request, struct gm_pending **ret_pending)
+{
+	return post(client, kind, type, request, -1, ret_pending);
+}
+
+int gm_remote_post_fd(struct gmem_client *client, unsigned type, const ProtobufCMessage *request,
+		      int fd, struct gm_pending **ret_pending)
+{
+	int copy = gm_fd_dup(fd);
+
+	if (copy < 0)
+		return gm_fail_errno(client, copy, "a file descriptor to send");
+	return post(client, GM_PENDING_CALL, type, request, copy, ret_pending);
 }
 
 void gm_remote_abandon(struct gmem_client *client, struct gm_pending *pending)
@@ -253,8 +274,10 @@ void gm_remote_abandon(struct gmem_client *client, struct gm_pending *pending)
 		gm_reply_done(&pending->reply);
 		return;
 	}
-	if (!pending->failure.status)
+	if (!pending->failure.status) {
 		pending->granted = gm_granted(pending->type, pending->reply.message);
+		pending->ordered = gm_ordered(pending->type, pending->reply.message);
+	}
 	gm_pending_end(client, pending);
 }
 

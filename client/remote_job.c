@@ -27,26 +27,14 @@ int gm_remote_job_start(struct gmem_region *region, enum gm_job_kind kind,
 			const struct gmem_job_callbacks *callbacks)
 {
 	struct gmem_client *client = region->domain->client;
-	_gm_free_ Gmem__Range **pointers = NULL;
-	_gm_free_ Gmem__Range *list = NULL;
+	_gm_cleanup_(gm_wire_ranges_done) struct gm_wire_ranges wire = { 0 };
 	struct gm_pending *job;
 	int r;
 
-	if (n_ranges > client->remote->ranges_max)
-		return gm_fail_numbers(client, GMEM_INVALID, GM_RULE_RANGES, "one request",
-				       client->remote->ranges_max, 0, n_ranges);
-	pointers = calloc(n_ranges, sizeof(Gmem__Range *));
-	list = calloc(n_ranges, sizeof(*list));
-	if (!pointers || !list)
-		return gm_fail_errno(client, ENOMEM, "a request");
-	for (size_t i = 0; i < n_ranges; i++) {
-		gmem__range__init(&list[i]);
-		list[i].has_offset = list[i].has_length = true;
-		list[i].offset = ranges[i].offset;
-		list[i].length = ranges[i].length;
-		pointers[i] = &list[i];
-	}
-	r = post_ranges(client, kind, region->id, pointers, n_ranges, &job);
+	r = gm_wire_ranges_init(client, &wire, ranges, n_ranges);
+	if (r < 0)
+		return r;
+	r = post_ranges(client, kind, region->id, wire.pointers, n_ranges, &job);
 	if (r < 0)
 		return r;
 	job->callbacks = *callbacks;

@@ -65,6 +65,7 @@ int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *doma
 	_gm_reply_ struct gm_reply reply = { 0 };
 	const Gmem__RegionCreateReply *answer;
 	uint32_t nodes[GM_NUMA_NODES_MAX];
+	int vm_fd = domain->vm_fd;
 	const char *fault;
 	int r;
 
@@ -90,7 +91,9 @@ int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *doma
 	if (fault)
 		return gm_remote_nonsense(client, fault);
 	region->page_size = spec->page_size ? spec->page_size : page_size_of(region->fd);
-	return 0;
+	if (answer->step)
+		r = gm_remote_private_half(client, vm_fd, answer->step, region);
+	return r;
 }
 
 int gm_remote_region_destroy(struct gmem_client *client, uint64_t id)

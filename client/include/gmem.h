@@ -290,6 +290,64 @@ int gmem_region_allocate_start(gmem_region *region, const struct gmem_range *ran
 int gmem_region_discard_start(gmem_region *region, const struct gmem_range *ranges, size_t n_ranges,
 			      const struct gmem_job_callbacks *callbacks);
 
+/* ---- private memory ---- */
+
+/*
+ * In kinds with private memory each address has two halves: a shared one, which is gmem_region_fd
+ * and can be mapped, and a private one, which the guest alone can read. The private half is made on
+ * the program's VM and works on no other, so the domain has to know it. At first all is private.
+ *
+ *     int vm = ioctl(gmem_domain_device_fd(domain, GMEM_DEVICE_KVM), KVM_CREATE_VM, type);
+ *
+ *     gmem_vm_adopt(domain, vm);
+ *     gmem_region_create(domain, &(struct gmem_region_spec){ .size = 256 << 20 }, &region);
+ *     gmem_region_bind(region, 0);
+ *     ...
+ *     if (ioctl(vcpu, KVM_RUN, 0) < 0 && errno == EFAULT)
+ *         r = gmem_handle_memory_fault(domain, run);
+ *     else if (run->exit_reason == KVM_EXIT_HYPERCALL)
+ *         r = gmem_handle_map_gpa_range(domain, run);
+ */
+
+/*
+ * @vm_fd stays the program's: it is not sent to the daemon, and must be open for as long as the
+ * domain has regions. To be called before the first region is made. In kinds without private memory
+ * it changes nothing.
+ */
+int gmem_vm_adopt(gmem_domain *domain, int vm_fd);
+
+/*
+ * Puts both halves at the region's address into memslot @slot of the VM, all of it private; maps
+ * the shared half if that has not been done. gmem_region_destroy takes the memslot out again.
+ */
+int gmem_region_bind(gmem_region *region, uint32_t slot);
+
+/*
+ * Makes ranges of a bound region shared or private. @to: GMEM_PAGE_SHARED or GMEM_PAGE_PRIVATE.
+ * Pages that change lose their contents and read as zero; those that are so already keep them.
+ * Ranges as for gmem_region_allocate. After a failure the first of them, in order of their offsets,
+ * may have been converted: gmem_get_page_map tells.
+ */
+int gmem_region_convert(gmem_region *region, const struct gmem_range *ranges, size_t n_ranges,
+			int to);
+
+struct kvm_run;
+
+/*
+ * KVM_RUN has failed with EFAULT: the guest touched a page the other way than it is. Converts it,
+ * if the host's policy has nothing against that: 0, and the vCPU can go on where it was. Otherwise
+ * it cannot: UNSUPPORTED where the exit is not KVM_EXIT_MEMORY_FAULT, INVALID for an address
+ * outside of the domain's regions, or what the daemon refused.
+ */
+int gmem_handle_memory_fault(gmem_domain *domain, struct kvm_run *run);
+
+/*
+ * The guest left with KVM_EXIT_HYPERCALL to say how it wants its pages (KVM_HC_MAP_GPA_RANGE).
+ * Whatever this returns, the guest has its answer in @run, and the vCPU can go on: where the pages
+ * were not converted, its call fails. UNSUPPORTED, and no answer, for another exit.
+ */
+int gmem_handle_map_gpa_range(gmem_domain *domain, struct kvm_run *run);
+
 /* ---- looking ---- */
 
 struct gmem_domain_info {
@@ -335,6 +393,8 @@ struct gmem_region_info {
 	uint32_t jobs;
 	uint64_t numa_nodes;
 	int quarantined; /* as of a domain: its memory cannot be had any more from gmemd */
+	int bound;	 /* a VM has it: kinds with private memory */
+	char step[33]; /* "create-memory", "bind", "convert": the VMM has yet to report it; or "" */
 };
 
 struct gmem_usage {

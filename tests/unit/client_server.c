@@ -33,11 +33,13 @@ static bool receive(struct server *server)
 			   &fds, &fault);
 	if (r < 0 || fault != GM_SCM_GOOD)
 		return false;
-	server_check(server, fds.n_fds == 0, "the client sent file descriptors");
-	gm_fdset_done(&fds);
+	gm_fdset_move(&server->fds, &fds);
 	server_check(server,
 		     gm_frame_decode(server->packet, length, &server->frame) == GM_FRAME_GOOD,
 		     "the client sent a bad frame");
+	server_check(server,
+		     server->fds.n_fds == (server->frame.type == GM_MSG_STEP_MEMORY ? 1 : 0),
+		     "the client sent file descriptors where none belong, or none where one does");
 	gm_arena_clear(&server->arena, false);
 	server_check(server,
 		     gm_msg_unpack_request(gm_msg_format(server->frame.type)->request,
@@ -229,6 +231,7 @@ void server_stop(struct server *server)
 	(void)shutdown(server->listen_fd, SHUT_RDWR);
 	pthread_join(server->thread, NULL);
 	gm_fd_close(server->fd);
+	gm_fdset_done(&server->fds);
 	gm_fd_close(server->listen_fd);
 	(void)unlink(server->path);
 	(void)rmdir(server->folder);

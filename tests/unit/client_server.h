@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "gm_arena.h"
+#include "gm_fdset.h"
 #include "gm_frame.h"
 #include "gm_test.h"
 #include "gmem.h"
@@ -39,6 +40,7 @@ struct server {
 	const char *fault;
 	atomic_int flag;       /* for a script and its test to wait for each other */
 	struct gm_frame frame; /* of the last request */
+	struct gm_fdset fds;   /* its file descriptors */
 	const void *request;   /* its body */
 	struct gm_arena arena;
 	uint8_t packet[GM_PACKET_MAX];

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps: what the daemon orders done with private memory, done in this process, and reported.
+ *
+ * A step that was ordered is always reported, also when nobody waits for its outcome any more:
+ * otherwise its pages are lost after the daemon's patience. Requests and reports are repeated to
+ * the next daemon as all requests are, and an order that it repeats is the same step again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gm_cleanup.h"
+#include "gm_fd.h"
+#include "gm_verdict.h"
+#include "remote.h"
+#include "vm.h"
+
+/* The report of so few ranges is not waited for: the next request is sent right behind it. */
+#define GM_BATCH_SMALL 16
+
+void gm_wire_ranges_done(struct gm_wire_ranges *wire)
+{
+	free(wire->pointers);
+	free(wire->list);
+}
+
+int gm_wire_ranges_init(struct gmem_client *client, struct gm_wire_ranges *wire,
+			const struct gmem_range *ranges, size_t n_ranges)
+{
+	if (n_ranges > client->remote->ranges_max)
+		return gm_fail_numbers(client, GMEM_INVALID, GM_RULE_RANGES, "one request",
+				       client->remote->ranges_max, 0, n_ranges);
+	wire->pointers = calloc(n_ranges, sizeof(Gmem__Range *));
+	wire->list = calloc(n_ranges, sizeof(*wire->list));
+	if (!wire->pointers || !wire->list)
+		return gm_fail_errno(client, ENOMEM, "a request");
+	for (size_t i = 0; i < n_ranges; i++) {
+		gmem__range__init(&wire->list[i]);
+		wire->list[i].has_offset = wire->list[i].has_length = true;
+		wire->list[i].offset = ranges[i].offset;
+		wire->list[i].length = ranges[i].length;
+		wire->pointers[i] = &wire->list[i];
+	}
+	return 0;
+}
+
+/* ---- reports */
+
+/* What came of a step. */
+struct gm_report {
+	uint64_t region;
+	uint64_t step;
+	int error; /* errno; 0: all of it was done */
+	size_t done;
+	Gmem__Range **ranges; /* of a conversion */
+	size_t n_ranges;
+};
+
+static void fill_report(Gmem__StepDoneRequest *request, const struct gm_report *report)
+{
+	gmem__step_done_request__init(request);
+	request->has_region = request->has_step = request->has_sys_errno = request->has_done = true;
+	request->region = report->region;
+	request->step = report->step;
+	request->sys_errno = (uint32_t)report->error;
+	request->done = (uint32_t)report->done;
+	request->ranges = report->ranges;
+	request->n_ranges = report->n_ranges;
+}
+
+/* Waits for the answer. */
+static int report_and_wait(struct gmem_client *client, const struct gm_report *report)
+{
+	_gm_reply_ struct gm_reply reply = { 0 };
+	Gmem__StepDoneRequest request;
+
+	fill_report(&request, report);
+	return gm_remote_call(client, GM_MSG_STEP_DONE, &request.base, &reply);
+}
+
+static int report_only(struct gmem_client *client, const struct gm_report *report)
+{
+	Gmem__StepDoneRequest request;
+	struct gm_pending *pending;
+	int r;
+
+	fill_report(&request, report);
+	r = gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_STEP_DONE, &request.base, &pending);
+	if (r == 0)
+		pending->subject = report->region;
+	return r;
+}
+
+/* A report of @region's that has no answer yet, and that nobody waits for. */
+static bool is_reporting(const struct gm_remote *remote, uint64_t region)
+{
+	for (const struct gm_pending *pending = remote->pending; pending; pending = pending->next)
+		if (pending->type == GM_MSG_STEP_DONE && pending->kind == GM_PENDING_NOBODY &&
+		    pending->subject == region)
+			return true;
+	return false;
+}
+
+uint64_t gm_ordered(unsigned type, const ProtobufCMessage *message)
+{
+	const Gmem__Step *step = NULL;
+
+	if (type == GM_MSG_REGION_CREATE)
+		step = ((const Gmem__RegionCreateReply *)message)->step;
+	else if (type == GM_MSG_REGION_BIND)
+		step = ((const Gmem__RegionBindReply *)message)->step;
+	else if (type == GM_MSG_CONVERT)
+		step = ((const Gmem__ConvertReply *)message)->step;
+	return step ? step->step : 0;
+}
+
+static void cancel_convert(struct gmem_client *client, struct gm_report *report,
+			   const struct gm_pending *pending)
+{
+	Gmem__ConvertRequest *request =
+		gmem__convert_request__unpack(NULL, pending->body_length, pending->body);
+
+	/* Its pages are lost, then. */
+	if (!request)
+		return;
+	report->region = request->region;
+	report->ranges = request->ranges;
+	report->n_ranges = request->n_ranges;
+	(void)report_only(client, report);
+	gmem__convert_request__free_unpacked(request, NULL);
+}
+
+static void cancel_bind(struct gmem_client *client, struct gm_report *report,
+			const struct gm_pending *pending)
+{
+	Gmem__RegionBindRequest *request =
+		gmem__region_bind_request__unpack(NULL, pending->body_length, pending->body);
+
+	if (!request)
+		return;
+	report->region = request->region;
+	(void)report_only(client, report);
+	gmem__region_bind_request__free_unpacked(request, NULL);
+}
+
+void gm_remote_cancel_step(struct gmem_client *client, const struct gm_pending *pending)
+{
+	struct gm_report report = {
+		.region = pending->granted,
+		.step = pending->ordered,
+		.error = ECANCELED,
+	};
+
+	if (pending->type == GM_MSG_CONVERT)
+		cancel_convert(client, &report, pending);
+	else if (pending->type == GM_MSG_REGION_BIND)
+		cancel_bind(client, &report, pending);
+	else
+		(void)report_only(client, &report);
+}
+
+/* ---- the private half */
+
+static int send_memory(struct gmem_client *client, const struct gmem_region *region, uint64_t step)
+{
+	Gmem__StepMemoryRequest request = GMEM__STEP_MEMORY_REQUEST__INIT;
+	uint64_t deadline = gm_deadline(client);
+	_gm_reply_ struct gm_reply reply = { 0 };
+	struct gm_pending *pending;
+	int r;
+
+	request.has_region = request.has_step = true;
+	request.region = region->id;
+	request.step = step;
+	r = gm_remote_post_fd(client, GM_MSG_STEP_MEMORY, &request.base, region->private_fd,
+			      &pending);
+	if (r < 0)
+		return r;
+	return gm_remote_finish(client, pending, deadline, &reply);
+}
+
+static int create_memory(struct gmem_client *client, int vm_fd, const Gmem__Step *step,
+			 struct gmem_region *region)
+{
+	int r;
+
+	if (vm_fd < 0)
+		return gm_fail(client, GMEM_WRONG_STATE, 0,
+			       "Memory of this kind belongs to a VM: adopt one first "
+			       "(gmem_vm_adopt).");
+	if (!gm_vm_has_private(vm_fd))
+		return gm_fail(client, GMEM_INVALID, 0,
+			       "The VM that was adopted has no private memory: this kind needs "
+			       "one of type %u.",
+			       step->vm_type);
+	r = gm_vm_create_memory(vm_fd, region->size, step->memory_flags, &region->private_fd);
+	return r < 0 ? gm_fail_errno(client, r, "KVM_CREATE_GUEST_MEMFD") : 0;
+}
+
+/* Neither half is of use without the other: the region goes back. */
+static void give_region_back(struct gmem_client *client, uint64_t region, uint64_t step)
+{
+	Gmem__RegionDestroyRequest request = GMEM__REGION_DESTROY_REQUEST__INIT;
+	const struct gm_report report = { .region = region, .step = step, .error = ECANCELED };
+	struct gm_failure why = client->failure;
+	struct gm_pending *nobody;
+	int r;
+
+	request.has_region = true;
+	request.region = region;
+	/* Where there is no room for these, it stays charged to us until the domain ends. */
+	(void)report_only(client, &report);
+	r = gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_REGION_DESTROY, &request.base,
+			   &nobody);
+	(void)r;
+	(void)gm_client_fail(client, &why);
+}
+
+int gm_remote_private_half(struct gmem_client *client, int vm_fd, const Gmem__Step *step,
+			   struct gmem_region *region)
+{
+	uint64_t id = step->step;
+	int r;
+
+	if (step->kind != GMEM__STEP_KIND__STEP_CREATE_MEMORY || !id)
+		return gm_remote_nonsense(client, "a step that does not belong to a new region");
+	r = create_memory(client, vm_fd, step, region);
+	if (r < 0) {
+		give_region_back(client, region->id, id);
+		return r;
+	}
+	r = send_memory(client, region, id);
+	if (r < 0)
+		give_region_back(client, region->id, id);
+	return r;
+}
+
+/* ---- binding */
+
+static int fail_gone(struct gmem_client *client)
+{
+	return gm_fail(client, GMEM_NO_SUCH_OBJECT, 0,
+		       "The region was destroyed while the daemon was asked about it.");
+}
+
+/* 0, or what is wrong with an order. */
+static int check_order(struct gmem_client *client, const Gmem__Step *step, Gmem__StepKind kind)
+{
+	if (step && step->kind == kind && step->step)
+		return 0;
+	return gm_remote_nonsense(client, "another step than was asked for");
+}
+
+int gm_remote_region_bind(struct gmem_region *region, uint32_t slot)
+{
+	struct gmem_client *client = region->domain->client;
+	Gmem__RegionBindRequest request = GMEM__REGION_BIND_REQUEST__INIT;
+	struct gm_report report = { .region = region->id };
+	_gm_reply_ struct gm_reply reply = { 0 };
+	int r;
+
+	request.has_region = true;
+	request.region = region->id;
+	r = gm_remote_call(client, GM_MSG_REGION_BIND, &request.base, &reply);
+	if (r < 0)
+		return r;
+	report.step = gm_ordered(GM_MSG_REGION_BIND, reply.message);
+	r = check_order(client, ((const Gmem__RegionBindReply *)reply.message)->step,
+			GMEM__STEP_KIND__STEP_BIND);
+	if (r < 0)
+		return r;
+	region = gm_client_find_region(client, report.region);
+	if (!region) {
+		report.error = ECANCELED;
+		(void)report_only(client, &report);
+		return fail_gone(client);
+	}
+	report.error = -gm_region_bind(region, slot);
+	r = report_and_wait(client, &report);
+	if (r == 0 && report.error)
+		r = gm_fail_errno(client, report.error, "giving the VM its memory");
+	return r;
+}
+
+/* ---- conversion */
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct gmem_range *left = a;
+	const struct gmem_range *right = b;
+
+	return (left->offset > right->offset) - (left->offset < right->offset);
+}
+
+/* In ascending order; each is seen differently by the guest first, and then the other half goes. */
+static void perform(const struct gmem_region *region, const struct gmem_range *ranges,
+		    size_t n_ranges, bool to_private, struct gm_report *report)
+{
+	int given_up = to_private ? region->fd : region->private_fd;
+
+	for (report->done = 0; report->done < n_ranges; report->done++) {
+		const struct gmem_range *range = &ranges[report->done];
+
+		report->error =
+			-gm_vm_set_private(region->domain->vm_fd, region->gpa + range->offset,
+					   range->length, to_private);
+		if (report->error)
+			return;
+		gm_vm_punch(given_up, range->offset, range->length);
+	}
+}
+
+static int report_convert(struct gmem_client *client, const struct gm_report *report)
+{
+	int r;
+
+	if (!report->error && report->n_ranges <= GM_BATCH_SMALL)
+		return report_only(client, report);
+	r = report_and_wait(client, report);
+	if (r == 0 && report->error)
+		r = gm_fail_errno(client, report->error, "KVM_SET_MEMORY_ATTRIBUTES");
+	return r;
+}
+
+/* @reply: of the request for these ranges. */
+static int carry_out(struct gmem_client *client, const struct gm_reply *reply,
+		     const struct gmem_range *ranges, bool to_private, struct gm_report *report)
+{
+	const Gmem__ConvertReply *answer = (const Gmem__ConvertReply *)reply->message;
+	struct gmem_region *region;
+	int r;
+
+	/* The daemon has done it itself. */
+	if (!answer->step)
+		return 0;
+	r = check_order(client, answer->step, GMEM__STEP_KIND__STEP_CONVERT);
+	if (r < 0)
+		return r;
+	report->step = answer->step->step;
+	region = gm_client_find_region(client, report->region);
+	if (!region) {
+		report->error = ECANCELED;
+		(void)report_only(client, report);
+		return fail_gone(client);
+	}
+	perform(region, ranges, report->n_ranges, to_private, report);
+	return report_convert(client, report);
+}
+
+static int convert_once(struct gmem_client *client, uint64_t region,
+			const struct gmem_range *ranges, size_t n_ranges, bool to_private)
+{
+	_gm_cleanup_(gm_wire_ranges_done) struct gm_wire_ranges wire = { 0 };
+	Gmem__ConvertRequest request = GMEM__CONVERT_REQUEST__INIT;
+	struct gm_report report = { .region = region, .n_ranges = n_ranges };
+	_gm_reply_ struct gm_reply reply = { 0 };
+	int r;
+
+	r = gm_wire_ranges_init(client, &wire, ranges, n_ranges);
+	if (r < 0)
+		return r;
+	request.has_region = request.has_to = true;
+	request.region = region;
+	request.to = to_private ? GMEM__PAGE_STATE__PAGE_PRIVATE : GMEM__PAGE_STATE__PAGE_SHARED;
+	request.ranges = report.ranges = wire.pointers;
+	request.n_ranges = n_ranges;
+	r = gm_remote_call(client, GM_MSG_CONVERT, &request.base, &reply);
+	if (r < 0)
+		return r;
+	return carry_out(client, &reply, ranges, to_private, &report);
+}
+
+static bool is_busy_reporting(const struct gmem_client *client)
+{
+	return client->failure.status == GMEM_BUSY &&
+	       strcmp(client->failure.rule, gm_rule_name(GM_RULE_STEP_UNDER_WAY)) == 0;
+}
+
+static int wait_for_reports(struct gmem_client *client, uint64_t region)
+{
+	uint64_t deadline = gm_deadline(client);
+	int r = 0;
+
+	while (r == 0 && is_reporting(client->remote, region)) {
+		r = gm_remote_wait(client, deadline);
+		if (r == 0)
+			(void)gm_remote_turn(client);
+	}
+	return r;
+}
+
+int gm_remote_region_convert(struct gmem_region *region, const struct gmem_range *ranges,
+			     size_t n_ranges, bool to_private)
+{
+	struct gmem_client *client = region->domain->client;
+	_gm_free_ struct gmem_range *sorted = calloc(n_ranges, sizeof(*sorted));
+	uint64_t id = region->id;
+	bool had_report;
+	int r;
+
+	if (!sorted)
+		return gm_fail_errno(client, ENOMEM, "a request");
+	memcpy(sorted, ranges, n_ranges * sizeof(*ranges));
+	qsort(sorted, n_ranges, sizeof(*sorted), by_offset);
+	do {
+		had_report = is_reporting(client->remote, id);
+		r = convert_once(client, id, sorted, n_ranges, to_private);
+		/* A worker still frees what the last conversion has left: that one ends first. */
+		if (r == 0 || !had_report || !is_busy_reporting(client))
+			return r;
+		r = wait_for_reports(client, id);
+	} while (r == 0);
+	return r;
+}
