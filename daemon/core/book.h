@@ -286,6 +286,7 @@ struct gm_job_ticket {
 	struct gm_session *session;
 	enum gm_page_op op;
 	bool frees_half;   /* gm_book_begin_freeing(): no page changes its state */
+	bool hashes;	   /* gm_book_begin_hashing(): neither */
 	bool private_half; /* of a kind with private memory: the job is on gm_region::private_fd */
 	struct gm_charge charge; /* GM_RES_JOBS */
 };

@@ -45,6 +45,7 @@ void gm_book_domain_free(struct gm_domain *domain)
 	gm_charge_done(&domain->memlock);
 	gm_charge_done(&domain->slot);
 	explicit_bzero(&domain->token, sizeof(domain->token));
+	gm_book_launch_free(domain);
 	free(domain->regions);
 	if (gm_mark_remove(domain->tenant->marks, &domain->mark))
 		free(domain);
@@ -154,6 +155,9 @@ int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
 	domain->lifetime = spec->lifetime;
 	domain->traits = spec->traits;
 	domain->running = !(spec->traits & GM_TRAIT_LAUNCH);
+	r = gm_book_launch_new(domain);
+	if (r)
+		return r;
 	domain->token = *token;
 	domain->created_ms = now_ms;
 	snprintf(domain->name, sizeof(domain->name), "%s", spec->name);

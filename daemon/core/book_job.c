@@ -319,7 +319,7 @@ int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *do
 	    !gm_is_aligned(done->offset | done->length, GM_PAGE_4K))
 		return -EPROTO;
 
-	if (ticket->frees_half)
+	if (ticket->frees_half || ticket->hashes)
 		return 0;
 	r = gm_book_apply(region, ticket->op, done, refusal);
 	gm_book_allocated(region);
@@ -335,7 +335,9 @@ void gm_book_end_job(struct gm_job_ticket *ticket)
 	assert(ticket->region->domain->n_jobs > 0);
 	assert(ticket->session->n_jobs > 0);
 
-	if (!ticket->frees_half)
+	if (ticket->hashes)
+		ticket->region->domain->launch->n_hashing--;
+	else if (!ticket->frees_half)
 		count_op(ticket->region, ticket->op, -1);
 	ticket->region->n_jobs--;
 	ticket->region->domain->n_jobs--;

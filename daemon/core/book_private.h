@@ -5,7 +5,6 @@
 #ifndef GM_BOOK_PRIVATE_H
 #define GM_BOOK_PRIVATE_H
 
-#include "book.h"
 #include "book_step.h"
 
 /* Room for the name of an object in a refusal. */
@@ -86,6 +85,22 @@ void gm_book_lose_pages(struct gm_region *region, const struct gm_range *range);
 
 /* The step of a region that is going, if there is one, goes with it. */
 void gm_book_forget_step(struct gm_region *region);
+
+/* A new domain's launch, where its kind has one: 0 or -ENOMEM; and its end. */
+GM_WARN_UNUSED int gm_book_launch_new(struct gm_domain *domain);
+void gm_book_launch_free(struct gm_domain *domain);
+
+/* May a step begin: the region has private memory, no step, no job, and can still be used. */
+GM_WARN_UNUSED int gm_book_check_step_idle(const struct gm_region *region,
+					   struct gm_refusal *refusal);
+
+/* GM_STEP_POPULATE is under way from here on: everything has been checked. 0 or -ENOMEM. */
+GM_WARN_UNUSED int gm_book_enter_populate(struct gm_region *region, enum gm_page_op op,
+					  const struct gm_range *range,
+					  const struct gm_step_spec *spec);
+
+/* Is it the memory of a region, one of a dying domain included: its files are still open. */
+bool gm_book_has_file(const struct gm_book *book, const struct gm_file_id *file);
 
 /* Sets pages and marks them. What gm_page_map_set() returns; the sums are still to follow. */
 GM_WARN_UNUSED int gm_book_set_pages(struct gm_region *region, uint64_t offset, uint64_t length,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "book_launch.h"
 #include "book_private.h"
 #include "gm_cleanup.h"
 
@@ -41,12 +42,16 @@ static struct gm_object_name name_of(const struct gm_region *region)
 	return gm_book_object("region", region->id.v);
 }
 
-static int check_idle(const struct gm_region *region, struct gm_refusal *refusal)
+int gm_book_check_step_idle(const struct gm_region *region, struct gm_refusal *refusal)
 {
 	if (!(region->domain->traits & GM_TRAIT_PRIVATE))
 		return gm_refuse_text(
 			refusal, GM_UNSUPPORTED, GM_RULE_PAGE_STATE, name_of(region).text,
 			"memory of kind %s has no private pages", region->domain->kind);
+	if (gm_domain_launch_state(region->domain) == GM_LAUNCH_FAILED)
+		return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE,
+				      gm_book_object("domain", region->domain->id.v).text,
+				      "the launch is failed: only the end of the domain is left");
 	if (region->step)
 		return gm_refuse(refusal, GM_BUSY, GM_RULE_STEP_UNDER_WAY, name_of(region).text);
 	if (region->n_jobs > 0)
@@ -104,7 +109,7 @@ static int begin(struct gm_region *region, const struct gm_step_spec *spec, enum
 int gm_book_begin_memory(struct gm_region *region, const struct gm_step_spec *spec,
 			 struct gm_refusal *refusal)
 {
-	int r = check_idle(region, refusal);
+	int r = gm_book_check_step_idle(region, refusal);
 
 	if (r)
 		return r;
@@ -116,7 +121,7 @@ int gm_book_begin_memory(struct gm_region *region, const struct gm_step_spec *sp
 int gm_book_begin_bind(struct gm_region *region, const struct gm_step_spec *spec,
 		       struct gm_refusal *refusal)
 {
-	int r = check_idle(region, refusal);
+	int r = gm_book_check_step_idle(region, refusal);
 
 	if (r)
 		return r;
@@ -185,7 +190,7 @@ int gm_book_begin_convert(struct gm_region *region, enum gm_page_op op, struct g
 	int r;
 
 	assert(op == GM_PAGE_OP_TO_SHARED || op == GM_PAGE_OP_TO_PRIVATE);
-	r = check_idle(region, refusal);
+	r = gm_book_check_step_idle(region, refusal);
 	if (r)
 		return r;
 	if (!region->bound)
@@ -205,6 +210,20 @@ int gm_book_begin_convert(struct gm_region *region, enum gm_page_op op, struct g
 		return r;
 	step->op = op;
 	step->bytes_to_share = bytes;
+	enter_step(region, step);
+	return 0;
+}
+
+int gm_book_enter_populate(struct gm_region *region, enum gm_page_op op,
+			   const struct gm_range *range, const struct gm_step_spec *spec)
+{
+	struct gm_step *step;
+	int r;
+
+	r = new_step(spec, GM_STEP_POPULATE, range, 1, &step);
+	if (r)
+		return r;
+	step->op = op;
 	enter_step(region, step);
 	return 0;
 }
@@ -229,16 +248,20 @@ int gm_book_find_step(const struct gm_region *region, uint64_t id, enum gm_step_
 	return 0;
 }
 
-/* Those of dying domains too: their files are still open. */
-static bool file_is_taken(const struct gm_book *book, const struct gm_file_id *file)
+static bool is_file(const struct gm_file_id *a, const struct gm_file_id *b)
+{
+	return a->inode == b->inode && a->device == b->device;
+}
+
+bool gm_book_has_file(const struct gm_book *book, const struct gm_file_id *file)
 {
 	const struct gm_hash_node *node = NULL;
 
 	while ((node = gm_hash_next(book->regions, node)) != NULL) {
 		const struct gm_region *region = GM_CONTAINER_OF(node, struct gm_region, hash);
 
-		if (region->private_fd >= 0 && region->private_file.inode == file->inode &&
-		    region->private_file.device == file->device)
+		if ((region->private_fd >= 0 && is_file(&region->private_file, file)) ||
+		    (region->fd >= 0 && is_file(&region->file, file)))
 			return true;
 	}
 	return false;
@@ -248,7 +271,7 @@ int gm_book_memory_made(struct gm_book *book, struct gm_region *region, int fd,
 			const struct gm_file_id *file, struct gm_refusal *refusal)
 {
 	assert(region->step && region->step->kind == GM_STEP_CREATE_MEMORY);
-	if (file_is_taken(book, file))
+	if (gm_book_has_file(book, file))
 		return gm_refuse_text(refusal, GM_EXISTS, GM_RULE_FD, name_of(region).text,
 				      "the file belongs to a region already");
 	region->private_fd = fd;
@@ -340,7 +363,9 @@ void gm_book_lose_step(struct gm_region *region)
 	const struct gm_step *step = region->step;
 	const struct gm_range all = { .offset = 0, .length = region->size };
 
-	if (step->kind == GM_STEP_CONVERT && !step->reported) {
+	if (step->kind == GM_STEP_POPULATE && region->domain->launch->state == GM_LAUNCH_POPULATING)
+		gm_book_fail_launch(region->domain);
+	if (step->kind == GM_STEP_POPULATE || (step->kind == GM_STEP_CONVERT && !step->reported)) {
 		for (size_t i = 0; i < step->n_ranges; i++)
 			gm_book_lose_pages(region, &step->ranges[i]);
 		if (step->n_ranges == 0)

@@ -16,6 +16,7 @@
 #include "gm_hash.h"
 #include "gm_siphash.h"
 #include "gm_token.h"
+#include "launch.h"
 #include "ledger.h"
 #include "news.h"
 #include "page_map.h"
@@ -112,6 +113,41 @@ struct gm_limits {
 	uint64_t hard;
 };
 
+enum gm_step_kind {
+	GM_STEP_NONE,
+	GM_STEP_CREATE_MEMORY, /* a guest_memfd on the VMM's VM */
+	GM_STEP_BIND,	       /* it is put into a memslot, all of it private */
+	GM_STEP_CONVERT,       /* ranges are made shared or private */
+	GM_STEP_LAUNCH_START,  /* of the domain: the platform begins to measure */
+	GM_STEP_POPULATE,      /* a range gets its content, which is measured */
+	GM_STEP_LAUNCH_FINISH, /* of the domain: the measurement is closed */
+	GM_STEP_KIND_N_
+};
+
+#define GM_LAUNCH_DIGEST_SIZE 512
+#define GM_LAUNCH_SOURCES_MAX 16
+
+/* A sealed file that pages can be populated from. */
+struct gm_source {
+	uint64_t id; /* random, not 0 */
+	int fd;
+	uint64_t size;
+	struct gm_charge fds; /* GM_RES_FDS */
+};
+
+/* Of a domain whose kind has GM_TRAIT_LAUNCH. See book_launch.h. */
+struct gm_launch {
+	enum gm_launch_state state;
+	enum gm_step_kind step_kind; /* of the domain: start or finish; or GM_STEP_NONE */
+	uint64_t step_id;
+	uint64_t deadline_ms;
+	unsigned n_hashing; /* jobs that work out what the next step puts in */
+	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
+	uint8_t next_digest[GM_LAUNCH_DIGEST_SIZE];
+	unsigned n_sources;
+	struct gm_source sources[GM_LAUNCH_SOURCES_MAX];
+};
+
 struct gm_domain {
 	struct gm_mark mark;
 	struct gm_domain_id id;
@@ -120,8 +156,9 @@ struct gm_domain {
 	char name[GM_NAME_SIZE]; /* "" if none */
 	char kind[GM_KIND_NAME_MAX + 1];
 	enum gm_lifetime lifetime;
-	unsigned traits; /* enum gm_trait bits */
-	bool running;	 /* its launch is finished, or it has none */
+	unsigned traits;	  /* enum gm_trait bits */
+	bool running;		  /* its launch is finished, or it has none */
+	struct gm_launch *launch; /* with GM_TRAIT_LAUNCH */
 	struct gm_token token;
 	struct gm_session *session; /* attached, or NULL: orphaned */
 	uint64_t created_ms;
@@ -158,14 +195,6 @@ struct gm_file_id {
 struct gm_range {
 	uint64_t offset;
 	uint64_t length;
-};
-
-enum gm_step_kind {
-	GM_STEP_NONE,
-	GM_STEP_CREATE_MEMORY, /* a guest_memfd on the VMM's VM */
-	GM_STEP_BIND,	       /* it is put into a memslot, all of it private */
-	GM_STEP_CONVERT,       /* ranges are made shared or private */
-	GM_STEP_KIND_N_
 };
 
 /*

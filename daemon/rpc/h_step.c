@@ -22,7 +22,10 @@ SAME_KIND(NONE);
 SAME_KIND(CREATE_MEMORY);
 SAME_KIND(BIND);
 SAME_KIND(CONVERT);
-_Static_assert(GM_STEP_KIND_N_ == 4, "a new step is compared with its number here");
+SAME_KIND(LAUNCH_START);
+SAME_KIND(POPULATE);
+SAME_KIND(LAUNCH_FINISH);
+_Static_assert(GM_STEP_KIND_N_ == 7, "a new step is compared with its number here");
 
 /* How often freeing the other half is tried. */
 #define FREEINGS_MAX 3
