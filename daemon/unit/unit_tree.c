@@ -197,7 +197,7 @@ void gm_unit_tree_done(struct gm_unit_tree *tree)
 
 static const struct gm_unit_entry *find_entry(const struct gm_unit_tree *tree, const char *id)
 {
-	struct gm_unit_entry key;
+	struct gm_unit_entry key = { .name = "" };
 
 	if (tree->n_entries == 0)
 		return NULL;
