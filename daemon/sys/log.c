@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "log.h"
 
+#include "log_journal.h"
 #include "log_stderr.h"
 
 #include <errno.h>
@@ -9,15 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #define TEXT_SIZE 512
 #define LINE_SIZE 1024
 #define FIELDS_MAX 16
-/* MESSAGE, PRIORITY and SYSLOG_IDENTIFIER come with every entry. */
-#define IOVECS_MAX (FIELDS_MAX + 3)
 
 /* A process has one log; set once, at start-up. */
 static struct {
@@ -40,7 +37,7 @@ static bool stderr_is_journal(void)
 void gm_log_open(int level)
 {
 	state.level = level;
-	state.journal = stderr_is_journal();
+	state.journal = stderr_is_journal() && gm_log_journal_open(GM_LOG_JOURNAL_SOCKET) == 0;
 	if (!state.journal)
 		gm_log_stderr_open();
 }
@@ -111,38 +108,33 @@ static void write_stderr(const struct gm_log_field *fields, size_t n_fields, con
 	gm_log_stderr_write(bytes, line.used);
 }
 
-/* "NAME=value" in @storage, which it takes a piece of; empty when there is no room left. */
-static struct iovec journal_field(struct buffer *storage, const char *name, const char *value)
+/* A field that finds no room is left out: one that was cut before its '=' spoils an entry. */
+static void put_journal_field(struct buffer *buffer, const char *name, const char *value)
 {
-	char *start = storage->bytes + storage->used;
-	struct buffer field = { .bytes = start, .size = storage->size - storage->used };
+	size_t before = buffer->used;
 
-	put_escaped(&field, name, false);
-	put(&field, '=');
-	put_escaped(&field, value, false);
-	storage->used += field.used;
-	return (struct iovec){ .iov_base = start, .iov_len = field.used };
+	put_escaped(buffer, name, false);
+	put(buffer, '=');
+	put_escaped(buffer, value, false);
+	if (buffer->used + 1 < buffer->size)
+		put(buffer, '\n');
+	else
+		buffer->used = before;
 }
 
 static int write_journal(int level, const struct gm_log_field *fields, size_t n_fields,
 			 const char *text)
 {
-	char bytes[2 * LINE_SIZE];
-	struct buffer storage = { .bytes = bytes, .size = sizeof(bytes) };
+	char bytes[4 * LINE_SIZE];
+	struct buffer lines = { .bytes = bytes, .size = sizeof(bytes) };
 	char priority[] = { (char)('0' + level), '\0' };
-	struct iovec iovecs[IOVECS_MAX];
-	int n = 0;
 
-	iovecs[n++] = journal_field(&storage, "PRIORITY", priority);
-	iovecs[n++] = journal_field(&storage, "SYSLOG_IDENTIFIER", "gmemd");
-	iovecs[n++] = journal_field(&storage, "MESSAGE", text);
-	for (size_t i = 0; i < n_fields; i++) {
-		iovecs[n] = journal_field(&storage, fields[i].name, fields[i].value);
-		/* The journal refuses an entry with a field that was cut before its '='. */
-		if (memchr(iovecs[n].iov_base, '=', iovecs[n].iov_len))
-			n++;
-	}
-	return sd_journal_sendv(iovecs, n);
+	put_journal_field(&lines, "PRIORITY", priority);
+	put_journal_field(&lines, "SYSLOG_IDENTIFIER", "gmemd");
+	put_journal_field(&lines, "MESSAGE", text);
+	for (size_t i = 0; i < n_fields; i++)
+		put_journal_field(&lines, fields[i].name, fields[i].value);
+	return gm_log_journal_write(bytes, lines.used);
 }
 
 static void log_va(int level, const struct gm_log_field *fields, size_t n_fields,

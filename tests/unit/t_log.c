@@ -10,11 +10,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "gm_fd.h"
 #include "log.h"
+#include "log_journal.h"
 
 #define LINE_MAX_BYTES 1024
 
@@ -140,10 +142,37 @@ static void another_processs_journal_stream_is_not_ours(void **state)
 	unsetenv("JOURNAL_STREAM");
 }
 
-/* In a child, since the library keeps its socket. Its stderr is the stream that it was told of. */
-static int log_to_journal(void)
+/* A socket as the journal has one, and where it is. */
+static int make_journal(char path[64])
 {
-	const struct gm_log_field field = { "TENANT", "acme" };
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	snprintf(path, 64, "/tmp/t_log.%d", (int)getpid());
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static const char *receive(int fd)
+{
+	static char bytes[8192];
+	ssize_t n = recv(fd, bytes, sizeof(bytes) - 1, MSG_DONTWAIT);
+
+	bytes[n > 0 ? n : 0] = '\0';
+	return bytes;
+}
+
+/* In a child, since a process has one log. Its stderr is the stream that it was told of. */
+static int log_to_journal(const char *path)
+{
+	static char value[10000];
+	const struct gm_log_field fields[] = {
+		{ "TENANT", "a\nb=c" },
+		{ "LONG", memset(value, 'x', sizeof(value) - 1) },
+		{ "RULE", "size" },
+	};
 	char stream[64];
 	struct stat st;
 
@@ -152,23 +181,32 @@ static int log_to_journal(void)
 	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
 	setenv("JOURNAL_STREAM", stream, 1);
 	gm_log_open(LOG_INFO);
-	gm_log_fields(LOG_INFO, &field, 1, "a test of gmemd's log");
+	if (gm_log_journal_open(path) < 0)
+		return 1;
+	gm_log_fields(LOG_NOTICE, fields, 3, "a test of gmemd's log");
 	return 0;
 }
 
 static void a_line_for_the_journal_is_not_written_to_stderr_too(void **state)
 {
 	struct capture capture = capture_begin();
-	int status = -1;
+	char path[64];
+	int status = -1, fd = make_journal(path);
 	pid_t pid;
 
 	(void)state;
 	pid = fork();
 	if (pid == 0)
-		_exit(log_to_journal());
+		_exit(log_to_journal(path));
 	(void)waitpid(pid, &status, 0);
 	assert_string_equal(capture_end(&capture), "");
 	assert_int_equal(status, 0);
+	/* No value can add a field, and one without room takes none from the others. */
+	assert_string_equal(receive(fd), "PRIORITY=5\nSYSLOG_IDENTIFIER=gmemd\n"
+					 "MESSAGE=a test of gmemd's log\n"
+					 "TENANT=a\\x0ab=c\nRULE=size\n");
+	gm_fd_close(fd);
+	(void)unlink(path);
 }
 
 static void error_numbers_have_words(void **state)
@@ -284,6 +322,50 @@ static void lines_that_were_lost_are_counted_and_said(void **state)
 	gm_fd_close(ends[1]);
 }
 
+static int log_to_a_full_journal(const char *path, int fd)
+{
+	static const char entry[] = "MESSAGE=a test\n";
+	unsigned n_written = 10000, n_read = 0;
+	char expected[256];
+
+	alarm(10);
+	if (gm_log_journal_open(path) < 0)
+		return 1;
+	for (unsigned i = 0; i < n_written; i++)
+		if (gm_log_journal_write(entry, strlen(entry)) != 0)
+			return 2;
+	while (strcmp(receive(fd), entry) == 0)
+		n_read++;
+	if (n_read == 0 || n_read == n_written || gm_log_journal_write(entry, strlen(entry)) != 0)
+		return 3;
+	snprintf(expected, sizeof(expected),
+		 "PRIORITY=4\nSYSLOG_IDENTIFIER=gmemd\n"
+		 "MESSAGE=lines lost here because nobody read them: %u\n",
+		 n_written - n_read);
+	if (strcmp(receive(fd), expected) != 0 || strcmp(receive(fd), entry) != 0)
+		return 4;
+	/* Where nobody is at all, the line has to go elsewhere. */
+	gm_fd_close(fd);
+	if (gm_log_journal_write(entry, strlen(entry)) != -ECONNREFUSED || unlink(path) < 0 ||
+	    gm_log_journal_write(entry, strlen(entry)) != -ENOENT)
+		return 5;
+	return 0;
+}
+
+static void a_journal_that_nobody_reads_stops_nobody_and_is_told_what_it_missed(void **state)
+{
+	char path[64];
+	int fd = make_journal(path);
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	if (pid == 0)
+		_exit(log_to_a_full_journal(path, fd));
+	gm_fd_close(fd);
+	assert_int_equal(status_of(pid), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +382,7 @@ int main(void)
 		gm_test(a_message_id_is_for_the_journal_alone),
 		gm_test(a_pipe_that_nobody_reads_stops_nobody_and_keeps_its_flags),
 		gm_test(lines_that_were_lost_are_counted_and_said),
+		gm_test(a_journal_that_nobody_reads_stops_nobody_and_is_told_what_it_missed),
 	};
 
 	return gm_test_run("log", tests, GM_ARRAY_SIZE(tests));
