@@ -332,8 +332,12 @@ static enum gm_exit check_policy(const struct gm_opts *opts)
 	if (gm_host_memory(&total, &available))
 		return GM_EXIT_FAILURE;
 	gm_policies_of_machine(total, GM_UNLIMITED, opts->workers, &machine);
-	error = is_unit(what) ? gm_policies_check_unit(opts->unit_root, what, &machine, fault)
-			      : check_file(what, total, fault);
+	if (strcmp(what, "all") == 0)
+		error = gm_policies_check_units(opts->unit_root, &machine, fault);
+	else
+		error = is_unit(what)
+				? gm_policies_check_unit(opts->unit_root, what, &machine, fault)
+				: check_file(what, total, fault);
 	if (error) {
 		fprintf(stderr, "%s\n", fault);
 		return GM_EXIT_POLICY;

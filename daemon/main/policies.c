@@ -9,6 +9,7 @@
 #include "gm_cleanup.h"
 #include "policy_file.h"
 #include "unit.h"
+#include "unit_instances.h"
 
 #define GM_HOST_UNIT "gmemd.service"
 
@@ -279,23 +280,53 @@ int gm_policies_check(const struct gm_tenants *tenants, const struct gm_policies
 	return explain(r, ret_fault);
 }
 
+struct check {
+	struct gm_unit_tree tree;
+	const struct gm_policies_machine *machine;
+	char *fault;
+};
+
+static int check_unit(void *arg, const char *id)
+{
+	const struct check *check = arg;
+	bool is_host = strcmp(id, GM_HOST_UNIT) == 0;
+	struct gm_policy_view view = { .policy = check->machine->host };
+	int r;
+
+	if (!is_host)
+		gm_policy_defaults(&view.policy, check->machine->memory);
+	r = apply_unit(&check->tree, id, is_host ? GM_CONF_HOST : GM_CONF_TENANT,
+		       check->machine->memory, &view, check->fault);
+	gm_conf_sources_done(&view.sources);
+	return r;
+}
+
 int gm_policies_check_unit(const char *root, const char *id,
 			   const struct gm_policies_machine *machine,
 			   char ret_fault[GM_TENANTS_FAULT_MAX])
 {
-	bool is_host = strcmp(id, GM_HOST_UNIT) == 0;
-	struct gm_policy_view view = { .policy = machine->host };
-	struct gm_unit_tree tree;
-	int r = open_tree(root, &tree, ret_fault);
+	struct check check = { .machine = machine, .fault = ret_fault };
+	int r = open_tree(root, &check.tree, ret_fault);
 
 	if (r)
 		return r;
-	if (!is_host)
-		gm_policy_defaults(&view.policy, machine->memory);
-	r = apply_unit(&tree, id, is_host ? GM_CONF_HOST : GM_CONF_TENANT, machine->memory, &view,
-		       ret_fault);
-	gm_conf_sources_done(&view.sources);
-	gm_unit_tree_done(&tree);
+	r = check_unit(&check, id);
+	gm_unit_tree_done(&check.tree);
+	return explain(r, ret_fault);
+}
+
+int gm_policies_check_units(const char *root, const struct gm_policies_machine *machine,
+			    char ret_fault[GM_TENANTS_FAULT_MAX])
+{
+	struct check check = { .machine = machine, .fault = ret_fault };
+	int r = open_tree(root, &check.tree, ret_fault);
+
+	if (r)
+		return r;
+	r = check_unit(&check, GM_HOST_UNIT);
+	if (r == 0)
+		r = gm_unit_instances(root ? root : "/", "gmemd", "socket", check_unit, &check);
+	gm_unit_tree_done(&check.tree);
 	return explain(r, ret_fault);
 }
 

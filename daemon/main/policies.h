@@ -51,6 +51,11 @@ GM_WARN_UNUSED int gm_policies_check_unit(const char *root, const char *id,
 					  const struct gm_policies_machine *machine,
 					  char ret_fault[GM_TENANTS_FAULT_MAX]);
 
+/* The same for gmemd.service and every tenant that the folders of units know of. */
+GM_WARN_UNUSED int gm_policies_check_units(const char *root,
+					   const struct gm_policies_machine *machine,
+					   char ret_fault[GM_TENANTS_FAULT_MAX]);
+
 /* Calls @fn for every key of the view, in the order of the keys. 0 or what @fn returned. */
 GM_WARN_UNUSED int gm_policies_rows(const struct gm_policy_view *view, enum gm_conf_scope scope,
 				    gm_policy_row_fn fn, void *arg);

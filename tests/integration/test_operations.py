@@ -68,6 +68,26 @@ class Starting(unittest.TestCase):
         policy = self.path("policy", "[Unit]\nWhat=ever\n[X-Gmemd]\nMemoryMax=1G\nHugePages=2M:1G\n")
         self.assertEqual(run_gmemd("--check-policy", policy)[0], 0)
 
+    def test_all_units_are_checked_wherever_a_tenant_is_named(self):
+        units = os.path.join(self.folder, "etc", "systemd", "system")
+        os.makedirs(os.path.join(units, "gmemd.target.wants"))
+        os.makedirs(os.path.join(units, "gmemd@.socket.d"))
+        os.makedirs(os.path.join(units, "gmemd@drop.socket.d"))
+        os.symlink("../gmemd@.socket", os.path.join(units, "gmemd.target.wants", "gmemd@on.socket"))
+        good, bad = "[X-Gmemd]\n", "[X-Gmemd]\nMemoryMax=lots\n"
+        names = ("gmemd.service", "gmemd@own.socket", "gmemd@.socket.d/all.conf",
+                 "gmemd@drop.socket.d/a.conf")
+        paths = [self.path(os.path.join(units, name), good) for name in names]
+        self.path(os.path.join(units, "gmemd@.socket"), "[Socket]\n")
+        check = ("--unit-root", self.folder, "--check-policy", "all")
+        self.assertEqual(run_gmemd(*check), (0, "all: ok\n"))
+        for path in paths:
+            self.path(path, bad)
+            status, said = run_gmemd(*check)
+            self.assertEqual(status, 3, path)
+            self.assertIn(f"{path.removeprefix(self.folder)}:2: MemoryMax: ", said)
+            self.path(path, good)
+
     def test_nothing_to_listen_on_or_an_address_in_use_is_status_4(self):
         self.assertEqual(run_gmemd()[0], 4)
         self.assertEqual(run_gmemd("--listen", "a=" + self.path("no/such/folder"))[0], 4)

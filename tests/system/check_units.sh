@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
 # The program as it is built: it need not be installed yet.
-sed "s|^ExecStart=[^ ]*|ExecStart=$build/bin/gmemd|" "$build/units/gmemd.service" \
+sed "s|^\(Exec[A-Za-z]*\)=[^ ]*/gmemd |\1=$build/bin/gmemd |" "$build/units/gmemd.service" \
 	>"$work/gmemd.service"
 cp "$units/gmemd@.socket" "$units/gmemd-admin.socket" "$units/gmemd.target" "$work/"
 cp "$units/gmemd@.socket" "$work/gmemd@acme.socket"

@@ -61,6 +61,14 @@ class PolicyUnderSystemd(unittest.TestCase):
     def reload(self):
         self.run_in("systemctl", "reload", "gmemd.service")
 
+    def assert_reload_fails(self, why):
+        pid = self.run_in("systemctl", "show", "-P", "MainPID", "gmemd.service")
+        said = self.run_in("sh", "-c", "systemctl reload gmemd.service || echo failed: $?", check=False)
+        self.assertIn("failed: 1", said)
+        self.run_in("journalctl", "--sync")
+        self.assertIn(why, self.run_in("journalctl", "-u", "gmemd.service", "-n", "20", "-o", "cat"))
+        self.assertEqual(self.run_in("systemctl", "show", "-P", "MainPID", "gmemd.service"), pid)
+
     def wait_for(self, what, condition):
         end = time.monotonic() + PATIENCE
         while not condition():
@@ -98,9 +106,19 @@ class PolicyUnderSystemd(unittest.TestCase):
         self.write(DROPIN, "[X-Gmemd]\\nDomainsMax=7\\nMemoryMax=much\\n")
         said = self.ctl("policy", "check", "acme", check=False)
         self.assertIn(f"{DROPIN}:3: MemoryMax: ", said)
-        self.reload()
+        self.assert_reload_fails(f"{DROPIN}:3: MemoryMax: ")
+        self.assertEqual(self.policy("acme")["DomainsMax"][0], "6")
+        # Nobody checks before a signal.
+        self.run_in("systemctl", "kill", "--kill-who=main", "-s", "HUP", "gmemd.service")
         self.wait_for("nothing is said", lambda: f"{DROPIN}:3: MemoryMax: " in self.status())
         self.assertEqual(self.policy("acme")["DomainsMax"][0], "6")
+
+    def test_a_reload_fails_for_a_fault_of_a_tenant_that_is_not_served_yet(self):
+        dropin = "/etc/systemd/system/gmemd@later.socket.d/policy.conf"
+        self.write(dropin, "[X-Gmemd]\\nDomainsMax=many\\n")
+        self.assert_reload_fails(f"{dropin}:2: DomainsMax: ")
+        self.run_in("rm", dropin)
+        self.reload()
 
     def test_a_tenant_with_a_bad_unit_is_shut_out_at_a_start_and_comes_back(self):
         self.write(DROPIN, "[X-Gmemd]\\nMemoryMax=much\\n")
