@@ -114,6 +114,17 @@ class TinyVmm(harness.DaemonCase):
         vmm.wait()
         self.assertIsNotNone(harness.wait_until(self.daemon.books_are_empty, harness.AT_ONCE))
 
+    def test_a_guest_with_private_memory_converts_its_own_pages(self):
+        self.need("sw-protected")
+        vmm, log = self.start("log", "--kind", "sw-protected", "--size", "64M", "--ticks", "50")
+        self.assertEqual(vmm.wait(harness.PATIENCE), 0, self.said(log))
+        said = self.said(log)
+        self.assertEqual(self.ticks(log), list(range(1, 51)), said)
+        self.assertEqual(said.count("was private, then shared, then private again"), 50, said)
+        # Nothing of a private page, and what the guest writes to a shared one.
+        seen = re.findall(r"has its page I see (\w+)$", said, re.MULTILINE)
+        self.assertEqual(seen, ["0", "0x5a5a5a5a"] * 50, said)
+
     def test_the_vmm_can_do_without_dev_kvm(self):
         self.need("guest-memfd")
         if os.stat("/dev/kvm").st_mode & 0o006:

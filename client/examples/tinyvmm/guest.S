@@ -7,9 +7,16 @@
  * prints "tick i". When it starts and finds its state already there, it reads back every page that
  * the last ticks wrote before it goes on.
  *
- * Entered with ecx = bytes of RAM.
+ * On private memory the ticks' pages are private at first. Each tick then makes its page shared and
+ * private again, asking for it by hypercall, and looks whether a page that changes reads as zero.
+ *
+ * Entered with ecx = bytes of RAM, edx = 1 if it is private.
  */
 #include "guest.h"
+
+/* Of the kernel's linux/kvm_para.h and asm/kvm_para.h. */
+#define KVM_MAP_GPA_RANGE 12
+#define KVM_MAP_ENCRYPTED (1 << 4)
 
 	.section .rodata
 	.code32
@@ -21,6 +28,7 @@ guest_image:
 	subl	$GUEST_RAM_LOW, %ecx
 	shrl	$12, %ecx
 	movl	%ecx, STATE_PAGES(%ebx)
+	movl	%edx, STATE_PRIVATE(%ebx)
 
 	cmpl	$GUEST_MAGIC, STATE_MAGIC(%ebx)
 	je	resumed
@@ -73,8 +81,58 @@ tick:
 	call	print_number
 	movl	$(text_end - guest_image + GUEST_CODE), %esi
 	call	print_text
+	cmpl	$0, STATE_PRIVATE(%ebx)
+	je	rest
+	call	convert_and_back
+rest:
 	hlt
 	jmp	tick
+
+/* eax = tick, whose page has just been written; ebx = state. Keeps ebx. */
+convert_and_back:
+	call	page_of_tick
+	movl	%edx, %edi
+	call	look
+	xorl	%ebp, %ebp
+	call	convert
+	cmpl	$0, (%edi)
+	jne	damaged
+	movl	$GUEST_PATTERN, (%edi)
+	call	look
+	movl	$KVM_MAP_ENCRYPTED, %ebp
+	call	convert
+	cmpl	$0, (%edi)
+	jne	damaged
+	movl	$(text_converted - guest_image + GUEST_CODE), %esi
+	jmp	print_text
+
+/* edi = address of a page, ebp = how it is to be. Clobbers eax, ecx, edx. */
+convert:
+	pushl	%ebx
+	movl	$KVM_MAP_GPA_RANGE, %eax
+	movl	%edi, %ebx
+	movl	$1, %ecx
+	movl	%ebp, %edx
+	/* KVM puts the other maker's instruction here, where it is that one. */
+	vmmcall
+	popl	%ebx
+	testl	%eax, %eax
+	jnz	refused
+	ret
+refused:
+	movl	$(text_refused - guest_image + GUEST_CODE), %esi
+	call	print_text
+	movw	$GUEST_EXIT_PORT, %dx
+	movb	$2, %al
+	outb	%al, %dx
+	hlt
+
+/* edi = address. Clobbers eax, edx. */
+look:
+	movl	%edi, %eax
+	movw	$GUEST_LOOK_PORT, %dx
+	outl	%eax, %dx
+	ret
 
 damaged:
 	movl	$(text_damaged - guest_image + GUEST_CODE), %esi
@@ -151,6 +209,10 @@ text_damaged:
 	.asciz	"\nguest: my memory is damaged\n"
 text_tick:
 	.asciz	"guest: tick "
+text_converted:
+	.asciz	"guest: my page was private, then shared, then private again\n"
+text_refused:
+	.asciz	"guest: my page was not converted\n"
 text_end:
 	.asciz	"\n"
 guest_image_end:

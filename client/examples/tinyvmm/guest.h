@@ -14,6 +14,7 @@
 #define STATE_MAGIC 0
 #define STATE_COUNTER 4
 #define STATE_PAGES 8
+#define STATE_PRIVATE 12 /* not 0: the memory is private, and the guest may convert it */
 
 #define GUEST_MAGIC 0x6d656d67
 #define GUEST_PATTERN 0x5a5a5a5a
@@ -24,6 +25,7 @@
 #define GUEST_STRIDE 7919
 
 #define GUEST_SERIAL_PORT 0x3f8
+#define GUEST_LOOK_PORT 0x500 /* the VMM says what it sees at the address written here */
 #define GUEST_EXIT_PORT 0x501 /* a byte written here ends the VMM with that status */
 
 #endif

@@ -24,7 +24,19 @@ static void show_own_rights(void)
 		(void)close(fd);
 }
 
-static int create(gmem_client *client, const struct options *options, gmem_domain **ret_domain)
+static int write_token(const gmem_domain *domain, const char *path)
+{
+	uint8_t token[GMEM_TOKEN_SIZE];
+	int r;
+
+	gmem_domain_token(domain, token);
+	r = token_file_write(path, gmem_domain_id(domain), token);
+	if (r < 0)
+		fprintf(stderr, "tinyvmm: %s: %s\n", path, strerror(-r));
+	return r < 0;
+}
+
+static int create(gmem_client *client, const struct options *options, struct machine *machine)
 {
 	struct gmem_domain_spec spec = {
 		.kind = options->kind,
@@ -33,28 +45,20 @@ static int create(gmem_client *client, const struct options *options, gmem_domai
 		.devices = options->process ? 0 : GMEM_DEVICE_KVM,
 	};
 	struct gmem_region_spec ram = { .size = options->size, .name = "ram" };
-	uint8_t token[GMEM_TOKEN_SIZE];
-	gmem_domain *domain;
-	gmem_region *region;
-	int r;
 
-	if (gmem_domain_create(client, &spec, &domain) < 0)
+	if (gmem_domain_create(client, &spec, &machine->domain) < 0)
 		return complain(client, "create domain");
-	if (gmem_region_create(domain, &ram, &region) < 0)
+	if (options->is_private &&
+	    private_open_vm(machine, gmem_domain_device_fd(machine->domain, GMEM_DEVICE_KVM)) < 0)
+		return 1;
+	if (gmem_region_create(machine->domain, &ram, &machine->region) < 0)
 		return complain(client, "create region");
-	if (options->token_file) {
-		gmem_domain_token(domain, token);
-		r = token_file_write(options->token_file, gmem_domain_id(domain), token);
-		if (r < 0) {
-			fprintf(stderr, "tinyvmm: %s: %s\n", options->token_file, strerror(-r));
-			return 1;
-		}
-	}
-	*ret_domain = domain;
-	return 0;
+	if (options->is_private && private_bind(machine) < 0)
+		return 1;
+	return options->token_file ? write_token(machine->domain, options->token_file) : 0;
 }
 
-static int attach(gmem_client *client, const struct options *options, gmem_domain **ret_domain)
+static int attach(gmem_client *client, const struct options *options, struct machine *machine)
 {
 	uint8_t token[GMEM_TOKEN_SIZE];
 	uint64_t id;
@@ -66,40 +70,45 @@ static int attach(gmem_client *client, const struct options *options, gmem_domai
 		return 1;
 	}
 	if (gmem_domain_attach(client, id, token, 0, options->process ? 0 : GMEM_DEVICE_KVM,
-			       ret_domain) < 0)
+			       &machine->domain) < 0)
 		return complain(client, "attach");
+	machine->region = gmem_domain_region(machine->domain, 0);
+	if (!machine->region) {
+		fprintf(stderr, "tinyvmm: the domain has no memory\n");
+		return 1;
+	}
 	printf("tinyvmm: attached to domain %016" PRIx64 " with its token\n", id);
 	return 0;
 }
 
 static int run(gmem_client *client, const struct options *options)
 {
-	struct machine machine = { .ticks = options->ticks, .tick_ms = options->tick_ms };
-	gmem_domain *domain;
-	gmem_region *ram;
+	struct machine machine = {
+		.ticks = options->ticks,
+		.tick_ms = options->tick_ms,
+		.client = client,
+		.vm_fd = -1,
+		.is_private = options->is_private,
+	};
 	int r;
 
-	r = options->attach ? attach(client, options, &domain) : create(client, options, &domain);
+	r = options->attach ? attach(client, options, &machine) : create(client, options, &machine);
 	if (r != 0)
 		return r;
-	ram = gmem_domain_region(domain, 0);
-	if (!ram) {
-		fprintf(stderr, "tinyvmm: the domain has no memory\n");
-		return 1;
-	}
-	if (options->allocate && gmem_region_allocate(ram, NULL, 0, NULL, NULL) < 0)
+	if (options->allocate && gmem_region_allocate(machine.region, NULL, 0, NULL, NULL) < 0)
 		return complain(client, "allocate");
-	if (gmem_region_map(ram, &machine.ram) < 0)
+	if (gmem_region_map(machine.region, &machine.ram) < 0)
 		return complain(client, "map");
-	machine.ram_size = gmem_region_size(ram);
+	machine.ram_size = gmem_region_size(machine.region);
 	machine_listen(&machine, client);
 	printf("tinyvmm: %" PRIu64 " MiB of %s from gmemd at %p%s\n", machine.ram_size >> 20,
 	       options->kind, machine.ram,
 	       options->process ? ", no KVM" : ", and an open /dev/kvm");
 	(void)fflush(stdout);
 
-	r = options->process ? process_guest_run(&machine)
-			     : vm_run(&machine, gmem_domain_device_fd(domain, GMEM_DEVICE_KVM));
+	r = options->process
+		    ? process_guest_run(&machine)
+		    : vm_run(&machine, gmem_domain_device_fd(machine.domain, GMEM_DEVICE_KVM));
 	gmem_client_on_event(client, NULL, NULL);
 	if (r < 0) {
 		fprintf(stderr, "tinyvmm: %s\n", strerror(-r));

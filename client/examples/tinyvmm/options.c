@@ -15,7 +15,8 @@ static const char usage[] =
 	"tinyvmm: run a small counting guest on memory from gmemd\n"
 	"\n"
 	"  --address PATH      the daemon's socket, or builtin: (default: $GMEM_ADDRESS)\n"
-	"  --kind KIND         guest-memfd or memfd (default: guest-memfd)\n"
+	"  --kind KIND         guest-memfd, memfd or sw-protected (default: guest-memfd);\n"
+	"                      the last is private memory, and the guest converts pages of it\n"
 	"  --size SIZE         guest RAM with suffix M or G, 4M to 2G (default: 256M)\n"
 	"  --name NAME         name of the domain (default: none)\n"
 	"  --token-file FILE   make the domain persistent, keep its id and token here\n"
@@ -146,6 +147,13 @@ void options_parse(struct options *options, int argc, char **argv)
 		fail(argv[optind], "", "no further argument");
 	if (options->attach && !options->token_file) {
 		fputs("tinyvmm: --attach needs --token-file\n", stderr);
+		exit(2);
+	}
+	options->is_private = strcmp(options->kind, "sw-protected") == 0;
+	if (options->is_private && (options->process || options->token_file)) {
+		fputs("tinyvmm: private memory belongs to one VM and ends with it: "
+		      "no --process, no --token-file\n",
+		      stderr);
 		exit(2);
 	}
 }

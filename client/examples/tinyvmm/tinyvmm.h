@@ -22,6 +22,7 @@ struct options {
 	bool attach;
 	bool process; /* no KVM: this process plays the guest's part */
 	bool allocate;
+	bool is_private; /* the kind has private memory */
 };
 
 /* Fills @options or ends the program. */
@@ -37,8 +38,12 @@ struct machine {
 	uint64_t ticks;
 	unsigned tick_ms;
 	gmem_client *client;
-	bool lost;  /* the memory is no longer this guest's */
-	bool alone; /* gmemd did not come back */
+	gmem_domain *domain;
+	gmem_region *region; /* the RAM */
+	int vm_fd;	     /* a VM that has been made already; -1: none */
+	bool is_private;     /* the RAM is the VM's alone */
+	bool lost;	     /* the memory is no longer this guest's */
+	bool alone;	     /* gmemd did not come back */
 };
 
 /* Events of @client come to @machine from now on. */
@@ -46,6 +51,16 @@ void machine_listen(struct machine *machine, gmem_client *client);
 
 /* Waits for the length of a tick, handling events meanwhile. False when the guest has to stop. */
 bool machine_pause(struct machine *machine);
+
+/*
+ * Private memory. The first makes the VM, on the KVM behind @kvm_fd, and lets @machine's domain
+ * know it; the second gives the VM its RAM, with what the VMM fills in made shared. 0, or -1 and
+ * the reason is printed.
+ */
+int private_open_vm(struct machine *machine, int kvm_fd);
+int private_bind(struct machine *machine);
+/* What the VMM sees at an address of the guest. */
+void private_look(const struct machine *machine, uint64_t gpa);
 
 /*
  * Runs the guest in @machine's memory on the KVM behind @kvm_fd. Returns the guest's exit status,

@@ -38,6 +38,14 @@ static void vm_done(struct vm *vm)
 		close(vm->vm_fd);
 }
 
+static int vm_create(struct vm *vm, const struct machine *machine, int kvm_fd)
+{
+	vm->vm_fd = machine->vm_fd;
+	if (vm->vm_fd < 0)
+		vm->vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+	return vm->vm_fd < 0 ? -errno : 0;
+}
+
 static int vm_add_memory(const struct vm *vm, const struct machine *machine)
 {
 	struct kvm_userspace_memory_region slot = {
@@ -47,6 +55,9 @@ static int vm_add_memory(const struct vm *vm, const struct machine *machine)
 		.userspace_addr = (uintptr_t)machine->ram,
 	};
 
+	/* Private memory is bound already. */
+	if (machine->is_private)
+		return 0;
 	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? -errno : 0;
 }
 
@@ -66,6 +77,7 @@ static int vm_reset_vcpu(const struct vm *vm, const struct machine *machine)
 		.rip = GUEST_CODE,
 		.rflags = 2,
 		.rcx = machine->ram_size,
+		.rdx = machine->is_private,
 	};
 	struct kvm_segment data = code;
 	struct kvm_sregs sregs;
@@ -87,10 +99,9 @@ static int vm_init(struct vm *vm, const struct machine *machine, int kvm_fd)
 	int size, r;
 
 	*vm = (struct vm){ .vm_fd = -1, .vcpu_fd = -1 };
-	vm->vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
-	if (vm->vm_fd < 0)
-		return -errno;
-	r = vm_add_memory(vm, machine);
+	r = vm_create(vm, machine, kvm_fd);
+	if (r == 0)
+		r = vm_add_memory(vm, machine);
 	if (r < 0)
 		return r;
 	/* Hosts without unrestricted guest need room for a TSS: three pages below the BIOS. */
@@ -120,10 +131,15 @@ static void serial_in(struct kvm_run *run)
 }
 
 /* Returns the guest's exit status, or -1 to go on. */
-static int port_out(struct kvm_run *run)
+static int port_out(const struct machine *machine, const struct kvm_run *run)
 {
 	const uint8_t *data = (const uint8_t *)run + run->io.data_offset;
+	uint32_t address;
 
+	if (run->io.port == GUEST_LOOK_PORT && run->io.size == sizeof(address)) {
+		memcpy(&address, data, sizeof(address));
+		private_look(machine, address);
+	}
 	if (run->io.port == GUEST_SERIAL_PORT)
 		(void)fwrite(data, run->io.size, run->io.count, stdout);
 	return run->io.port == GUEST_EXIT_PORT ? data[0] : -1;
@@ -139,7 +155,11 @@ static int vm_loop(struct vm *vm, struct machine *machine)
 		if (ioctl(vm->vcpu_fd, KVM_RUN, 0) < 0) {
 			if (errno == EINTR)
 				continue;
-			return -errno;
+			/* It touched a page the other way than it is. */
+			if (errno == EFAULT &&
+			    gmem_handle_memory_fault(machine->domain, vm->run) == 0)
+				continue;
+			return -EFAULT;
 		}
 		switch (vm->run->exit_reason) {
 		case KVM_EXIT_IO:
@@ -147,7 +167,7 @@ static int vm_loop(struct vm *vm, struct machine *machine)
 				serial_in(vm->run);
 				break;
 			}
-			status = port_out(vm->run);
+			status = port_out(machine, vm->run);
 			if (status >= 0)
 				return status;
 			break;
@@ -157,6 +177,10 @@ static int vm_loop(struct vm *vm, struct machine *machine)
 				return 0;
 			if (!machine_pause(machine))
 				return 1;
+			break;
+		case KVM_EXIT_HYPERCALL:
+			/* The guest has its answer in any case. */
+			(void)gmem_handle_map_gpa_range(machine->domain, vm->run);
 			break;
 		default:
 			fprintf(stderr, "tinyvmm: the guest left with KVM exit reason %u\n",
