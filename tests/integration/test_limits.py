@@ -204,8 +204,8 @@ class HostLimits(harness.DaemonCase):
         most = 0
         # They are under way when this is answered.
         acme.ping()
-        while (used := self.daemon.used("acme")).get("jobs"):
-            most = max(most, used.get("workers", 0))
+        while (used := gmem.usage(self.daemon.account("acme")))["jobs"]:
+            most = max(most, used["workers"])
         acme.collect(serials)
         return most
 
