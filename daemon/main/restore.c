@@ -228,6 +228,7 @@ static struct gm_stored *find_process(const struct gm_restore *restore,
 	return found;
 }
 
+/* -errno; 0; or 1: its process is gone, and with it the session, which is freed. */
 static int guard(struct gm_restore *restore, struct gm_session *session)
 {
 	struct gm_stored *stored = find_process(restore, session);
@@ -236,7 +237,7 @@ static int guard(struct gm_restore *restore, struct gm_session *session)
 	/* One without a domain has no pidfd stored. */
 	if (stored == NULL && restore->is_gone != NULL && restore->is_gone(session->peer.pid)) {
 		gm_service_end_session(restore->service, session);
-		return 0;
+		return 1;
 	}
 	r = gm_guards_add(restore->record->guards, session, stored != NULL ? stored->fd : -1);
 	if (r != 0 || stored == NULL)
@@ -257,7 +258,7 @@ static int settle_sessions(struct gm_restore *restore, struct gm_tenant *tenant)
 
 		if (r < 0)
 			return r;
-		if (!session->has_key) {
+		if (r == 0 && !session->has_key) {
 			gm_exec_end_session_memlock(restore->exec, session);
 			(void)gm_guards_forget(restore->record->guards, session);
 			gm_service_end_session(restore->service, session);
