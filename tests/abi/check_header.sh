@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# gmem.h compiles alone, without a warning, in every language that a VMM may be written in.
-# usage: check_header.sh INCLUDE_DIR
+# A public header compiles alone, without a warning, in every language that a VMM may be written in.
+# usage: check_header.sh INCLUDE_DIR HEADER
 set -u
 include=$1
+header=$2
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 tried=0
@@ -14,7 +15,7 @@ failed=0
 compile() {
 	command -v "$1" >/dev/null || { echo "skipped: no $1"; return; }
 	tried=$((tried + 1))
-	if ! echo '#include <gmem.h>' | "$1" -x "$2" -std="$3" -pedantic-errors -Wall -Wextra \
+	if ! echo "#include <$header>" | "$1" -x "$2" -std="$3" -pedantic-errors -Wall -Wextra \
 		-Wundef -Werror -I "$include" -c -o "$work/out.o" -; then
 		failed=$((failed + 1))
 		echo "failed: $1 -std=$3"
