@@ -50,6 +50,7 @@ struct gm_reply {
 	struct gm_arena *arena;
 	const ProtobufCMessage *message;
 	struct gm_fdset fds;
+	bool repeated; /* the request was, so that this may tell of what was once */
 };
 
 struct gm_pending {

@@ -311,6 +311,7 @@ int gm_remote_finish(struct gmem_client *client, struct gm_pending *pending, uin
 	/* Callbacks during the wait may have left their failures. */
 	gm_client_clear(client);
 	*reply = owned->reply;
+	reply->repeated = owned->repeated;
 	owned->reply = (struct gm_reply){ 0 };
 	return 0;
 }

@@ -38,6 +38,35 @@ static const char *take_devices(struct gmem_domain *domain, uint32_t devices,
 	return NULL;
 }
 
+/*
+ * Who had to ask twice may get the answer of an earlier daemon, as it was recorded: the domain may
+ * have been evicted since, or taken by another process, and whoever would tell of that knew no
+ * connection to tell it on. A daemon that cannot say costs no domain.
+ */
+static int look_again(struct gmem_client *client, const struct gm_reply *first, uint64_t id)
+{
+	Gmem__DomainGetRequest request = GMEM__DOMAIN_GET_REQUEST__INIT;
+	_gm_reply_ struct gm_reply reply = { 0 };
+	int r;
+
+	if (!first->repeated)
+		return 0;
+	request.has_domain = true;
+	request.domain = id;
+	r = gm_remote_call(client, GM_MSG_DOMAIN_GET, &request.base, &reply);
+	if (r == -GMEM_NO_SUCH_OBJECT)
+		return gm_fail(client, GMEM_NO_SUCH_OBJECT, 0,
+			       "The domain has ended while the daemon was away.");
+	if (r < 0) {
+		gm_client_clear(client);
+		return 0;
+	}
+	if (!((const Gmem__DomainGetReply *)reply.message)->attached_here)
+		return gm_fail(client, GMEM_BUSY, GM_RULE_ATTACHED,
+			       "Another process took the domain while the daemon was away.");
+	return 0;
+}
+
 int gm_remote_domain_create(struct gmem_client *client, const struct gmem_domain_spec *spec,
 			    struct gmem_domain *domain)
 {
@@ -76,7 +105,7 @@ int gm_remote_domain_create(struct gmem_client *client, const struct gmem_domain
 	domain->id = answer->domain;
 	domain->persistent = spec->flags & GMEM_DOMAIN_PERSISTENT;
 	memcpy(domain->token.bytes, answer->token.data, GMEM_TOKEN_SIZE);
-	return 0;
+	return look_again(client, &reply, domain->id);
 }
 
 struct gm_id_list {
@@ -144,7 +173,8 @@ static int attach(struct gmem_client *client, uint64_t id, const uint8_t token[G
 	domain->id = id;
 	domain->persistent = answer->info->lifetime == GMEM__LIFETIME__LIFETIME_PERSISTENT;
 	memcpy(domain->token.bytes, token, GMEM_TOKEN_SIZE);
-	return fetch_regions(client, domain, answer);
+	r = look_again(client, &reply, id);
+	return r == 0 ? fetch_regions(client, domain, answer) : r;
 }
 
 /* Empties a handle that was half filled. */

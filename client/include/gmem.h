@@ -192,6 +192,10 @@ struct gmem_domain_spec {
 		slot; /* pool of hardware slots, of which the domain is to hold one; default none */
 };
 
+/*
+ * -GMEM_NO_SUCH_OBJECT: the daemon made it and died before it could say so, and by the time it came
+ * back the operator had evicted it.
+ */
 int gmem_domain_create(gmem_client *client, const struct gmem_domain_spec *spec,
 		       gmem_domain **ret_domain);
 

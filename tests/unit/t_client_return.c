@@ -234,6 +234,63 @@ static void a_domain_ended_while_the_daemon_could_not_tell_is_lost(void **state)
 	check_loss_in_the_session(resume_evicted, GMEM_LOSS_ENDED);
 }
 
+/* The domain that was to be made is not known yet when the session is resumed. */
+static void die_in_a_creation(struct server *server)
+{
+	server_expect(server, GM_MSG_DOMAIN_CREATE);
+	server_return(server, true);
+	server_grant_domain(server);
+	outage_expect_look(server);
+}
+
+static void create_what_has_ended(struct server *server)
+{
+	die_in_a_creation(server);
+	outage_refuse(server, GMEM__CODE__CODE_NO_SUCH_OBJECT, GMEM__RULE__RULE_NONE);
+}
+
+static void create_what_is_taken(struct server *server)
+{
+	die_in_a_creation(server);
+	outage_answer_look(server, false);
+}
+
+static void create_what_is_there(struct server *server)
+{
+	die_in_a_creation(server);
+	outage_answer_look(server, true);
+}
+
+static void create_what_cannot_be_told(struct server *server)
+{
+	die_in_a_creation(server);
+	outage_refuse(server, GMEM__CODE__CODE_FAILED, GMEM__RULE__RULE_NONE);
+}
+
+static int create(server_script script)
+{
+	struct server server = SERVER_NULL;
+	struct seen seen;
+	gmem_client *client = outage_client(&server, script, &seen, 5000);
+	gmem_domain *domain = NULL;
+	int r = gmem_domain_create(client, NULL, &domain);
+
+	outage_check_resumed(&seen);
+	assert_int_equal(gmem_error(client)->status, -r);
+	assert_int_equal(domain != NULL, r == 0);
+	outage_end(&server, client);
+	return r;
+}
+
+static void a_domain_that_ended_before_it_was_known_here_is_not_given_out(void **state)
+{
+	(void)state;
+	assert_int_equal(create(create_what_has_ended), -GMEM_NO_SUCH_OBJECT);
+	assert_int_equal(create(create_what_is_taken), -GMEM_BUSY);
+	assert_int_equal(create(create_what_is_there), 0);
+	assert_int_equal(create(create_what_cannot_be_told), 0);
+}
+
 static void resume_and_fail_to_look(struct server *server)
 {
 	outage_grant(server);
@@ -507,6 +564,7 @@ int main(void)
 		gm_test(a_resumed_session_that_has_its_domain_lost_nothing),
 		gm_test(a_domain_taken_while_the_daemon_could_not_tell_is_lost),
 		gm_test(a_domain_ended_while_the_daemon_could_not_tell_is_lost),
+		gm_test(a_domain_that_ended_before_it_was_known_here_is_not_given_out),
 		gm_test(a_daemon_that_cannot_tell_costs_no_domain),
 		gm_test(a_domain_that_is_being_destroyed_is_not_asked_for),
 		gm_test(a_return_that_is_cut_short_begins_again),
