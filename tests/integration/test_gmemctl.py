@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -335,18 +336,50 @@ class Gmemctl(harness.DaemonCase):
             self.assertEqual((done.returncode, done.stderr), (DONE, ""), args)
             self.assertTrue(done.stdout)
 
-    def test_the_completion_knows_every_command(self):
-        helped = subprocess.run([harness.program("gmemctl"), "--help"], capture_output=True,
-                                text=True, check=True).stdout
-        commands = set(re.findall(r"(?m)^  ([a-z]+) ", helped)) - {"gmemctl"}
+    def help_of(self, *command):
+        return subprocess.run([harness.program("gmemctl"), *command, "--help"], capture_output=True,
+                              text=True, check=True).stdout
+
+    def commands(self):
+        commands = set(re.findall(r"(?m)^  ([a-z]+) ", self.help_of())) - {"gmemctl"}
         self.assertIn("doctor", commands)
+        return sorted(commands)
+
+    def offered(self, *words):
+        """What the completion offers after these words."""
         path = os.path.join(harness.SOURCE, "client", "gmemctl", "gmemctl.bash-completion")
+        line = ["gmemctl", *words]
         script = f"""source {path}
-            COMP_WORDS=(gmemctl "") COMP_CWORD=1 COMP_LINE="gmemctl " COMP_POINT=8
-            $(complete -p gmemctl | sed 's/.*-F \\([^ ]*\\) .*/\\1/') gmemctl "" gmemctl
+            COMP_WORDS=({shlex.join(line)}) COMP_CWORD={len(words)} COMP_LINE={shlex.quote(" ".join(line))}
+            COMP_POINT=${{#COMP_LINE}}
+            $(complete -p gmemctl | sed 's/.*-F \\([^ ]*\\) .*/\\1/') gmemctl {shlex.join(line[:-3:-1])}
             echo "${{COMPREPLY[@]}}" """
-        offered = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
-        self.assertLessEqual(commands, set(offered.stdout.split()), offered.stderr)
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        return set(done.stdout.split())
+
+    def options_of(self, *command):
+        """Of gmemctl itself these are lines of their own, after those of the commands."""
+        lines = [line for line in self.help_of(*command).splitlines()
+                 if command or line.startswith("  --")]
+        return set(re.findall(r"(?<!gmemd )(?<![\w-])--[a-z][a-z-]+", "\n".join(lines)))
+
+    def test_the_completion_knows_every_command_and_option(self):
+        self.assertLessEqual(set(self.commands()), self.offered(""))
+        self.assertEqual(self.options_of(), self.offered("--"))
+        for command in self.commands():
+            with self.subTest(command=command):
+                # gmemctl's own --json is told of in the help of some commands, and stands before them.
+                self.assertEqual(self.options_of(command) - {"--json"},
+                                 self.offered(command, "--") - {"--json", "--"})
+
+    def test_the_manual_knows_every_command_and_option(self):
+        path = os.path.join(harness.SOURCE, "client", "gmemctl", "gmemctl.1.scd")
+        with open(path, encoding="utf-8") as file:
+            told = set(" ".join(re.findall(r"\*([^*\n]+)\*", file.read())).split())
+        for command in self.commands():
+            with self.subTest(command=command):
+                self.assertLessEqual({command} | self.options_of(command), told)
+        self.assertLessEqual(self.options_of(), told)
 
 
 if __name__ == "__main__":
