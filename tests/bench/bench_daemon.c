@@ -30,26 +30,39 @@ static const char policy_text[] = "[X-Gmemd]\n"
 				  "DomainsMax=2000\n"
 				  "SessionsMax=64\n";
 
+/* And that is all of it, again and again, for one who does not stop. */
+static const char rates_text[] = "[X-Gmemd]\n"
+				 "RequestsRate=500\n"
+				 "AllocateRate=64M\n";
+
 static void wait_ms(long ms)
 {
 	(void)nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
 }
 
+static int write_file(const char *path, const char *text)
+{
+	_gm_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
 static int make_folder(struct bench_daemon *daemon)
 {
-	_gm_close_ int fd = -1;
+	const char *folder = daemon->folder;
+	int r;
 
 	(void)snprintf(daemon->folder, sizeof(daemon->folder), "/tmp/gmem-bench.XXXXXX");
 	if (!mkdtemp(daemon->folder)) {
 		daemon->folder[0] = '\0';
 		return -errno;
 	}
-	(void)snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->folder);
-	(void)snprintf(daemon->policy, sizeof(daemon->policy), "%s/policy", daemon->folder);
-	fd = open(daemon->policy, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, policy_text, strlen(policy_text)) < 0)
-		return -errno;
-	return 0;
+	(void)snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", folder);
+	(void)snprintf(daemon->neighbour, sizeof(daemon->neighbour), "%s/neighbour", folder);
+	(void)snprintf(daemon->policy, sizeof(daemon->policy), "%s/policy", folder);
+	(void)snprintf(daemon->rates, sizeof(daemon->rates), "%s/rates", folder);
+	r = write_file(daemon->policy, policy_text);
+	return r == 0 ? write_file(daemon->rates, rates_text) : r;
 }
 
 static void remove_folder(const struct bench_daemon *daemon)
@@ -57,20 +70,25 @@ static void remove_folder(const struct bench_daemon *daemon)
 	if (daemon->folder[0] == '\0')
 		return;
 	(void)unlink(daemon->policy);
+	(void)unlink(daemon->rates);
 	(void)unlink(daemon->socket);
+	(void)unlink(daemon->neighbour);
 	(void)rmdir(daemon->folder);
 }
 
 static _Noreturn void become_daemon(const struct bench_daemon *daemon, const char *program,
 				    bool kept)
 {
-	char listen[128];
+	char listen[128], neighbour[128], rates[128];
 
 	(void)snprintf(listen, sizeof(listen), "bench=%s", daemon->socket);
+	(void)snprintf(neighbour, sizeof(neighbour), "neighbour=%s", daemon->neighbour);
+	(void)snprintf(rates, sizeof(rates), "neighbour=%s", daemon->rates);
 	(void)bench_pin(0, -1);
 	(void)close_range(BENCH_FIRST_FD, ~0U, 0);
-	execl(program, program, "--listen", listen, "--policy", daemon->policy, "--sandbox",
-	      "enforce", "--log-level", "warning", kept ? "--keep" : (char *)NULL, (char *)NULL);
+	execl(program, program, "--listen", listen, "--listen", neighbour, "--policy",
+	      daemon->policy, "--policy", rates, "--sandbox", "enforce", "--log-level", "warning",
+	      kept ? "--keep" : (char *)NULL, (char *)NULL);
 	fprintf(stderr, "gmem-bench: %s: %s\n", program, strerror(errno));
 	_exit(127);
 }

@@ -13,7 +13,9 @@
 struct bench_daemon {
 	char folder[64];
 	char socket[96]; /* of the tenant "bench" */
+	char neighbour[96]; /* of another tenant, which has rates */
 	char policy[96];
+	char rates[96];
 	pid_t guard;
 	int alive; /* the guard waits for its end to close */
 	pid_t pid; /* of the process that answers */

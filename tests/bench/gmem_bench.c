@@ -17,9 +17,10 @@ static const struct part {
 	const char *name;
 	int (*run)(const struct bench_options *options, struct bench_report *report);
 } parts[] = {
-	{ "grant", bench_grant },  { "ping", bench_ping },	 { "rate", bench_rate },
-	{ "scale", bench_scale },  { "idle", bench_idle },	 { "allocate", bench_allocate },
-	{ "record", bench_store }, { "measure", bench_measure }, { "page-map", bench_page_map },
+	{ "grant", bench_grant },	  { "ping", bench_ping },    { "rate", bench_rate },
+	{ "scale", bench_scale },	  { "idle", bench_idle },    { "allocate", bench_allocate },
+	{ "neighbour", bench_neighbour }, { "record", bench_store }, { "measure", bench_measure },
+	{ "page-map", bench_page_map },
 };
 
 static const char help[] =
@@ -27,8 +28,8 @@ static const char help[] =
 	"Measures GMEMD (../../bin/gmemd beside this program) beside the floor of each figure:\n"
 	"the same work done bare, in turns with it. Exits with 1 when a gate is missed.\n"
 	"\n"
-	"  --only NAME  one part: grant, ping, rate, scale, idle, allocate, record, measure or\n"
-	"               page-map\n"
+	"  --only NAME  one part: grant, ping, rate, scale, idle, allocate, neighbour, record,\n"
+	"               measure or page-map\n"
 	"  --quick      fewer rounds; a part that misses a gate is run a second time, which "
 	"counts;\n"
 	"               times that miss are shown, but only memory decides on the exit status\n"
