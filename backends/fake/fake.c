@@ -98,6 +98,10 @@ static int fake_open(struct gm_backend_state **ret_state, struct gm_probe *ret_p
 	state = calloc(1, sizeof(*state));
 	if (!state)
 		return -ENOMEM;
+	if (script && atomic_load(&script->is_private)) {
+		probe.caps |= GM_CAP_PRIVATE;
+		probe.page_sizes = GM_PAGE_4K;
+	}
 	*ret_probe = probe;
 	*ret_state = state;
 	return 0;
@@ -214,8 +218,46 @@ static int fake_present(int fd, uint64_t offset, uint64_t length, uint64_t page_
 	return r;
 }
 
+/* ---- the private half ---- */
+
+#define HALF_NAME "fake-half"
+
+int gm_fake_make_half(uint64_t size)
+{
+	_gm_close_ int fd = memfd_create(HALF_NAME, MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+		return -errno;
+	return gm_take_fd(&fd);
+}
+
+static int half_verify(int fd, uint64_t size)
+{
+	char path[32], text[280];
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != size)
+		return -EBADF;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, text, sizeof(text) - 1);
+	if (n < 0)
+		return -EBADF;
+	text[n] = '\0';
+	return strncmp(text, "/memfd:" HALF_NAME, strlen("/memfd:" HALF_NAME)) == 0 ? 0 : -EBADF;
+}
+
+static const struct gm_private_half private_half = {
+	.vm_type = 1,
+	.memory_flags = 0,
+	.verify = half_verify,
+	.kind = "fake",
+	.present = fake_present,
+};
+
 const struct gm_backend gm_fake_backend = {
 	.kind = "fake",
+	.private_half = &private_half,
 	.open = fake_open,
 	.close = fake_close,
 	.create = fake_create,

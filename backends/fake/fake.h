@@ -29,12 +29,16 @@ struct gm_fake_script {
 	_Atomic uint64_t missing_page_sizes; /* create: the pool of this size is empty */
 	_Atomic uint64_t slow_us_per_mib;    /* allocate and discard */
 	_Atomic bool loses_track;	     /* present: -EOPNOTSUPP */
+	_Atomic bool is_private;	     /* probe: it has private memory; before open */
 	_Atomic uint64_t n_allocates;	     /* calls so far, for tests to read */
 	_Atomic uint64_t n_discards;
 };
 
 /* 4K, 2M and 1G. */
 extern const struct gm_backend gm_fake_backend;
+
+/* A private half, as a VMM would make it. An fd or -errno. */
+int gm_fake_make_half(uint64_t size);
 
 /* The script, cleared: everything works again. Call it before a fork. NULL: out of memory. */
 struct gm_fake_script *gm_fake_reset(void);

@@ -333,7 +333,7 @@ void gm_book_end_job(struct gm_job_ticket *ticket)
 
 	assert(ticket->region->n_jobs > 0);
 	assert(ticket->region->domain->n_jobs > 0);
-	assert(ticket->session->n_jobs > 0);
+	assert(!ticket->session || ticket->session->n_jobs > 0);
 
 	if (ticket->hashes)
 		ticket->region->domain->launch->n_hashing--;
@@ -341,7 +341,8 @@ void gm_book_end_job(struct gm_job_ticket *ticket)
 		count_op(ticket->region, ticket->op, -1);
 	ticket->region->n_jobs--;
 	ticket->region->domain->n_jobs--;
-	ticket->session->n_jobs--;
+	if (ticket->session)
+		ticket->session->n_jobs--;
 	gm_charge_done(&ticket->charge);
 	*ticket = (struct gm_job_ticket){ 0 };
 }

@@ -5,6 +5,7 @@
 #ifndef GM_BOOK_PRIVATE_H
 #define GM_BOOK_PRIVATE_H
 
+#include "book_restore.h"
 #include "book_step.h"
 
 /* Room for the name of an object in a refusal. */
@@ -82,6 +83,12 @@ GM_WARN_UNUSED int gm_book_apply(struct gm_region *region, enum gm_page_op op,
 
 /* The pages of @range, and around it where memory is short, are lost, and marked. */
 void gm_book_lose_pages(struct gm_region *region, const struct gm_range *range);
+
+/* A step as it was recorded; free() it. 0 or -ENOMEM. */
+GM_WARN_UNUSED int gm_book_restore_step(const struct gm_step_restore *from,
+					struct gm_step **ret_step);
+/* It is under way in @region from here on, which owns it. */
+void gm_book_enter_step(struct gm_region *region, struct gm_step *step);
 
 /* The step of a region that is going, if there is one, goes with it. */
 void gm_book_forget_step(struct gm_region *region);

@@ -119,6 +119,9 @@ static int check_domain(const struct gm_domain_restore *from, struct gm_refusal 
 	if ((unsigned)from->lifetime >= GM_LIFETIME_N_)
 		return refuse(refusal, GM_RULE_FLAGS, "domain", from->id.v,
 			      "its lifetime is not known");
+	if (from->traits >= GM_TRAITS_END)
+		return refuse(refusal, GM_RULE_KIND, "domain", from->id.v,
+			      "what its kind is like is not known");
 	if (from->slot > GM_SLOT_POOLS)
 		return refuse(refusal, GM_RULE_SLOTS, "domain", from->id.v,
 			      "its pool of slots is not known");
@@ -143,6 +146,16 @@ static int charge_domain(struct gm_domain *domain, bool is_attached,
 		return r;
 	domain->memlock_base = from->memlock_base;
 	return gm_charge_force(&domain->memlock, account, GM_RES_MEMLOCK, from->memlock_bytes);
+}
+
+/* How far it had come is not on record: only the end of the domain is left. */
+static int restore_launch(struct gm_domain *domain)
+{
+	int r = gm_book_launch_new(domain);
+
+	if (r == 0 && domain->launch)
+		domain->launch->state = GM_LAUNCH_FAILED;
+	return r;
 }
 
 int gm_book_restore_domain(struct gm_book *book, struct gm_tenant *tenant,
@@ -172,9 +185,13 @@ int gm_book_restore_domain(struct gm_book *book, struct gm_tenant *tenant,
 	domain->created_ms = from->created_ms;
 	domain->orphaned_ms = from->orphaned_ms;
 	domain->quarantined = from->quarantined;
+	domain->traits = from->traits;
+	domain->running = !(from->traits & GM_TRAIT_LAUNCH);
 	memcpy(domain->name, from->name, sizeof(domain->name));
 	memcpy(domain->kind, from->kind, sizeof(domain->kind));
-	r = gm_book_enter_domain(book, domain, session);
+	r = restore_launch(domain);
+	if (r == 0)
+		r = gm_book_enter_domain(book, domain, session);
 	if (r)
 		return r;
 	domain->mark.record = from->record;
@@ -190,6 +207,19 @@ static void region_cleanup(struct gm_region **region)
 {
 	if (*region)
 		gm_book_region_free(*region);
+}
+
+static bool step_is_sound(const struct gm_domain *domain, const struct gm_region_restore *from)
+{
+	const struct gm_step_restore *step = &from->step;
+	bool converts = step->kind == GM_STEP_CONVERT;
+
+	if (step->id == 0)
+		return true;
+	if (!(domain->traits & GM_TRAIT_PRIVATE) || step->kind <= GM_STEP_NONE ||
+	    step->kind > GM_STEP_CONVERT || (step->reported && !converts))
+		return false;
+	return !converts || step->op == GM_PAGE_OP_TO_SHARED || step->op == GM_PAGE_OP_TO_PRIVATE;
 }
 
 static int check_region(struct gm_domain *domain, const struct gm_region_restore *from,
@@ -212,6 +242,9 @@ static int check_region(struct gm_domain *domain, const struct gm_region_restore
 	    from->page_size != GM_PAGE_1G)
 		return refuse(refusal, GM_RULE_PAGE_SIZE, "region", from->id.v,
 			      "there are no pages of its page size");
+	if (!step_is_sound(domain, from))
+		return refuse(refusal, GM_RULE_STEP, "region", from->id.v,
+			      "the step under way is none that there is");
 	return gm_book_check_place(domain, &spec, refusal);
 }
 
@@ -234,6 +267,8 @@ static int new_region(struct gm_domain *domain, const struct gm_region_restore *
 	region->quarantined = from->quarantined;
 	region->fd = -1;
 	region->private_fd = -1;
+	region->private_file = from->private_file;
+	region->bound = from->bound;
 	memcpy(region->name, from->name, sizeof(region->name));
 	if (gm_book_charge_region(region, force_charge, NULL))
 		return refuse_charges(refusal, "region", from->id.v);
@@ -247,6 +282,7 @@ int gm_book_restore_region(struct gm_book *book, struct gm_domain *domain,
 			   struct gm_region **ret_region, struct gm_refusal *refusal)
 {
 	_gm_cleanup_(region_cleanup) struct gm_region *region = NULL;
+	_gm_free_ struct gm_step *step = NULL;
 	int r;
 
 	assert(map->size == from->size && !domain->dying);
@@ -256,11 +292,19 @@ int gm_book_restore_region(struct gm_book *book, struct gm_domain *domain,
 	r = new_region(domain, from, &region, refusal);
 	if (r)
 		return r;
+	if (from->step.id != 0) {
+		r = gm_book_restore_step(&from->step, &step);
+		if (r)
+			return r;
+	}
 	r = gm_book_enter_region(book, region);
 	if (r)
 		return r;
 	region->mark.record = from->record;
 	region->fd = fd;
+	region->private_fd = from->private_file.inode != 0 ? from->private_fd : -1;
+	if (step)
+		gm_book_enter_step(region, gm_take_ptr(&step));
 	gm_page_map_move(&region->map, map);
 	gm_book_allocated(region);
 	book->next_sequence = gm_max_u64(book->next_sequence, from->sequence);

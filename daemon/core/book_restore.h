@@ -43,6 +43,7 @@ struct gm_domain_restore {
 	uint32_t slot;		/* pool, and 1; 0: none */
 	uint64_t memlock_bytes; /* of the process of its session */
 	struct gm_limits memlock_base;
+	unsigned traits;
 };
 
 /* @session: it was attached to that one; NULL: it was orphaned. */
@@ -51,6 +52,17 @@ GM_WARN_UNUSED int gm_book_restore_domain(struct gm_book *book, struct gm_tenant
 					  const struct gm_domain_restore *from,
 					  struct gm_domain **ret_domain,
 					  struct gm_refusal *refusal);
+
+/* Of a step under way, without its ranges. */
+struct gm_step_restore {
+	uint64_t id; /* 0: none */
+	enum gm_step_kind kind;
+	enum gm_page_op op;
+	bool reported;
+	struct gm_siphash_key key;
+	uint64_t digest;
+	uint64_t deadline_ms;
+};
 
 struct gm_region_restore {
 	uint32_t record;
@@ -68,6 +80,10 @@ struct gm_region_restore {
 	 * what is found with gm_book_restore_pages(); the next commit forgets them.
 	 */
 	unsigned ops_under_way;
+	struct gm_file_id private_file; /* all 0: it had no private half */
+	int private_fd;			/* of that; -1: not to be had. The region's on success */
+	bool bound;
+	struct gm_step_restore step;
 };
 
 /*

@@ -87,7 +87,24 @@ static int new_step(const struct gm_step_spec *spec, enum gm_step_kind kind,
 	return 0;
 }
 
-static void enter_step(struct gm_region *region, struct gm_step *step)
+int gm_book_restore_step(const struct gm_step_restore *from, struct gm_step **ret_step)
+{
+	const struct gm_step_spec spec = { .id = from->id,
+					   .key = from->key,
+					   .deadline_ms = from->deadline_ms };
+	struct gm_step *step;
+	int r = new_step(&spec, from->kind, NULL, 0, &step);
+
+	if (r)
+		return r;
+	step->op = from->op;
+	step->reported = from->reported;
+	step->digest = from->digest;
+	*ret_step = step;
+	return 0;
+}
+
+void gm_book_enter_step(struct gm_region *region, struct gm_step *step)
 {
 	region->step = step;
 	region->domain->converting_bytes += step->bytes_to_share;
@@ -102,7 +119,7 @@ static int begin(struct gm_region *region, const struct gm_step_spec *spec, enum
 
 	r = new_step(spec, kind, NULL, 0, &step);
 	if (r == 0)
-		enter_step(region, step);
+		gm_book_enter_step(region, step);
 	return r;
 }
 
@@ -210,7 +227,7 @@ int gm_book_begin_convert(struct gm_region *region, enum gm_page_op op, struct g
 		return r;
 	step->op = op;
 	step->bytes_to_share = bytes;
-	enter_step(region, step);
+	gm_book_enter_step(region, step);
 	return 0;
 }
 
@@ -224,7 +241,7 @@ int gm_book_enter_populate(struct gm_region *region, enum gm_page_op op,
 	if (r)
 		return r;
 	step->op = op;
-	enter_step(region, step);
+	gm_book_enter_step(region, step);
 	return 0;
 }
 
@@ -248,6 +265,38 @@ int gm_book_find_step(const struct gm_region *region, uint64_t id, enum gm_step_
 	return 0;
 }
 
+/* No page of the range is in the half that the step has given up. */
+static bool is_converted(const struct gm_region *region, const struct gm_range *range)
+{
+	uint64_t shared =
+		gm_page_map_count(&region->map, range->offset, range->length, GM_PAGE_SHARED);
+	uint64_t lost = gm_page_map_count(&region->map, range->offset, range->length, GM_PAGE_LOST);
+
+	return region->step->op == GM_PAGE_OP_TO_SHARED ? shared + lost == range->length
+							: shared == 0;
+}
+
+int gm_book_check_reported(const struct gm_region *region, const struct gm_range *ranges,
+			   size_t n_ranges, size_t n_done, struct gm_refusal *refusal)
+{
+	const struct gm_step *step = region->step;
+
+	assert(step && step->kind == GM_STEP_CONVERT && step->reported);
+	if (gm_siphash(&step->key, ranges, n_ranges * sizeof(*ranges)) != step->digest)
+		return refuse_report(region, "the ranges are not those of the step", refusal);
+	for (size_t i = 0; i < n_done; i++)
+		if (i >= n_ranges || !is_converted(region, &ranges[i]))
+			return refuse_report(region, "it was reported with fewer ranges done",
+					     refusal);
+	return 0;
+}
+
+bool gm_book_is_reported(const struct gm_region *region, uint64_t id)
+{
+	return region->step && region->step->id == id && region->step->reported &&
+	       region->n_jobs == 0;
+}
+
 static bool is_file(const struct gm_file_id *a, const struct gm_file_id *b)
 {
 	return a->inode == b->inode && a->device == b->device;
@@ -267,13 +316,23 @@ bool gm_book_has_file(const struct gm_book *book, const struct gm_file_id *file)
 	return false;
 }
 
-int gm_book_memory_made(struct gm_book *book, struct gm_region *region, int fd,
-			const struct gm_file_id *file, struct gm_refusal *refusal)
+int gm_book_check_memory(const struct gm_book *book, const struct gm_region *region,
+			 const struct gm_file_id *file, struct gm_refusal *refusal)
 {
-	assert(region->step && region->step->kind == GM_STEP_CREATE_MEMORY);
 	if (gm_book_has_file(book, file))
 		return gm_refuse_text(refusal, GM_EXISTS, GM_RULE_FD, name_of(region).text,
 				      "the file belongs to a region already");
+	return 0;
+}
+
+int gm_book_memory_made(struct gm_book *book, struct gm_region *region, int fd,
+			const struct gm_file_id *file, struct gm_refusal *refusal)
+{
+	int r = gm_book_check_memory(book, region, file, refusal);
+
+	assert(region->step && region->step->kind == GM_STEP_CREATE_MEMORY);
+	if (r)
+		return r;
 	region->private_fd = fd;
 	region->private_file = *file;
 	gm_book_end_step(region);
@@ -330,7 +389,8 @@ void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region,
 	};
 	region->n_jobs++;
 	region->domain->n_jobs++;
-	session->n_jobs++;
+	if (session)
+		session->n_jobs++;
 }
 
 void gm_book_lose_ranges(struct gm_region *region, const struct gm_range *ranges, size_t n_ranges)
@@ -383,6 +443,17 @@ struct gm_region *gm_book_overdue_step(const struct gm_book *book, uint64_t now_
 
 	TAILQ_FOREACH(region, &book->steps, step_link)
 		if (!region->step->reported && region->step->deadline_ms <= now_ms)
+			return region;
+	return NULL;
+}
+
+struct gm_region *gm_book_unfinished_step(const struct gm_book *book, uint64_t now_ms)
+{
+	struct gm_region *region;
+
+	TAILQ_FOREACH(region, &book->steps, step_link)
+		if (region->step->reported && region->n_jobs == 0 && !region->domain->dying &&
+		    region->step->deadline_ms <= now_ms)
 			return region;
 	return NULL;
 }

@@ -49,6 +49,10 @@ GM_WARN_UNUSED int gm_book_begin_convert(struct gm_region *region, enum gm_page_
 GM_WARN_UNUSED int gm_book_find_step(const struct gm_region *region, uint64_t id,
 				     enum gm_step_kind kind, struct gm_refusal *refusal);
 
+/* GM_EXISTS (GM_RULE_FD) when another region has this file. */
+GM_WARN_UNUSED int gm_book_check_memory(const struct gm_book *book, const struct gm_region *region,
+					const struct gm_file_id *file, struct gm_refusal *refusal);
+
 /*
  * GM_STEP_CREATE_MEMORY is reported: the region owns @fd from here on. The caller has looked at
  * it. GM_EXISTS (GM_RULE_FD) when another region has this file: nothing has changed then.
@@ -71,8 +75,19 @@ GM_WARN_UNUSED int gm_book_converted(struct gm_region *region, const struct gm_r
 				     struct gm_refusal *refusal);
 
 /*
+ * It was reported to an earlier daemon, which was killed before the other half was free: is it this
+ * step? Then it may be reported again, with the same ranges, and of these no more as done than the
+ * map says (GM_INVALID, GM_RULE_STEP): the half that is freed must not be the one in use.
+ */
+bool gm_book_is_reported(const struct gm_region *region, uint64_t id);
+GM_WARN_UNUSED int gm_book_check_reported(const struct gm_region *region,
+					  const struct gm_range *ranges, size_t n_ranges,
+					  size_t n_done, struct gm_refusal *refusal);
+
+/*
  * A conversion is reported, and pages of the half that it gives up are still there: a job of the
- * daemon's own begins that frees them. It needs no leave and counts against no limit.
+ * daemon's own begins that frees them. It needs no leave and counts against no limit. @session: the
+ * one that is to stay until it has ended; NULL: none.
  */
 void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region,
 			   struct gm_job_ticket *ret_ticket);
@@ -88,5 +103,11 @@ void gm_book_lose_step(struct gm_region *region);
 
 /* A region whose step is overdue at @now_ms, or NULL. */
 struct gm_region *gm_book_overdue_step(const struct gm_book *book, uint64_t now_ms);
+
+/*
+ * A region whose conversion was reported to an earlier daemon and in time to nobody else: where its
+ * ranges are is not known any more. NULL: none.
+ */
+struct gm_region *gm_book_unfinished_step(const struct gm_book *book, uint64_t now_ms);
 
 #endif

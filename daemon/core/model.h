@@ -105,6 +105,7 @@ enum gm_trait {
 	GM_TRAIT_MIRRORED = 1 << 1, /* to zap a private page destroys what it holds */
 	GM_TRAIT_IN_PLACE = 1 << 2, /* one file for both: the daemon converts it by itself */
 	GM_TRAIT_LAUNCH = 1 << 3,   /* it does not run before a launch is finished */
+	GM_TRAITS_END = 1 << 4
 };
 
 /* Of a process, for one resource, as getrlimit(2) has them; GM_UNLIMITED: none. */

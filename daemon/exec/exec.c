@@ -228,10 +228,10 @@ static void close_memory(struct gm_exec *exec, int fd, bool slow)
 		gm_fd_close(fd);
 }
 
-static void let_go(struct gm_exec *exec, uint32_t record)
+static void let_go(struct gm_exec *exec, uint32_t record, bool has_half)
 {
 	if (exec->keep_ops != NULL)
-		exec->keep_ops->let_go(exec->keep_arg, record);
+		exec->keep_ops->let_go(exec->keep_arg, record, has_half);
 }
 
 /* A region that has left the books and whose record may still be there. */
@@ -239,6 +239,7 @@ struct gm_exec_leaving {
 	uint32_t record;
 	int fd;
 	bool slow;
+	bool has_half;
 	SLIST_ENTRY(gm_exec_leaving) link;
 };
 
@@ -246,16 +247,20 @@ struct gm_exec_leaving {
  * Without memory to remember it the region is let go of at once. Only if the daemon is killed
  * before the next commit does anybody notice: the region comes back once more, in quarantine.
  */
-static void leave(struct gm_exec *exec, uint32_t record, int fd, bool slow)
+static void leave(struct gm_exec *exec, const struct gm_region *region, int fd, bool slow)
 {
+	bool has_half = region->private_file.inode != 0;
+	uint32_t record = region->mark.record;
 	struct gm_exec_leaving *leaving = malloc(sizeof(*leaving));
 
 	if (leaving == NULL) {
-		let_go(exec, record);
+		let_go(exec, record, has_half);
 		close_memory(exec, fd, slow);
 		return;
 	}
-	*leaving = (struct gm_exec_leaving){ .record = record, .fd = fd, .slow = slow };
+	*leaving = (struct gm_exec_leaving){
+		.record = record, .fd = fd, .slow = slow, .has_half = has_half
+	};
 	SLIST_INSERT_HEAD(&exec->leaving, leaving, link);
 }
 
@@ -267,7 +272,7 @@ void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region)
 	if (region->private_fd >= 0)
 		close_memory(exec, gm_take_fd(&region->private_fd), /* slow= */ true);
 	if (exec->keep_ops != NULL && region->mark.record != 0)
-		leave(exec, region->mark.record, fd, takes_long_to_free(region));
+		leave(exec, region, fd, takes_long_to_free(region));
 	else
 		close_memory(exec, fd, takes_long_to_free(region));
 	gm_book_remove_region(exec->book, region);
@@ -281,7 +286,7 @@ void gm_exec_settle(struct gm_exec *exec)
 		SLIST_REMOVE_HEAD(&exec->leaving, link);
 		GM_FAULT_POINT("region: off the record");
 		/* Whoever keeps it lets go first, so that the slow end of it is here. */
-		let_go(exec, leaving->record);
+		let_go(exec, leaving->record, leaving->has_half);
 		GM_FAULT_POINT("region: out of the fd store");
 		close_memory(exec, leaving->fd, leaving->slow);
 		free(leaving);
@@ -314,7 +319,7 @@ static void let_go_of_busy_regions(struct gm_exec *exec, const struct gm_domain 
 		return;
 	for (uint32_t i = 0; i < domain->n_regions; i++)
 		if (domain->regions[i]->mark.record != 0)
-			leave(exec, domain->regions[i]->mark.record, -1, false);
+			leave(exec, domain->regions[i], -1, false);
 }
 
 static void remove_domain(struct gm_exec *exec, struct gm_domain *domain)

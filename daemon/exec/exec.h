@@ -30,10 +30,15 @@ struct gm_exec_leaving;
 struct gm_exec_keep_ops {
 	/* The region's fd has been made and nobody has it yet. 0, a verdict or -errno. */
 	int (*keep)(void *arg, struct gm_region *region, struct gm_refusal *refusal);
+	/* The same for @fd, its private half, which it has not got yet. */
+	int (*keep_half)(void *arg, struct gm_region *region, int fd, struct gm_refusal *refusal);
 	/* Work on memory is about to begin: that it does must be on record. */
 	void (*begin)(void *arg);
-	/* What was kept for the region that had this record is nobody's any more. */
-	void (*let_go)(void *arg, uint32_t record);
+	/*
+	 * What was kept for the region that had this record is nobody's any more. @has_half: a
+	 * private half too.
+	 */
+	void (*let_go)(void *arg, uint32_t record, bool has_half);
 };
 
 struct gm_exec_charging {
@@ -107,6 +112,10 @@ void gm_exec_stop_keeping(struct gm_exec *exec);
  */
 const char *gm_exec_doubt_fd(const struct gm_exec *exec, const char *kind,
 			     const struct gm_region_restore *from, int fd);
+
+/* The same for the private half of the region, which has one. */
+const char *gm_exec_doubt_half(const struct gm_exec *exec, const char *kind,
+			       const struct gm_region_restore *from, int fd);
 
 /*
  * Books which pages the jobs that were cut short had dealt with. A page that cannot be looked at
@@ -184,7 +193,14 @@ GM_WARN_UNUSED int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *
 GM_WARN_UNUSED int gm_exec_half_is_free(const struct gm_exec *exec, const struct gm_region *region,
 					const struct gm_range *ranges, size_t n_ranges);
 
-/* It is not: a worker frees it. As gm_exec_start_job(). */
+/*
+ * What a conversion of before a restart has left over is freed, wherever it is: workers punch the
+ * half that it gave up wherever the map says that the page is in the other one. Then, or where that
+ * cannot be done, the step ends.
+ */
+void gm_exec_sweep(struct gm_exec *exec, struct gm_region *region);
+
+/* It is not: a worker frees it. As gm_exec_start_job(). @session NULL: for nobody. */
 GM_WARN_UNUSED int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidfd,
 				     struct gm_region *region, const struct gm_range *ranges,
 				     size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg,

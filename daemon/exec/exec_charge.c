@@ -41,9 +41,14 @@ static const char *explain(int error)
 int gm_exec_charge(struct gm_exec_job *job, int pidfd, struct gm_refusal *refusal)
 {
 	struct gm_exec_charging *charging = &job->exec->charging;
-	const struct gm_peer *peer = &job->ticket.session->peer;
+	const struct gm_session *session = job->ticket.session;
+	const struct gm_peer *peer;
 	int r;
 
+	/* It is asked for by nobody. */
+	if (session == NULL)
+		return 0;
+	peer = &session->peer;
 	if (charging->mode == GM_CHARGE_GMEMD) {
 		job->payer = gm_cgroup_place_use(charging->own);
 		return 0;

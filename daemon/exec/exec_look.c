@@ -18,9 +18,11 @@
 struct look {
 	struct gm_region *region;
 	struct gm_exec_job *job; /* NULL: it ended with an earlier daemon */
-	const struct gm_backend *backend;
+	int fd;
+	int (*present)(int fd, uint64_t offset, uint64_t length, uint64_t page_size,
+		       uint64_t *ret_bytes);
 	enum gm_page_op op;
-	enum gm_page_state from; /* what the job takes */
+	unsigned from;		 /* bits: states of which the job makes another */
 	enum gm_page_state next; /* and what it leaves behind */
 	unsigned looks_left;
 	uint64_t found_left; /* bytes */
@@ -60,7 +62,7 @@ static void look_at(struct look *look, uint64_t offset, uint64_t length)
 	if (!may_look(look))
 		return;
 	look->looks_left--;
-	if (look->backend->present(region->fd, offset, length, region->page_size, &present) != 0 ||
+	if (look->present(look->fd, offset, length, region->page_size, &present) != 0 ||
 	    present > length) {
 		look->looks_left = 0;
 		return;
@@ -101,22 +103,46 @@ static void look_at_range(struct look *look, const struct gm_range *range)
 		struct gm_page_run run;
 
 		gm_page_map_run(map, offset, end, &run);
-		if (run.state == look->from)
+		if (look->from & 1U << run.state)
 			look_at_run(look, run.offset, run.offset + run.length);
 		offset = run.offset + run.length;
 	}
 }
 
+/*
+ * Kinds with private memory: what is allocated stays in the state that it is in, and so do shared
+ * pages that are discarded. Only a page that is the guest's own becomes absent, and where it was
+ * measured its content is in a digest: a look cannot tell what that was, so no restart forgets it.
+ */
+static struct look look_new_half(const struct gm_private_half *half, struct gm_region *region,
+				 enum gm_page_op op)
+{
+	return (struct look){
+		.region = region,
+		.fd = region->private_fd,
+		.present = half->present,
+		.op = op,
+		.from = op == GM_PAGE_OP_DISCARD ? 1U << GM_PAGE_PRIVATE : 0,
+		.next = GM_PAGE_ABSENT,
+		.looks_left = region->private_fd >= 0 ? LOOKS_MAX : 0,
+		.found_left = FOUND_MAX,
+	};
+}
+
 static struct look look_new(const struct gm_exec *exec, struct gm_region *region,
 			    enum gm_page_op op)
 {
+	const struct gm_backend *backend = gm_exec_find(exec, region->domain->kind)->backend;
 	bool allocate = op == GM_PAGE_OP_ALLOCATE;
 
+	if (region->domain->traits & GM_TRAIT_PRIVATE)
+		return look_new_half(backend->private_half, region, op);
 	return (struct look){
 		.region = region,
-		.backend = gm_exec_find(exec, region->domain->kind)->backend,
+		.fd = region->fd,
+		.present = backend->present,
 		.op = op,
-		.from = allocate ? GM_PAGE_ABSENT : GM_PAGE_SHARED,
+		.from = 1U << (allocate ? GM_PAGE_ABSENT : GM_PAGE_SHARED),
 		.next = allocate ? GM_PAGE_SHARED : GM_PAGE_ABSENT,
 		.looks_left = LOOKS_MAX,
 		.found_left = FOUND_MAX,

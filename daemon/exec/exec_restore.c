@@ -13,6 +13,25 @@ static bool is_that_file(const struct gm_file_id *file, const struct gm_fd_ident
 	return file->device == identity->device && file->inode == identity->inode;
 }
 
+const char *gm_exec_doubt_half(const struct gm_exec *exec, const char *kind,
+			       const struct gm_region_restore *from, int fd)
+{
+	const struct gm_exec_backend *slot = gm_exec_find(exec, kind);
+	struct gm_fd_identity identity;
+
+	if (slot == NULL || slot->backend->private_half == NULL)
+		return "its kind has no private memory any more";
+	if (fd < 0)
+		return "its private memory is not in the fd store";
+	if (gm_fd_identify(fd, &identity) < 0)
+		return "its private memory cannot be looked at";
+	if (!is_that_file(&from->private_file, &identity))
+		return "what is stored as its private memory is another file";
+	if (slot->backend->private_half->verify(fd, from->size) != 0)
+		return "what is stored as its private memory is none";
+	return NULL;
+}
+
 const char *gm_exec_doubt_fd(const struct gm_exec *exec, const char *kind,
 			     const struct gm_region_restore *from, int fd)
 {

@@ -50,6 +50,7 @@ static int refuse_fd(const struct gm_region *region, struct gm_refusal *refusal)
 static int adopt(struct gm_exec *exec, struct gm_region *region, int fd, struct gm_refusal *refusal)
 {
 	struct gm_fd_identity identity;
+	struct gm_file_id file;
 	int r;
 
 	if (backend_of(exec, region)->private_half->verify(fd, region->size) != 0)
@@ -57,9 +58,13 @@ static int adopt(struct gm_exec *exec, struct gm_region *region, int fd, struct 
 	r = gm_fd_identify(fd, &identity);
 	if (r < 0)
 		return r;
-	return gm_book_memory_made(exec->book, region, fd,
-				   &(struct gm_file_id){ identity.device, identity.inode },
-				   refusal);
+	file = (struct gm_file_id){ identity.device, identity.inode };
+	r = gm_book_check_memory(exec->book, region, &file, refusal);
+	if (r == 0 && exec->keep_ops != NULL)
+		r = exec->keep_ops->keep_half(exec->keep_arg, region, fd, refusal);
+	if (r == 0)
+		r = gm_book_memory_made(exec->book, region, fd, &file, refusal);
+	return r;
 }
 
 int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *region, int fd,

@@ -257,6 +257,15 @@ const struct gm_recorder_ops gm_record_recorder_ops = {
 	.resumed = on_resumed,
 };
 
+static int refuse_keep(int error, struct gm_refusal *refusal)
+{
+	gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_FDS_MAX, "host",
+		       "whoever keeps fds for a restart takes no more now: %s",
+		       gm_strerror(-error));
+	refusal->sys_errno = (uint32_t)-error;
+	return GM_NO_RESOURCE;
+}
+
 /* The number of its record is part of the fd's name, so that is settled first. */
 static int on_keep(void *arg, struct gm_region *region, struct gm_refusal *refusal)
 {
@@ -269,12 +278,18 @@ static int on_keep(void *arg, struct gm_region *region, struct gm_refusal *refus
 	GM_FAULT_POINT("region: has a record");
 	r = push(record, GM_STORED_REGION, region->mark.record, region->fd);
 	GM_FAULT_POINT("region: in the fd store");
-	if (r == 0)
-		return 0;
-	gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_FDS_MAX, "host",
-		       "whoever keeps fds for a restart takes no more now: %s", gm_strerror(-r));
-	refusal->sys_errno = (uint32_t)-r;
-	return GM_NO_RESOURCE;
+	return r == 0 ? 0 : refuse_keep(r, refusal);
+}
+
+/*
+ * A step that has been tried before may have left a file under this name, which nobody has booked:
+ * the next daemon finds the right one by its identity.
+ */
+static int on_keep_half(void *arg, struct gm_region *region, int fd, struct gm_refusal *refusal)
+{
+	int r = push(arg, GM_STORED_HALF, region->mark.record, fd);
+
+	return r == 0 ? 0 : refuse_keep(r, refusal);
 }
 
 static void on_begin(void *arg)
@@ -282,13 +297,17 @@ static void on_begin(void *arg)
 	on_commit(arg, NULL, NULL);
 }
 
-static void on_region_let_go(void *arg, uint32_t number)
+static void on_region_let_go(void *arg, uint32_t number, bool has_half)
 {
+	/* It holds a VM, so it goes first. */
+	if (has_half)
+		gm_record_remove(arg, GM_STORED_HALF, number);
 	gm_record_remove(arg, GM_STORED_REGION, number);
 }
 
 const struct gm_exec_keep_ops gm_record_keep_ops = {
 	.keep = on_keep,
+	.keep_half = on_keep_half,
 	.begin = on_begin,
 	.let_go = on_region_let_go,
 };

@@ -109,11 +109,16 @@ static int on_domain(void *arg, struct gm_tenant *tenant, struct gm_session *ses
 {
 	struct gm_restore *restore = arg;
 	struct gm_domain_restore wanted = *from;
-	char why[GM_KIND_NAME_MAX + 32];
+	const struct gm_exec_backend *slot = gm_exec_find(restore->exec, from->kind);
+	char why[GM_KIND_NAME_MAX + 32] = "";
 	int r;
 
 	/* What has been wrong may be right again: a host with its hugepages or modules back. */
-	wanted.quarantined = gm_exec_find(restore->exec, from->kind) == NULL;
+	if (slot == NULL)
+		snprintf(why, sizeof(why), "there is no kind %s", from->kind);
+	else if (gm_exec_traits(slot) != from->traits)
+		snprintf(why, sizeof(why), "the kind %s is not what it was", from->kind);
+	wanted.quarantined = why[0] != '\0';
 	r = gm_book_restore_domain(restore->record->book, tenant, session, &wanted, ret_domain,
 				   refusal);
 	explicit_bzero(&wanted.token, sizeof(wanted.token));
@@ -122,27 +127,35 @@ static int on_domain(void *arg, struct gm_tenant *tenant, struct gm_session *ses
 	restore->n_domains++;
 	if (wanted.quarantined) {
 		restore->n_quarantined++;
-		snprintf(why, sizeof(why), "there is no kind %s", from->kind);
 		tell_quarantine(restore, *ret_domain, 0, why);
 	}
 	return 0;
 }
 
-/* The region's memory among what is stored under its name: -1, and why not. */
-static int find_memory(struct gm_restore *restore, const struct gm_domain *domain,
-		       const struct gm_region_restore *from, const char **ret_doubt)
+static const char *doubt_fd(const struct gm_restore *restore, enum gm_stored_kind kind,
+			    const struct gm_domain *domain, const struct gm_region_restore *from,
+			    int fd)
 {
-	struct gm_stored *first = find_stored(restore, GM_STORED_REGION, from->record);
+	return kind == GM_STORED_HALF ? gm_exec_doubt_half(restore->exec, domain->kind, from, fd)
+				      : gm_exec_doubt_fd(restore->exec, domain->kind, from, fd);
+}
+
+/* The region's memory among what is stored under its name: -1, and why not. */
+static int find_memory(struct gm_restore *restore, enum gm_stored_kind kind,
+		       const struct gm_domain *domain, const struct gm_region_restore *from,
+		       const char **ret_doubt)
+{
+	struct gm_stored *first = find_stored(restore, kind, from->record);
 	struct gm_stored *stored = first;
 
 	if (first == NULL) {
-		*ret_doubt = gm_exec_doubt_fd(restore->exec, domain->kind, from, -1);
+		*ret_doubt = doubt_fd(restore, kind, domain, from, -1);
 		return -1;
 	}
 	for (; has_same_name(restore, first, stored); stored++) {
 		int fd;
 
-		*ret_doubt = gm_exec_doubt_fd(restore->exec, domain->kind, from, stored->fd);
+		*ret_doubt = doubt_fd(restore, kind, domain, from, stored->fd);
 		if (*ret_doubt != NULL)
 			continue;
 		fd = gm_take_fd(&stored->fd);
@@ -162,14 +175,20 @@ static int on_region(void *arg, struct gm_domain *domain, const struct gm_region
 	struct gm_restore *restore = arg;
 	struct gm_region_restore wanted = *from;
 	const char *doubt = NULL;
-	int fd = find_memory(restore, domain, from, &doubt);
+	const char *half_doubt = NULL;
+	int fd = find_memory(restore, GM_STORED_REGION, domain, from, &doubt);
 	int r;
 
+	if (from->private_file.inode != 0)
+		wanted.private_fd = find_memory(restore, GM_STORED_HALF, domain, from, &half_doubt);
+	if (doubt == NULL)
+		doubt = half_doubt;
 	wanted.quarantined = doubt != NULL;
 	r = gm_book_restore_region(restore->record->book, domain, &wanted, map, fd, ret_region,
 				   refusal);
 	if (r != 0) {
 		gm_fd_close(fd);
+		gm_fd_close(wanted.private_fd);
 		return r;
 	}
 	restore->n_regions++;
@@ -287,9 +306,11 @@ static int settle_all_sessions(struct gm_restore *restore)
  */
 static bool is_nobodys(const struct gm_restore *restore, const struct gm_stored *stored)
 {
-	if (stored->fd < 0 || (stored->kind != GM_STORED_REGION && stored->kind != GM_STORED_PIDFD))
+	if (stored->fd < 0)
 		return false;
-	return stored->kind != GM_STORED_REGION || restore->n_damaged == 0;
+	if (stored->kind == GM_STORED_REGION || stored->kind == GM_STORED_HALF)
+		return restore->n_damaged == 0;
+	return stored->kind == GM_STORED_PIDFD;
 }
 
 static void remove_the_rest(struct gm_restore *restore)

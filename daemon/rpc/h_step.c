@@ -199,12 +199,12 @@ static int free_half(struct gm_pending *pending, struct gm_region *region,
 				 &pending->job, refusal);
 }
 
-static uint64_t sum_of(const struct gm_freeing *freeing)
+static uint64_t sum_of(const struct gm_range *ranges, size_t n)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < freeing->n_ranges; i++)
-		sum += freeing->ranges[i].length;
+	for (size_t i = 0; i < n; i++)
+		sum += ranges[i].length;
 	return sum;
 }
 
@@ -249,7 +249,7 @@ static void freed(void *arg, int result, const struct gm_refusal *refusal, uint6
 	}
 	if (region != NULL && result == 0) {
 		gm_book_end_step(region);
-		answer_done(pending, sum_of(pending->freeing));
+		answer_done(pending, sum_of(pending->freeing->ranges, pending->freeing->n_ranges));
 	} else if (region != NULL) {
 		give_up(pending, region, result, &again);
 	} else if (link->ops != NULL) {
@@ -290,7 +290,38 @@ static int start_freeing(struct gm_call *call, struct gm_region *region,
 
 /* ---- reports ---- */
 
+/* What was converted is booked. */
+static int clean_up(struct gm_call *call, struct gm_region *region, const struct gm_range *ranges,
+		    size_t n_done, Gmem__StepDoneReply *reply)
+{
+	/* Where the kernel does not tell, the worker makes sure. */
+	if (n_done > 0 && gm_exec_half_is_free(call->exec, region, ranges, n_done) != 1)
+		return start_freeing(call, region, ranges, n_done);
+	gm_book_end_step(region);
+	reply->has_bytes = 1;
+	reply->bytes = sum_of(ranges, n_done);
+	return 0;
+}
+
 static int convert_done(struct gm_call *call, struct gm_region *region)
+{
+	const Gmem__StepDoneRequest *request = call->request;
+	size_t n_done = request->sys_errno == 0 ? request->n_ranges : request->done;
+	Gmem__StepDoneReply *reply = call->answer;
+	struct gm_range *ranges;
+	uint64_t bytes;
+	int r;
+
+	r = gm_call_read_ranges(call, request->n_ranges, request->ranges, &ranges);
+	if (r == 0)
+		r = gm_book_converted(region, ranges, request->n_ranges, n_done, &bytes,
+				      &call->refusal);
+	if (r != 0)
+		return r;
+	return clean_up(call, region, ranges, n_done, reply);
+}
+
+static int reported_again(struct gm_call *call, struct gm_region *region)
 {
 	const Gmem__StepDoneRequest *request = call->request;
 	size_t n_done = request->sys_errno == 0 ? request->n_ranges : request->done;
@@ -300,16 +331,11 @@ static int convert_done(struct gm_call *call, struct gm_region *region)
 
 	r = gm_call_read_ranges(call, request->n_ranges, request->ranges, &ranges);
 	if (r == 0)
-		r = gm_book_converted(region, ranges, request->n_ranges, n_done, &reply->bytes,
-				      &call->refusal);
+		r = gm_book_check_reported(region, ranges, request->n_ranges, n_done,
+					   &call->refusal);
 	if (r != 0)
 		return r;
-	reply->has_bytes = 1;
-	/* Where the kernel does not tell, the worker makes sure. */
-	if (gm_exec_half_is_free(call->exec, region, ranges, n_done) != 1)
-		return start_freeing(call, region, ranges, n_done);
-	gm_book_end_step(region);
-	return 0;
+	return clean_up(call, region, ranges, n_done, reply);
 }
 
 int gm_handle_step_done(struct gm_call *call)
@@ -322,6 +348,9 @@ int gm_handle_step_done(struct gm_call *call)
 	r = find_region(call, request->region, &region);
 	if (r != 0)
 		return r;
+	/* A daemon that was killed before the other half was free had this report already. */
+	if (gm_book_is_reported(region, request->step))
+		return reported_again(call, region);
 	if (region->step != NULL)
 		kind = region->step->kind;
 	r = gm_book_find_step(region, request->step, kind, &call->refusal);
@@ -349,4 +378,6 @@ void gm_step_expire(struct gm_service *service)
 				    "a step was not reported in time: its pages are lost");
 		gm_book_lose_step(region);
 	}
+	while ((region = gm_book_unfinished_step(service->book, now_ms)) != NULL)
+		gm_exec_sweep(service->exec, region);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the record lies in its two areas. Version 2.
+ * How the record lies in its two areas. Version 3.
  *
  *   state:  header | counters | log control | tenants | sessions | domains | regions | answers |
  * log maps:   header | a head for each GiB | a slot for each GiB
@@ -8,6 +8,8 @@
  * Numbers are of the machine: the record is for the next process on the same host. A change that an
  * older daemon can live with makes a new GM_STORE_VERSION; one that it cannot live with makes a new
  * GM_STORE_COMPAT as well, which is the version that a reader has to know at least.
+ *
+ * Version 2 knew no private memory: a daemon of that version would keep the files of VMs for ever.
  *
  * Version 1 knew neither slots nor locked memory: a daemon of that version would never give them
  * back, and must not read what a later one has written.
@@ -23,8 +25,8 @@
 
 #define GM_STORE_MAGIC UINT64_C(0x4554415453444d47)	 /* "GMDSTATE" */
 #define GM_STORE_MAPS_MAGIC UINT64_C(0x5350414d53444d47) /* "GMDSMAPS" */
-#define GM_STORE_VERSION 2u
-#define GM_STORE_COMPAT 2u
+#define GM_STORE_VERSION 3u
+#define GM_STORE_COMPAT 3u
 
 /* Magic, version and compat stay where they are in every version. */
 struct gm_store_header {
@@ -86,6 +88,7 @@ struct gm_store_session {
 static_assert(sizeof(struct gm_store_session) == 256, "no padding");
 
 #define GM_STORE_QUARANTINED 1u
+#define GM_STORE_BOUND 2u /* of regions, since version 3 */
 
 struct gm_store_domain {
 	uint64_t check;
@@ -105,7 +108,8 @@ struct gm_store_domain {
 	uint64_t memlock_bytes;
 	uint64_t memlock_soft; /* what the process had before */
 	uint64_t memlock_hard;
-	uint8_t zero[256 - 192 - 3 * 8];
+	uint8_t traits; /* of its kind; since version 3, and so is all that follows */
+	uint8_t zero[256 - 192 - 3 * 8 - 1];
 };
 static_assert(offsetof(struct gm_store_domain, memlock_bytes) == 192, "no padding");
 static_assert(sizeof(struct gm_store_domain) == 256, "no padding");
@@ -127,8 +131,18 @@ struct gm_store_region {
 	uint32_t map_first; /* its first GiB in the maps */
 	uint32_t map_order; /* it has 1 << map_order of them */
 	char name[GM_NAME_SIZE];
-	uint8_t zero[256 - 100 - GM_NAME_SIZE];
+	uint8_t step_kind; /* since version 3, and so is all that follows */
+	uint8_t step_op;
+	uint8_t step_reported;
+	uint64_t private_device;
+	uint64_t private_inode;
+	uint64_t step_id;
+	uint64_t step_key[2];
+	uint64_t step_digest;
+	uint64_t step_deadline_ms;
+	uint8_t zero[256 - 168 - 7 * 8];
 };
+static_assert(offsetof(struct gm_store_region, private_device) == 168, "no padding");
 static_assert(sizeof(struct gm_store_region) == 256, "no padding");
 
 struct gm_store_answer_slot {

@@ -282,6 +282,7 @@ static int visit_domain(struct load *load, uint32_t record)
 		.slot = at->slot,
 		.memlock_bytes = at->memlock_bytes,
 		.memlock_base = { .soft = at->memlock_soft, .hard = at->memlock_hard },
+		.traits = at->traits,
 	};
 	struct gm_refusal refusal = { 0 };
 	struct gm_domain *domain = NULL;
@@ -376,6 +377,16 @@ static int visit_region(struct load *load, uint32_t record)
 		.file = { .device = at->device, .inode = at->inode },
 		.quarantined = at->flags & GM_STORE_QUARANTINED,
 		.ops_under_way = at->ops_under_way & ((1u << GM_PAGE_OP_JOBS_N_) - 1),
+		.private_file = { .device = at->private_device, .inode = at->private_inode },
+		.private_fd = -1,
+		.bound = at->flags & GM_STORE_BOUND,
+		.step = { .id = at->step_id,
+			  .kind = (enum gm_step_kind)at->step_kind,
+			  .op = (enum gm_page_op)at->step_op,
+			  .reported = at->step_reported != 0,
+			  .key = { at->step_key[0], at->step_key[1] },
+			  .digest = at->step_digest,
+			  .deadline_ms = at->step_deadline_ms },
 	};
 	_gm_cleanup_(map_cleanup) struct gm_page_map map = { 0 };
 	struct gm_refusal refusal = { 0 };

@@ -89,6 +89,7 @@ static void put_domain(struct gm_store *store, const struct gm_domain *domain)
 		.memlock_bytes = domain->memlock.amount,
 		.memlock_soft = domain->memlock_base.soft,
 		.memlock_hard = domain->memlock_base.hard,
+		.traits = (uint8_t)domain->traits,
 	};
 
 	/* A session that is closing has no record; neither has one that was open only just now. */
@@ -113,6 +114,25 @@ static uint32_t ops_of(const struct gm_region *region)
 	return ops;
 }
 
+/* Of a conversion's ranges no more than their digest: a request has up to 1,024. */
+static void fill_step(struct gm_store_region *record, const struct gm_step *step)
+{
+	record->step_id = step->id;
+	record->step_kind = (uint8_t)step->kind;
+	record->step_op = (uint8_t)step->op;
+	record->step_reported = step->reported;
+	record->step_key[0] = step->key.k0;
+	record->step_key[1] = step->key.k1;
+	record->step_digest = step->digest;
+	record->step_deadline_ms = step->deadline_ms;
+}
+
+static uint32_t flags_of(const struct gm_region *region)
+{
+	return (region->quarantined ? GM_STORE_QUARANTINED : 0) |
+	       (region->bound ? GM_STORE_BOUND : 0);
+}
+
 static void put_region(struct gm_store *store, const struct gm_region *region)
 {
 	const struct gm_store_place *place = &store->places[region->mark.record - 1];
@@ -121,7 +141,7 @@ static void put_region(struct gm_store *store, const struct gm_region *region)
 		.sequence = region->sequence,
 		.domain_id = region->domain->id.v,
 		.domain = region->domain->mark.record,
-		.flags = region->quarantined ? GM_STORE_QUARANTINED : 0,
+		.flags = flags_of(region),
 		.gpa = region->gpa,
 		.size = region->size,
 		.page_size = region->page_size,
@@ -131,9 +151,13 @@ static void put_region(struct gm_store *store, const struct gm_region *region)
 		.ops_under_way = ops_of(region),
 		.map_first = place->first,
 		.map_order = place->order,
+		.private_device = region->private_file.device,
+		.private_inode = region->private_file.inode,
 	};
 
 	memcpy(record.name, region->name, sizeof(record.name));
+	if (region->step)
+		fill_step(&record, region->step);
 	put(store, &region->mark, &record);
 }
 

@@ -17,10 +17,9 @@ static const struct {
 	const char *name;
 	bool has_record;
 } kinds[] = {
-	[GM_STORED_STATE] = { "+state", false },
-	[GM_STORED_MAPS] = { "+maps", false },
-	[GM_STORED_REGION] = { "+r", true },
-	[GM_STORED_PIDFD] = { "+p", true },
+	[GM_STORED_STATE] = { "+state", false }, [GM_STORED_MAPS] = { "+maps", false },
+	[GM_STORED_REGION] = { "+r", true },	 [GM_STORED_PIDFD] = { "+p", true },
+	[GM_STORED_HALF] = { "+q", true },
 };
 
 /* ---- names ---- */

@@ -27,12 +27,13 @@ enum gm_stored_kind {
 	GM_STORED_MAPS,
 	GM_STORED_REGION, /* the memory of the region with this record */
 	GM_STORED_PIDFD,  /* the peer of the session with this record */
+	GM_STORED_HALF,	  /* the private half of the region with this record */
 	GM_STORED_OTHER,  /* a name that this version does not know */
 };
 
 /*
- * "+state", "+maps", "+r1f", "+p1f", the record in hex. '+' begins no listening socket's name. A
- * record has at most four digits for GM_FD_STORE_MAX to hold.
+ * "+state", "+maps", "+r1f", "+p1f", "+q1f", the record in hex. '+' begins no listening socket's
+ * name. A record has at most four digits for GM_FD_STORE_MAX to hold.
  */
 #define GM_STORED_MARK '+'
 #define GM_STORED_RECORDS_MAX 0x10000U

@@ -18,6 +18,7 @@ static const struct gm_loop_ops loop_ops = { .now_ms = rig_now_ms };
 
 /* Different every time, the same in every run. */
 uint64_t rig_us;
+bool rig_private;
 struct gm_news rig_news;
 static char rig_news_text[512];
 
@@ -95,6 +96,7 @@ void rig_start(struct rig *rig)
 	rig->now_ms = 1000;
 	rig->fake = gm_fake_reset();
 	assert_non_null(rig->fake);
+	atomic_store(&rig->fake->is_private, rig_private);
 	assert_int_equal(gm_arena_init(&rig->arena, RIG_ARENA_SIZE), 0);
 	gm_book_init(&rig->book);
 	add_tenants(rig);

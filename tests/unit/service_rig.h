@@ -40,6 +40,8 @@ struct rig {
 
 /* The clock that things are measured with: the test turns it. */
 extern uint64_t rig_us;
+/* Kind "fake" of rigs that start from now on has private memory. */
+extern bool rig_private;
 /* What the service told last. */
 extern struct gm_news rig_news;
 

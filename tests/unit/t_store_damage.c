@@ -59,7 +59,7 @@ static void a_newer_record_is_refused_with_both_versions_and_left_untouched(void
 	before = *header;
 	assert_int_equal(open_again(&world), GM_UNSUPPORTED);
 	assert_non_null(strstr(world.refusal.text, "version 7"));
-	assert_non_null(strstr(world.refusal.text, "knows version 2"));
+	assert_non_null(strstr(world.refusal.text, "knows version 3"));
 	assert_memory_equal(header, &before, sizeof(before));
 	recorded_done(&world);
 }
@@ -164,6 +164,37 @@ static void a_record_of_version_1_is_read_and_grants_nothing_new(void **state)
 	assert_int_equal(gm_domain_slot(domain), -1);
 	assert_int_equal(domain->memlock.amount, 0);
 	assert_int_equal(recorded_only_region(&world)->allocated_bytes, GM_GIB + GM_PAGE_4K);
+	recorded_commit(&world);
+	assert_int_equal(header->version, GM_STORE_VERSION);
+	assert_int_equal(header->compat, GM_STORE_COMPAT);
+	recorded_done(&world);
+}
+
+static void a_record_of_version_2_is_read_and_has_no_private_memory(void **state)
+{
+	struct recorded world = { 0 };
+	const struct gm_store_header *header;
+	const struct gm_domain *domain;
+	const struct gm_region *region;
+
+	(void)state;
+	assert_true(store_rig_map(&world.area, &recorded_limits));
+	read_fixture(&world.area, FIXTURES "/store_version_2.txt");
+	header = state_at(&world, 0);
+	assert_int_equal(header->version, 2);
+	gm_book_init(&world.book);
+	recorded_restart(&world, true);
+	assert_int_equal(world.load.n_damaged, 0);
+	domain = recorded_only_domain(&world);
+	assert_string_equal(domain->name, "vm1");
+	assert_int_equal(domain->traits, 0);
+	assert_int_equal(gm_domain_slot(domain), 1);
+	assert_int_equal(domain->memlock.amount, 0x7000);
+	region = recorded_only_region(&world);
+	assert_int_equal(region->allocated_bytes, GM_GIB + GM_PAGE_4K);
+	assert_int_equal(region->private_fd, -1);
+	assert_false(region->bound);
+	assert_null(region->step);
 	recorded_commit(&world);
 	assert_int_equal(header->version, GM_STORE_VERSION);
 	assert_int_equal(header->compat, GM_STORE_COMPAT);
@@ -471,6 +502,7 @@ int main(void)
 		gm_test(a_newer_record_that_this_daemon_may_read_is_read),
 		gm_test(a_record_of_version_0_is_read_and_written_anew),
 		gm_test(a_record_of_version_1_is_read_and_grants_nothing_new),
+		gm_test(a_record_of_version_2_is_read_and_has_no_private_memory),
 		gm_test(zeros_are_no_record),
 		gm_test(a_damaged_header_is_no_record),
 		gm_test(the_maps_of_another_record_are_refused),

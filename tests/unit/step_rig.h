@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client with private memory, honest or not: what it asks, and what it says it has done. Its
+ * guest_memfds are memfds, which kind "fake" takes for such.
+ */
+#ifndef STEP_RIG_H
+#define STEP_RIG_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gm_fd.h"
+#include "service_rig.h"
+
+#define STEP_SIZE (16 * GM_MIB)
+#define STEP_RANGES_MAX 8
+
+struct step_region {
+	struct peer *peer;
+	uint64_t id;
+	uint64_t step; /* of the last answer with one */
+	int shared;    /* the VMM's fds of the two halves */
+	int half;      /* -1: not yet */
+};
+
+static inline struct answer step_create(struct peer *peer, uint64_t domain, uint64_t gpa)
+{
+	Gmem__RegionCreateRequest request = GMEM__REGION_CREATE_REQUEST__INIT;
+
+	request.has_domain = 1;
+	request.domain = domain;
+	request.has_gpa = 1;
+	request.gpa = gpa;
+	request.has_size = 1;
+	request.size = STEP_SIZE;
+	return peer_ask(peer, GM_MSG_REGION_CREATE, &request.base);
+}
+
+static inline struct step_region step_region(struct peer *peer, uint64_t domain, uint64_t gpa)
+{
+	struct answer answer = step_create(peer, domain, gpa);
+	const Gmem__RegionCreateReply *reply = expect_reply(&answer);
+
+	assert_non_null(reply->step);
+	assert_int_equal(reply->step->kind, GMEM__STEP_KIND__STEP_CREATE_MEMORY);
+	assert_int_equal(answer.frame.n_fds, 1);
+	return (struct step_region){ .peer = peer,
+				     .id = reply->region,
+				     .step = reply->step->step,
+				     .shared = answer.fds[0],
+				     .half = -1 };
+}
+
+static inline void step_region_close(struct step_region *region)
+{
+	gm_fd_close(region->shared);
+	gm_fd_close(region->half);
+	region->shared = region->half = -1;
+}
+
+/* STEP_MEMORY with a copy of @fd. */
+static inline struct answer step_memory(struct peer *peer, uint64_t region, uint64_t step, int fd)
+{
+	Gmem__StepMemoryRequest request = GMEM__STEP_MEMORY_REQUEST__INIT;
+	static uint8_t body[GM_BODY_MAX];
+	struct gm_frame frame = { .version = GM_PROTOCOL_VERSION,
+				  .type = GM_MSG_STEP_MEMORY,
+				  .n_fds = 1 };
+	struct gm_fdset fds = { .n_fds = 1, .fds = { gm_fd_dup(fd) } };
+	struct answer answer;
+	size_t length;
+
+	assert_true(fds.fds[0] >= 0);
+	request.has_region = 1;
+	request.region = region;
+	request.has_step = 1;
+	request.step = step;
+	assert_int_equal(gm_msg_pack(&request.base, body, &length), 0);
+	frame.body_length = (uint32_t)length;
+	frame.serial = ++peer->serial;
+	assert_int_equal(peer_raw(peer, &frame, body, &fds), 0);
+	answer = peer_take(peer);
+	assert_int_equal(answer.frame.serial, frame.serial);
+	return answer;
+}
+
+static inline struct answer step_bind(struct step_region *region)
+{
+	Gmem__RegionBindRequest request = GMEM__REGION_BIND_REQUEST__INIT;
+	struct answer answer;
+
+	request.has_region = 1;
+	request.region = region->id;
+	answer = peer_ask(region->peer, GM_MSG_REGION_BIND, &request.base);
+	if (answer.status == NULL)
+		region->step = ((const Gmem__RegionBindReply *)answer.reply)->step->step;
+	return answer;
+}
+
+static inline void step_fill_ranges(const struct gm_range *ranges, size_t n, Gmem__Range *messages,
+				    Gmem__Range **pointers)
+{
+	assert_true(n <= STEP_RANGES_MAX);
+	for (size_t i = 0; i < n; i++) {
+		gmem__range__init(&messages[i]);
+		messages[i].has_offset = 1;
+		messages[i].offset = ranges[i].offset;
+		messages[i].has_length = 1;
+		messages[i].length = ranges[i].length;
+		pointers[i] = &messages[i];
+	}
+}
+
+static inline struct answer step_convert(struct step_region *region, Gmem__PageState to,
+					 const struct gm_range *ranges, size_t n)
+{
+	Gmem__ConvertRequest request = GMEM__CONVERT_REQUEST__INIT;
+	Gmem__Range messages[STEP_RANGES_MAX], *pointers[STEP_RANGES_MAX];
+	struct answer answer;
+
+	step_fill_ranges(ranges, n, messages, pointers);
+	request.has_region = 1;
+	request.region = region->id;
+	request.has_to = 1;
+	request.to = to;
+	request.n_ranges = n;
+	request.ranges = pointers;
+	answer = peer_ask(region->peer, GM_MSG_CONVERT, &request.base);
+	if (answer.status == NULL)
+		region->step = ((const Gmem__ConvertReply *)answer.reply)->step->step;
+	return answer;
+}
+
+/* Sends STEP_DONE and returns its serial: the answer may come later. */
+static inline uint32_t step_report(struct peer *peer, uint64_t region, uint64_t step,
+				   uint32_t sys_errno, uint32_t done, const struct gm_range *ranges,
+				   size_t n)
+{
+	Gmem__StepDoneRequest request = GMEM__STEP_DONE_REQUEST__INIT;
+	Gmem__Range messages[STEP_RANGES_MAX], *pointers[STEP_RANGES_MAX];
+
+	step_fill_ranges(ranges, n, messages, pointers);
+	request.has_region = 1;
+	request.region = region;
+	request.has_step = 1;
+	request.step = step;
+	request.has_sys_errno = 1;
+	request.sys_errno = sys_errno;
+	request.has_done = 1;
+	request.done = done;
+	request.n_ranges = n;
+	request.ranges = pointers;
+	return peer_send(peer, GM_MSG_STEP_DONE, &request.base);
+}
+
+static inline struct answer step_done(struct step_region *region, uint32_t sys_errno, uint32_t done,
+				      const struct gm_range *ranges, size_t n)
+{
+	uint32_t serial =
+		step_report(region->peer, region->id, region->step, sys_errno, done, ranges, n);
+	struct answer answer = peer_take(region->peer);
+
+	assert_int_equal(answer.frame.serial, serial);
+	return answer;
+}
+
+static inline void step_expect_good(struct answer answer)
+{
+	(void)expect_reply(&answer);
+	answer_close(&answer);
+}
+
+/* Up to and with its private half. */
+static inline void step_make_half(struct step_region *region)
+{
+	region->half = gm_fake_make_half(STEP_SIZE);
+	assert_true(region->half >= 0);
+	step_expect_good(step_memory(region->peer, region->id, region->step, region->half));
+}
+
+static inline struct step_region step_bound_region(struct peer *peer, uint64_t domain, uint64_t gpa)
+{
+	struct step_region region = step_region(peer, domain, gpa);
+
+	step_make_half(&region);
+	step_expect_good(step_bind(&region));
+	step_expect_good(step_done(&region, 0, 0, NULL, 0));
+	return region;
+}
+
+static inline void step_fill(int fd, const struct gm_range *range)
+{
+	assert_int_equal(fallocate(fd, 0, (off_t)range->offset, (off_t)range->length), 0);
+}
+
+static inline void step_punch(int fd, const struct gm_range *range)
+{
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				   (off_t)range->offset, (off_t)range->length),
+			 0);
+}
+
+static inline uint64_t step_blocks(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* What the books say. */
+static inline uint64_t step_pages(const struct rig *rig, uint64_t id, enum gm_page_state state)
+{
+	struct gm_region *region = NULL;
+
+	while ((region = gm_book_next_region(&rig->book, region)) != NULL)
+		if (region->id.v == id)
+			return region->map.pages[state] * GM_PAGE_4K;
+	fail_msg("no such region");
+	return 0;
+}
+
+#endif
