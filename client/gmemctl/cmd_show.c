@@ -15,7 +15,8 @@ static void print_member(const char *key, json_object *value)
 {
 	size_t length = strlen(key);
 	bool is_size = (length > 6 && strcmp(key + length - 6, "_bytes") == 0) ||
-		       strcmp(key, "size") == 0 || strcmp(key, "page_size") == 0;
+		       strcmp(key, "observed_limit") == 0 || strcmp(key, "size") == 0 ||
+		       strcmp(key, "page_size") == 0;
 	bool is_time = length > 3 && strcmp(key + length - 3, "_ms") == 0;
 	char text[CTL_SIZE_TEXT];
 

@@ -31,8 +31,8 @@ static int add_account(void *arg, const struct gmem_account_info *info)
 /* Bytes or a count, by the name of the resource. */
 static const char *amount_text(const char *resource, uint64_t amount, char *buffer)
 {
-	if (strcmp(resource, "memory") == 0 || strncmp(resource, "hugepages-", 10) == 0 ||
-	    amount == UINT64_MAX)
+	if (strcmp(resource, "memory") == 0 || strcmp(resource, "memlock") == 0 ||
+	    strncmp(resource, "hugepages-", 10) == 0 || amount == UINT64_MAX)
 		return ctl_size_text(amount, buffer);
 	(void)snprintf(buffer, CTL_SIZE_TEXT, "%llu", (unsigned long long)amount);
 	return buffer;
