@@ -51,6 +51,7 @@ static const char policy[] = "[X-Gmemd]\n"
 			     "RegionsMax=8000\n"
 			     "SessionsMax=2000\n"
 			     "JobsMax=1000\n"
+			     "MemlockMax=1G\n"
 			     "PersistentTTL=infinity\n";
 
 struct conductor {

@@ -93,6 +93,8 @@ struct storm_domain {
 	char name[40];
 	uint64_t id;
 	struct gm_token token;
+	uint64_t
+		memlock; /* that its holder may lock for it; only of those that are not passed on */
 	struct storm_region regions[STORM_REGIONS];
 };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,7 +63,7 @@ static bool refused(const struct storm_self *self, const struct storm_op *op)
 	static const char *const verbs[STORM_VERBS] = {
 		"PING",		 "DOMAIN_CREATE", "DOMAIN_ATTACH",  "DOMAIN_GET", "DOMAIN_DESTROY",
 		"REGION_CREATE", "REGION_GET",	  "REGION_DESTROY", "REGION_MAP", "a job",
-		"CANCEL",	 "LIST",	  "STATS",
+		"CANCEL",	 "LIST",	  "STATS",	    "MEMLOCK",
 	};
 
 	storm_fail("client %u (%s): %s of domain %s was refused: %s", self->index,
@@ -105,6 +106,8 @@ static bool settle_attach(struct storm_self *self, const struct storm_op *op)
 {
 	self->held[storm_domain_index(op->domain)] = op->domain->id;
 	atomic_store(&op->domain->attached, true);
+	/* A grant ends with the session that had it. */
+	op->domain->memlock = 0;
 	return true;
 }
 
@@ -155,6 +158,7 @@ static bool settle(struct storm_self *self, const struct storm_op *op)
 	case STORM_CANCEL:
 	case STORM_LIST:
 	case STORM_STATS:
+	case STORM_MEMLOCK:
 	case STORM_VERBS:
 		break;
 	}
@@ -262,11 +266,60 @@ static void close_session(struct storm_self *self)
 	self->link.ops->close(&self->link);
 }
 
+bool storm_self_check_memlock(const struct storm_self *self)
+{
+	uint64_t wanted = STORM_MEMLOCK_OWN;
+	struct rlimit limit;
+
+	if (!self->may_lock)
+		return true;
+	for (unsigned i = 0; i < STORM_DOMAINS; i++) {
+		struct storm_domain *domain =
+			&storm->domains[(size_t)self->index * STORM_DOMAINS + i];
+
+		if (storm_is_held(self, domain))
+			wanted += domain->memlock;
+	}
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == wanted)
+		return true;
+	storm_fail("client %u may lock %ju bytes, the model has %" PRIu64, self->index,
+		   (uintmax_t)limit.rlim_cur, wanted);
+	return false;
+}
+
+/* So that the next session, which may come before gmemd sees the end of this one, finds our own. */
+static bool give_locked_memory_back(struct storm_self *self)
+{
+	for (unsigned i = 0; i < STORM_DOMAINS; i++) {
+		struct storm_domain *domain =
+			&storm->domains[(size_t)self->index * STORM_DOMAINS + i];
+		struct storm_op op = { .verb = STORM_MEMLOCK, .domain = domain };
+
+		if (!storm_is_held(self, domain) || domain->memlock == 0)
+			continue;
+		domain->memlock = 0;
+		if (!storm_self_run(self, &op, 1))
+			return false;
+	}
+	return storm_self_check_memlock(self);
+}
+
+/* Its own limit, below a hard one that gmemd needs no privilege to raise it to. */
+static void prepare_to_lock(struct storm_self *self)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_max < 16 * STORM_MEMLOCK_OWN)
+		return;
+	limit.rlim_cur = STORM_MEMLOCK_OWN;
+	self->may_lock = setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
+}
+
 /* The session ends, and another comes back for what is persistent. */
 static bool leave(struct storm_self *self)
 {
 	(void)snprintf(self->client->doing, sizeof(self->client->doing), "leaving");
-	if (!destroy_all(self, false))
+	if (!destroy_all(self, false) || !give_locked_memory_back(self))
 		return false;
 	close_session(self);
 	return self->link.ops->open(&self->link) && attach_all(self);
@@ -309,7 +362,7 @@ static bool halt(struct storm_self *self)
 {
 	unsigned round = atomic_load(&storm->round);
 
-	if (!storm_look(self) || !check_fds(self))
+	if (!storm_look(self) || !check_fds(self) || !storm_self_check_memlock(self))
 		return false;
 	(void)snprintf(self->client->doing, sizeof(self->client->doing), "waiting");
 	atomic_store(&self->client->halted, round);
@@ -397,6 +450,7 @@ void storm_client_run(unsigned index)
 	for (size_t i = 0; i < STORM_DOMAINS_MAX; i++)
 		for (unsigned j = 0; j < STORM_REGIONS; j++)
 			self.places[i][j].fd = -1;
+	prepare_to_lock(&self);
 	made = index % 2 ? storm_raw_link(&self.link) : storm_lib_link(&self.link);
 	if (!made)
 		storm_fail("client %u: no memory", index);

@@ -23,6 +23,7 @@ struct storm_self {
 	struct storm_link link;
 	unsigned n_names;
 	unsigned n_fds;			  /* that the link has open, without memory */
+	bool may_lock;			  /* the hard limit has room for MEMLOCK */
 	uint64_t held[STORM_DOMAINS_MAX]; /* id of the domain that the link is attached to, or 0 */
 	struct storm_place places[STORM_DOMAINS_MAX][STORM_REGIONS];
 };
@@ -55,6 +56,10 @@ static inline bool storm_is_held(const struct storm_self *self, struct storm_dom
 	return atomic_load(&domain->holder) == (int)self->index &&
 	       storm_is(&domain->state, STORM_LIVE) && self->held[storm_domain_index(domain)];
 }
+
+/* What this process may lock beyond its own: by the kernel, and by the model. */
+#define STORM_MEMLOCK_OWN UINT64_C(65536)
+bool storm_self_check_memlock(const struct storm_self *self);
 
 /* ---- storm_plan.c */
 

@@ -188,6 +188,14 @@ static int destroy_domain(struct lib *lib, const struct storm_op *op)
 	return gmem_domain_destroy(domain);
 }
 
+static int set_memlock(struct lib *lib, const struct storm_op *op)
+{
+	gmem_domain *domain = find_domain(lib, op->domain->id);
+
+	return domain ? gmem_domain_set_memlock(domain, op->domain->memlock, NULL)
+		      : -GMEM_NO_SUCH_OBJECT;
+}
+
 static int create_region(struct lib *lib, struct storm_op *op)
 {
 	const struct gmem_region_spec spec = { .gpa = op->region->gpa, .size = op->region->size };
@@ -309,6 +317,8 @@ static int carry_out(struct lib *lib, struct storm_op *op)
 		return run_job(lib, op);
 	case STORM_LIST:
 		return gmem_list_domains(lib->client, count_domain, &n);
+	case STORM_MEMLOCK:
+		return set_memlock(lib, op);
 	case STORM_STATS:
 		return gmem_list_accounts(lib->client, count_account, &n);
 	case STORM_PING:

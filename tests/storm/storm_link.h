@@ -25,6 +25,7 @@ enum storm_verb {
 	STORM_CANCEL, /* the job before it in the batch */
 	STORM_LIST,
 	STORM_STATS,
+	STORM_MEMLOCK, /* of domain->memlock bytes */
 	STORM_VERBS,
 };
 

@@ -119,6 +119,7 @@ void storm_domain_reset(struct storm_domain *domain)
 {
 	atomic_store(&domain->state, STORM_FREE);
 	atomic_store(&domain->attached, false);
+	domain->memlock = 0;
 	for (unsigned i = 0; i < STORM_REGIONS; i++)
 		storm_region_reset(&domain->regions[i]);
 }

@@ -214,6 +214,18 @@ static void plan_job(struct plan *plan)
 		(void)add(plan, STORM_CANCEL, NULL, NULL);
 }
 
+/* What it asks for is in the model from here on: repeated, it asks for the same. */
+static void plan_memlock(struct plan *plan)
+{
+	struct storm_domain *domain = pick_held(plan);
+
+	if (!plan->self->may_lock || !domain || storm_domain_index(domain) >= SHARED_FIRST ||
+	    domain_is_used(plan, domain))
+		return;
+	domain->memlock = storm_pick(&plan->self->rng, 16) * STORM_PAGE;
+	(void)add(plan, STORM_MEMLOCK, domain, NULL);
+}
+
 static void plan_look(struct plan *plan)
 {
 	struct storm_rng *rng = &plan->self->rng;
@@ -248,8 +260,10 @@ static void plan_one(struct plan *plan)
 		plan_region_create(plan);
 	else if (dice < 54)
 		plan_region_destroy(plan);
-	else if (dice < 86)
+	else if (dice < 82)
 		plan_job(plan);
+	else if (dice < 86)
+		plan_memlock(plan);
 	else
 		plan_look(plan);
 }

@@ -169,6 +169,16 @@ static bool pack_look(struct raw *raw, struct storm_op *op)
 	return pack(raw, op, GM_MSG_PING, &ping.base);
 }
 
+static bool pack_memlock(struct raw *raw, struct storm_op *op)
+{
+	Gmem__MemlockRequest request = GMEM__MEMLOCK_REQUEST__INIT;
+
+	request.has_domain = request.has_bytes = 1;
+	request.domain = op->domain->id;
+	request.bytes = op->domain->memlock;
+	return pack(raw, op, GM_MSG_MEMLOCK, &request.base);
+}
+
 static bool pack_cancel(struct raw *raw, struct storm_op *op)
 {
 	Gmem__CancelRequest request = GMEM__CANCEL_REQUEST__INIT;
@@ -198,6 +208,8 @@ static bool pack_op(struct raw *raw, struct storm_op *op)
 		return pack_job(raw, op);
 	case STORM_CANCEL:
 		return pack_cancel(raw, op);
+	case STORM_MEMLOCK:
+		return pack_memlock(raw, op);
 	case STORM_PING:
 	case STORM_LIST:
 	case STORM_STATS:
@@ -440,6 +452,7 @@ static void take(struct storm_op *op, const ProtobufCMessage *message, struct gm
 	case STORM_CANCEL:
 	case STORM_LIST:
 	case STORM_STATS:
+	case STORM_MEMLOCK:
 	case STORM_VERBS:
 		break;
 	}
