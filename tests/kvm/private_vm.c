@@ -82,26 +82,22 @@ static void lift_segment_limits(int vcpu)
 	assert_return_code(ioctl(vcpu, KVM_SET_SREGS, &sregs), errno);
 }
 
-void private_vm_open(struct private_vm *vm, uint64_t size)
+void private_vm_create(struct private_vm *vm)
 {
-	struct memory_region2 slot;
 	struct kvm_enable_cap calls = {
 		.cap = KVM_CAP_EXIT_HYPERCALL,
 		.args = { 1 << KVM_HC_MAP_GPA_RANGE },
 	};
 
-	vm->size = size;
+	*vm = (struct private_vm){ .gmem = -1, .vcpu = -1 };
 	vm->kvm = probe_open_kvm();
 	vm->vm = ioctl(vm->kvm, KVM_CREATE_VM, SW_PROTECTED_VM);
 	assert_return_code(vm->vm, errno);
-	vm->gmem = probe_create_gmem(vm->vm, size, 0);
-	assert_true(vm->gmem >= 0);
-	vm->shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(vm->shared, MAP_FAILED);
-	slot = private_vm_slot(vm);
-	assert_int_equal(private_vm_set_slot(vm, &slot), 0);
 	assert_return_code(ioctl(vm->vm, KVM_ENABLE_CAP, &calls), errno);
+}
 
+void private_vm_boot(struct private_vm *vm)
+{
 	vm->vcpu = ioctl(vm->vm, KVM_CREATE_VCPU, 0UL);
 	assert_return_code(vm->vcpu, errno);
 	vm->run_size = (size_t)ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -109,6 +105,21 @@ void private_vm_open(struct private_vm *vm, uint64_t size)
 	assert_ptr_not_equal(vm->run, MAP_FAILED);
 	lift_segment_limits(vm->vcpu);
 	memcpy(vm->shared + CODE_AT, guest_code, (size_t)(guest_end - guest_code));
+}
+
+void private_vm_open(struct private_vm *vm, uint64_t size)
+{
+	struct memory_region2 slot;
+
+	private_vm_create(vm);
+	vm->size = size;
+	vm->gmem = probe_create_gmem(vm->vm, size, 0);
+	assert_true(vm->gmem >= 0);
+	vm->shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(vm->shared, MAP_FAILED);
+	slot = private_vm_slot(vm);
+	assert_int_equal(private_vm_set_slot(vm, &slot), 0);
+	private_vm_boot(vm);
 }
 
 static void close_if_open(int *fd)
@@ -121,7 +132,8 @@ static void close_if_open(int *fd)
 void private_vm_close(struct private_vm *vm)
 {
 	assert_int_equal(munmap(vm->run, vm->run_size), 0);
-	assert_int_equal(munmap(vm->shared, vm->size), 0);
+	if (vm->shared)
+		assert_int_equal(munmap(vm->shared, vm->size), 0);
 	close_if_open(&vm->vcpu);
 	close_if_open(&vm->gmem);
 	close_if_open(&vm->vm);

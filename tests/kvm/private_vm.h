@@ -49,7 +49,15 @@ struct private_vm {
 /* Ends the program with 77 unless this kernel has such VMs. */
 void private_vm_needed(void);
 
-/* Closed by private_vm_close(); a field that the test has closed itself is -1. */
+/*
+ * A VM without memory; and a vCPU with the guest's code, once the VM has memory: size and shared
+ * are filled in, and the first 8 KiB are shared.
+ */
+void private_vm_create(struct private_vm *vm);
+void private_vm_boot(struct private_vm *vm);
+
+/* Both, with memory. Closed by private_vm_close(); a field that the test has closed itself is -1.
+ */
 void private_vm_open(struct private_vm *vm, uint64_t size);
 void private_vm_close(struct private_vm *vm);
 
