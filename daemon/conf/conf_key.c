@@ -29,6 +29,13 @@ static const struct gm_conf_key keys[] = {
 	{ "RequestsRate", GM_CONF_FOR_TENANT, &gm_conf_count, FIELD(requests_rate) },
 	{ "AllocateRate", GM_CONF_FOR_TENANT, &gm_conf_size, FIELD(allocate_rate) },
 	{ "WorkersMax", GM_CONF_FOR_BOTH, &gm_conf_count, FIELD(workers_max) },
+	{ "SharedMax", GM_CONF_FOR_TENANT, &gm_conf_size, FIELD(shared_max) },
+	{ "ConversionRate", GM_CONF_FOR_TENANT, &gm_conf_count, FIELD(conversion_rate) },
+	{ "ConversionGranularity", GM_CONF_FOR_TENANT, &gm_conf_granule,
+	  FIELD(conversion_granularity) },
+	{ "ConvertInPlace", GM_CONF_FOR_TENANT, &gm_conf_boolean, FIELD(convert_in_place) },
+	{ "DiscardMeasured", GM_CONF_FOR_TENANT, &gm_conf_boolean, FIELD(discard_measured) },
+	{ "Preallocate", GM_CONF_FOR_TENANT, &gm_conf_boolean, FIELD(preallocate) },
 };
 
 _Static_assert(GM_ARRAY_SIZE(keys) <= GM_CONF_KEYS_MAX, "gm_conf_sources has a place for each");

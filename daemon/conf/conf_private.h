@@ -30,6 +30,7 @@ struct gm_conf_type {
 };
 
 extern const struct gm_conf_type gm_conf_size;
+extern const struct gm_conf_type gm_conf_granule;
 extern const struct gm_conf_type gm_conf_count;
 extern const struct gm_conf_type gm_conf_time;
 extern const struct gm_conf_type gm_conf_boolean;

@@ -21,6 +21,23 @@ static int assign_size(struct gm_conf *conf, const struct gm_conf_key *key, bool
 	return gm_value_size(value, conf->host_memory, number_field(conf, key), why);
 }
 
+/* What a page table has entries of. */
+static int assign_granule(struct gm_conf *conf, const struct gm_conf_key *key, bool first,
+			  char *value, struct gm_value_fault *why)
+{
+	uint64_t bytes;
+	int r;
+
+	(void)first;
+	r = gm_value_size(value, conf->host_memory, &bytes, why);
+	if (r)
+		return r;
+	if (bytes != GM_PAGE_4K && bytes != GM_PAGE_2M && bytes != GM_PAGE_1G)
+		return gm_value_bad(why, "is 4K, 2M or 1G");
+	*number_field(conf, key) = bytes;
+	return 0;
+}
+
 static int assign_count(struct gm_conf *conf, const struct gm_conf_key *key, bool first,
 			char *value, struct gm_value_fault *why)
 {
@@ -258,6 +275,7 @@ static void show_huge(const struct gm_policy *policy, const struct gm_conf_key *
 }
 
 const struct gm_conf_type gm_conf_size = { assign_size, show_size };
+const struct gm_conf_type gm_conf_granule = { assign_granule, show_size };
 const struct gm_conf_type gm_conf_count = { assign_count, show_count };
 const struct gm_conf_type gm_conf_time = { assign_time, show_time };
 const struct gm_conf_type gm_conf_boolean = { assign_boolean, show_boolean };

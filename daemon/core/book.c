@@ -115,6 +115,7 @@ int gm_book_add_tenant(struct gm_book *book, const char *name, const struct gm_p
 	gm_account_init(&tenant->account, object, &book->host);
 	gm_bucket_init(&tenant->requests, GM_UNLIMITED, 0);
 	gm_bucket_init(&tenant->bytes, GM_UNLIMITED, 0);
+	gm_bucket_init(&tenant->conversions, GM_UNLIMITED, 0);
 	TAILQ_INIT(&tenant->domains);
 	TAILQ_INIT(&tenant->sessions);
 	gm_book_set_policy(tenant, policy);

@@ -62,13 +62,22 @@ struct gm_tenant *gm_book_find_tenant(struct gm_book *book, const char *name);
 void gm_book_set_policy(struct gm_tenant *tenant, const struct gm_policy *policy);
 
 /*
- * Milliseconds until the tenant may make a request, or start to allocate, by the rates of its
- * policy; 0: now. And what it has made use of.
+ * Milliseconds until the tenant may make a request, start to allocate, or convert, by the rates of
+ * its policy; 0: now. And what it has made use of.
  */
 uint32_t gm_tenant_request_wait_ms(struct gm_tenant *tenant, uint64_t now_ms);
 void gm_tenant_spend_request(struct gm_tenant *tenant, uint64_t now_ms);
 uint32_t gm_tenant_allocate_wait_ms(struct gm_tenant *tenant, uint64_t now_ms);
 void gm_tenant_spend_bytes(struct gm_tenant *tenant, uint64_t bytes, uint64_t now_ms);
+uint32_t gm_tenant_convert_wait_ms(struct gm_tenant *tenant, uint64_t now_ms);
+void gm_tenant_spend_conversions(struct gm_tenant *tenant, uint64_t n_ranges, uint64_t now_ms);
+
+/*
+ * The region is on record before its creation is answered: a restart in between is to forget it.
+ * And it has been answered.
+ */
+void gm_book_unanswered(struct gm_region *region);
+void gm_book_answered(struct gm_region *region);
 
 /* ---- sessions ---- */
 

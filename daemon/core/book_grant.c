@@ -30,6 +30,18 @@ void gm_tenant_spend_bytes(struct gm_tenant *tenant, uint64_t bytes, uint64_t no
 	gm_bucket_spend(&tenant->bytes, bytes, now_ms);
 }
 
+uint32_t gm_tenant_convert_wait_ms(struct gm_tenant *tenant, uint64_t now_ms)
+{
+	gm_bucket_set_rate(&tenant->conversions, tenant->policy.conversion_rate, now_ms);
+	return gm_bucket_wait_ms(&tenant->conversions, now_ms);
+}
+
+void gm_tenant_spend_conversions(struct gm_tenant *tenant, uint64_t n_ranges, uint64_t now_ms)
+{
+	gm_bucket_set_rate(&tenant->conversions, tenant->policy.conversion_rate, now_ms);
+	gm_bucket_spend(&tenant->conversions, n_ranges, now_ms);
+}
+
 /* ---- locked memory ---- */
 
 static void mark(struct gm_domain *domain)

@@ -396,3 +396,19 @@ struct gm_region *gm_book_next_region(const struct gm_book *book, const struct g
 	} while (region && region->domain->dying);
 	return region;
 }
+
+static void set_unanswered(struct gm_region *region, bool unanswered)
+{
+	region->unanswered = unanswered;
+	gm_mark_dirty(region->domain->tenant->marks, &region->mark);
+}
+
+void gm_book_unanswered(struct gm_region *region)
+{
+	set_unanswered(region, true);
+}
+
+void gm_book_answered(struct gm_region *region)
+{
+	set_unanswered(region, false);
+}

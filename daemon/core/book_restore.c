@@ -269,6 +269,7 @@ static int new_region(struct gm_domain *domain, const struct gm_region_restore *
 	region->private_fd = -1;
 	region->private_file = from->private_file;
 	region->bound = from->bound;
+	region->unanswered = from->unanswered;
 	memcpy(region->name, from->name, sizeof(region->name));
 	if (gm_book_charge_region(region, force_charge, NULL))
 		return refuse_charges(refusal, "region", from->id.v);

@@ -83,6 +83,7 @@ struct gm_region_restore {
 	struct gm_file_id private_file; /* all 0: it had no private half */
 	int private_fd;			/* of that; -1: not to be had. The region's on success */
 	bool bound;
+	bool unanswered;
 	struct gm_step_restore step;
 };
 

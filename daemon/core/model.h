@@ -47,11 +47,12 @@ struct gm_tenant {
 	uint32_t index; /* part of every hash key: a foreign id is simply not there */
 	struct gm_policy policy;
 	struct gm_account account;
-	struct gm_bucket requests; /* of RequestsRate=, once it was asked */
-	struct gm_bucket bytes;	   /* of AllocateRate= */
-	void *owner;		   /* of the layer above (its share of workers) */
-	uint64_t allocated_bytes;  /* sum over its regions */
-	uint64_t shared_bytes;	   /* the same; of @allocated_bytes */
+	struct gm_bucket requests;    /* of RequestsRate=, once it was asked */
+	struct gm_bucket bytes;	      /* of AllocateRate= */
+	struct gm_bucket conversions; /* of ConversionRate= */
+	void *owner;		      /* of the layer above (its share of workers) */
+	uint64_t allocated_bytes;     /* sum over its regions */
+	uint64_t shared_bytes;	      /* the same; of @allocated_bytes */
 	struct gm_counters counters;
 	TAILQ_HEAD(, gm_domain) domains;
 	TAILQ_HEAD(, gm_session) sessions;
@@ -247,6 +248,7 @@ struct gm_region {
 	struct gm_step *step;		  /* under way, or NULL */
 	TAILQ_ENTRY(gm_region) step_link; /* gm_book::steps, while @step is there */
 	bool quarantined;		  /* set by gm_book_quarantine_region */
+	bool unanswered;		  /* whoever asked for it does not know it yet */
 	bool map_has_changes;		  /* some of gm_marks::changes are its own */
 	bool map_is_unknown;		  /* gm_mark_whole_map */
 	struct gm_hash_node hash;	  /* book::regions */

@@ -42,6 +42,8 @@ struct gm_policy {
 	uint64_t conversion_granularity; /* ConversionGranularity=, bytes, a power of two */
 	bool convert_in_place;		 /* ConvertInPlace=, where the kernel can */
 	bool discard_measured;		 /* DiscardMeasured= */
+
+	bool preallocate; /* Preallocate=, of kinds without private memory */
 };
 
 /* For how long nobody's memory is kept unless the operator says otherwise. */

@@ -313,6 +313,21 @@ static bool is_nobodys(const struct gm_restore *restore, const struct gm_stored 
 	return stored->kind == GM_STORED_PIDFD;
 }
 
+/* Whoever asked for them asks again. */
+static void drop_unanswered(struct gm_restore *restore)
+{
+	struct gm_book *book = restore->record->book;
+	struct gm_region *region = gm_book_next_region(book, NULL);
+
+	while (region != NULL) {
+		struct gm_region *next = gm_book_next_region(book, region);
+
+		if (region->unanswered)
+			gm_exec_drop_region(restore->exec, region);
+		region = next;
+	}
+}
+
 static void remove_the_rest(struct gm_restore *restore)
 {
 	for (size_t i = 0; i < restore->n_stored; i++) {
@@ -337,6 +352,8 @@ int gm_restore_run(struct gm_restore *restore)
 	qsort(restore->stored, restore->n_stored, sizeof(*restore->stored), compare_stored);
 	r = gm_store_load(record->store, record->book, &load_ops, restore, restore->now_ms);
 	GM_FAULT_POINT("restore: read");
+	if (r == 0)
+		drop_unanswered(restore);
 	if (r == 0)
 		r = settle_all_sessions(restore);
 	if (r != 0)

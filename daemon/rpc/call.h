@@ -35,6 +35,7 @@ struct gm_pending {
 	uint16_t type;
 	struct gm_exec_job *job;
 	struct gm_freeing *freeing; /* of STEP_DONE */
+	struct gm_delayed *delayed; /* of CONVERT: no job */
 	uint64_t domain;	    /* ids */
 	uint64_t region;
 	uint64_t started_us;
@@ -170,6 +171,11 @@ struct gm_pending *gm_pending_new(struct gm_call *call);
 void gm_pending_enter(struct gm_call *call, struct gm_pending *pending);
 /* One that was entered. */
 void gm_pending_free(struct gm_pending *pending);
+/* One with @delayed: nobody waits for it any more. */
+void gm_delayed_free(struct gm_pending *pending);
+
+/* The answer comes when all of the region is allocated. 0, a verdict or -errno. */
+GM_WARN_UNUSED int gm_call_preallocate(struct gm_call *call, struct gm_region *region);
 
 /* In the arena. 0 or -ENOMEM. */
 GM_WARN_UNUSED int gm_call_read_ranges(struct gm_call *call, size_t n, Gmem__Range *const *messages,

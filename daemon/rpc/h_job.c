@@ -214,6 +214,8 @@ int gm_handle_cancel(struct gm_call *call)
 	struct gm_pending *pending = gm_link_find_pending(call->link, request->serial);
 
 	/* What frees the other half is no job of the client's. */
+	if (pending != NULL && pending->job == NULL)
+		pending = NULL;
 	if (pending != NULL && pending->freeing != NULL)
 		pending = NULL;
 	if (pending != NULL)

@@ -169,10 +169,14 @@ int gm_handle_region_create(struct gm_call *call)
 	r = gm_call_add_fd(call, region->fd, "memory", &reply->n_fd_names, &reply->fd_names);
 	if (r == 0 && (domain->traits & GM_TRAIT_PRIVATE))
 		r = gm_step_order_memory(call, region, &reply->step);
+	else if (r == 0 && domain->tenant->policy.preallocate)
+		r = gm_call_preallocate(call, region);
 	if (r != 0) {
 		gm_exec_drop_region(call->exec, region);
 		return r;
 	}
+	if (call->deferred)
+		return 0;
 	reply->has_region = 1;
 	reply->region = region->id.v;
 	tell(call, GM_NEWS_GRANT, region, "a region was granted");

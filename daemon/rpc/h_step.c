@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * STEP_MEMORY, REGION_BIND, CONVERT and STEP_DONE: what the VMM is told to do with private memory,
+ * STEP_MEMORY, REGION_BIND and STEP_DONE: what the VMM is told to do with private memory,
  * and what it says came of it.
  *
  * The VMM itself frees the half that a conversion gives up: it pays for the time, and the daemon's
@@ -37,14 +37,25 @@ struct gm_freeing {
 	struct gm_range ranges[];
 };
 
-static int draw_spec(struct gm_call *call, struct gm_step_spec *spec)
+int gm_step_draw(const struct gm_service *service, struct gm_step_spec *spec)
 {
-	int r = gm_service_draw_id(call->service, &spec->id);
+	int r = gm_service_draw_id(service, &spec->id);
 
 	if (r == 0)
-		r = call->service->env.random(&spec->key, sizeof(spec->key));
-	spec->deadline_ms = gm_service_now(call->service) + GM_STEP_MS;
+		r = service->env.random(&spec->key, sizeof(spec->key));
+	spec->deadline_ms = gm_service_now(service) + GM_STEP_MS;
 	return r;
+}
+
+void gm_step_fill(const struct gm_region *region, Gmem__Step *step)
+{
+	gmem__step__init(step);
+	step->has_step = 1;
+	step->step = region->step->id;
+	step->has_kind = 1;
+	step->kind = (Gmem__StepKind)region->step->kind;
+	step->has_patience_ms = 1;
+	step->patience_ms = GM_STEP_MS;
 }
 
 static int fill_step(struct gm_call *call, const struct gm_region *region, Gmem__Step **ret_step)
@@ -53,13 +64,7 @@ static int fill_step(struct gm_call *call, const struct gm_region *region, Gmem_
 
 	if (step == NULL)
 		return -ENOMEM;
-	gmem__step__init(step);
-	step->has_step = 1;
-	step->step = region->step->id;
-	step->has_kind = 1;
-	step->kind = (Gmem__StepKind)region->step->kind;
-	step->has_patience_ms = 1;
-	step->patience_ms = GM_STEP_MS;
+	gm_step_fill(region, step);
 	*ret_step = step;
 	return 0;
 }
@@ -71,7 +76,7 @@ int gm_step_order_memory(struct gm_call *call, struct gm_region *region, Gmem__S
 	struct gm_step_spec spec;
 	int r;
 
-	r = draw_spec(call, &spec);
+	r = gm_step_draw(call->service, &spec);
 	if (r == 0)
 		r = gm_book_begin_memory(region, &spec, &call->refusal);
 	if (r == 0)
@@ -116,50 +121,9 @@ int gm_handle_region_bind(struct gm_call *call)
 
 	r = find_region(call, request->region, &region);
 	if (r == 0)
-		r = draw_spec(call, &spec);
+		r = gm_step_draw(call->service, &spec);
 	if (r == 0)
 		r = gm_book_begin_bind(region, &spec, &call->refusal);
-	if (r == 0)
-		r = fill_step(call, region, &reply->step);
-	return r;
-}
-
-static int read_target(struct gm_call *call, Gmem__PageState to, enum gm_page_op *ret_op)
-{
-	/* protobuf-c hands over any number in an enum. */
-	switch ((int)to) {
-	case GMEM__PAGE_STATE__PAGE_SHARED:
-		*ret_op = GM_PAGE_OP_TO_SHARED;
-		return 0;
-	case GMEM__PAGE_STATE__PAGE_PRIVATE:
-		*ret_op = GM_PAGE_OP_TO_PRIVATE;
-		return 0;
-	default:
-		return gm_refuse_text(&call->refusal, GM_INVALID, GM_RULE_FLAGS, "request",
-				      "pages cannot be converted to the state number %d", (int)to);
-	}
-}
-
-int gm_handle_convert(struct gm_call *call)
-{
-	const Gmem__ConvertRequest *request = call->request;
-	Gmem__ConvertReply *reply = call->answer;
-	struct gm_step_spec spec;
-	struct gm_region *region;
-	struct gm_range *ranges;
-	enum gm_page_op op = GM_PAGE_OP_N_;
-	int r;
-
-	r = read_target(call, request->to, &op);
-	if (r == 0)
-		r = find_region(call, request->region, &region);
-	if (r == 0)
-		r = gm_call_read_ranges(call, request->n_ranges, request->ranges, &ranges);
-	if (r == 0)
-		r = draw_spec(call, &spec);
-	if (r == 0)
-		r = gm_book_begin_convert(region, op, ranges, request->n_ranges, &spec,
-					  &call->refusal);
 	if (r == 0)
 		r = fill_step(call, region, &reply->step);
 	return r;

@@ -229,10 +229,24 @@ static void end_session_domains(struct gm_service *service, struct gm_session *s
 	}
 }
 
+static void stop_pending(struct gm_link *link)
+{
+	struct gm_pending *pending = TAILQ_FIRST(&link->pending);
+
+	while (pending != NULL) {
+		struct gm_pending *next = TAILQ_NEXT(pending, entry);
+
+		if (pending->delayed != NULL)
+			gm_delayed_free(pending);
+		else
+			gm_exec_cancel_job(pending->job);
+		pending = next;
+	}
+}
+
 void gm_service_close(struct gm_link *link)
 {
 	struct gm_service *service = link->service;
-	struct gm_pending *pending;
 
 	gm_link_stop_watching(link);
 	/* It may live on without its connection, and have limits that are to be lowered. */
@@ -240,8 +254,7 @@ void gm_service_close(struct gm_link *link)
 	link->ops = NULL;
 	link->channel = NULL;
 	gm_session_set_state(link->session, GM_SESSION_CLOSING);
-	TAILQ_FOREACH(pending, &link->pending, entry)
-		gm_exec_cancel_job(pending->job);
+	stop_pending(link);
 	end_session_domains(service, link->session);
 	link->pidfd = -1;
 	GM_FAULT_POINT("close: domains ended");

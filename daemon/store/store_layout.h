@@ -88,7 +88,8 @@ struct gm_store_session {
 static_assert(sizeof(struct gm_store_session) == 256, "no padding");
 
 #define GM_STORE_QUARANTINED 1u
-#define GM_STORE_BOUND 2u /* of regions, since version 3 */
+#define GM_STORE_BOUND 2u      /* of regions, since version 3 */
+#define GM_STORE_UNANSWERED 4u /* the same */
 
 struct gm_store_domain {
 	uint64_t check;

@@ -380,6 +380,7 @@ static int visit_region(struct load *load, uint32_t record)
 		.private_file = { .device = at->private_device, .inode = at->private_inode },
 		.private_fd = -1,
 		.bound = at->flags & GM_STORE_BOUND,
+		.unanswered = at->flags & GM_STORE_UNANSWERED,
 		.step = { .id = at->step_id,
 			  .kind = (enum gm_step_kind)at->step_kind,
 			  .op = (enum gm_page_op)at->step_op,

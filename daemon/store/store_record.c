@@ -130,7 +130,8 @@ static void fill_step(struct gm_store_region *record, const struct gm_step *step
 static uint32_t flags_of(const struct gm_region *region)
 {
 	return (region->quarantined ? GM_STORE_QUARANTINED : 0) |
-	       (region->bound ? GM_STORE_BOUND : 0);
+	       (region->bound ? GM_STORE_BOUND : 0) |
+	       (region->unanswered ? GM_STORE_UNANSWERED : 0);
 }
 
 static void put_region(struct gm_store *store, const struct gm_region *region)

@@ -2,6 +2,7 @@
 #include "service_rig.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -14,7 +15,57 @@ static uint64_t rig_now_ms(void *loop)
 	return ((struct rig *)loop)->now_ms;
 }
 
-static const struct gm_loop_ops loop_ops = { .now_ms = rig_now_ms };
+struct gm_watch {
+	gm_watch_fn fn; /* NULL: free */
+	void *arg;
+	struct rig *rig;
+	uint64_t at_ms; /* UINT64_MAX: not set */
+};
+
+static struct gm_watch rig_timers[16];
+
+static int rig_timer_new(void *loop, gm_watch_fn fn, void *arg, struct gm_watch **ret_watch)
+{
+	for (size_t i = 0; i < GM_ARRAY_SIZE(rig_timers); i++) {
+		if (rig_timers[i].fn != NULL)
+			continue;
+		rig_timers[i] = (struct gm_watch){ fn, arg, loop, UINT64_MAX };
+		*ret_watch = &rig_timers[i];
+		return 0;
+	}
+	return -ENOMEM;
+}
+
+static void rig_timer_set(struct gm_watch *timer, uint64_t ms)
+{
+	timer->at_ms = timer->rig->now_ms + ms;
+}
+
+static void rig_watch_free(struct gm_watch *watch)
+{
+	if (watch != NULL)
+		watch->fn = NULL;
+}
+
+static const struct gm_loop_ops loop_ops = { .now_ms = rig_now_ms,
+					     .timer_new = rig_timer_new,
+					     .timer_set = rig_timer_set,
+					     .watch_free = rig_watch_free };
+
+void rig_turn(struct rig *rig, uint64_t ms)
+{
+	for (; ms > 0; ms--) {
+		rig->now_ms++;
+		for (size_t i = 0; i < GM_ARRAY_SIZE(rig_timers); i++) {
+			struct gm_watch *timer = &rig_timers[i];
+
+			if (timer->fn == NULL || timer->at_ms > rig->now_ms)
+				continue;
+			timer->at_ms = UINT64_MAX;
+			timer->fn(timer->arg);
+		}
+	}
+}
 
 /* Different every time, the same in every run. */
 uint64_t rig_us;

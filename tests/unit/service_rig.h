@@ -66,6 +66,8 @@ struct answer {
 
 void rig_start(struct rig *rig);
 void rig_stop(struct rig *rig);
+/* Time passes, and with it the timers of the service. */
+void rig_turn(struct rig *rig, uint64_t ms);
 
 /* @tenant NULL: the admin socket. Not yet greeted. */
 void peer_open(struct peer *peer, struct rig *rig, struct gm_tenant *tenant);

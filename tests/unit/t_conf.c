@@ -75,7 +75,13 @@ static void every_key_sets_its_limit(void **state)
 		      "TdxSlots=8\n"
 		      "RequestsRate=1000\n"
 		      "AllocateRate=2G\n"
-		      "WorkersMax=9\n");
+		      "WorkersMax=9\n"
+		      "SharedMax=256M\n"
+		      "ConversionRate=5000\n"
+		      "ConversionGranularity=2M\n"
+		      "ConvertInPlace=no\n"
+		      "DiscardMeasured=yes\n"
+		      "Preallocate=yes\n");
 	assert_false(policy.all_kinds);
 	assert_int_equal(policy.n_kinds, 2);
 	assert_string_equal(policy.kinds[0], "memfd");
@@ -98,6 +104,23 @@ static void every_key_sets_its_limit(void **state)
 	assert_int_equal(policy.requests_rate, 1000);
 	assert_int_equal(policy.allocate_rate, 2 * GM_GIB);
 	assert_int_equal(policy.workers_max, 9);
+	assert_int_equal(policy.shared_max, 256 * GM_MIB);
+	assert_int_equal(policy.conversion_rate, 5000);
+	assert_int_equal(policy.conversion_granularity, GM_PAGE_2M);
+	assert_false(policy.convert_in_place);
+	assert_true(policy.discard_measured);
+	assert_true(policy.preallocate);
+}
+
+static void a_granularity_is_that_of_a_page_table(void **state)
+{
+	(void)state;
+	assert_int_equal(good("[X-Gmemd]\nConversionGranularity=1G\n").conversion_granularity,
+			 GM_PAGE_1G);
+	assert_int_equal(good("[X-Gmemd]\nConversionGranularity=4096\n").conversion_granularity,
+			 GM_PAGE_4K);
+	bad("[X-Gmemd]\nConversionGranularity=64K\n", "2: ConversionGranularity: is 4K, 2M or 1G");
+	bad("[X-Gmemd]\nConversionGranularity=0\n", "2: ConversionGranularity: is 4K, 2M or 1G");
 }
 
 static void other_sections_are_skipped_whatever_they_hold(void **state)
@@ -428,6 +451,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		gm_test(an_empty_file_changes_nothing),
 		gm_test(every_key_sets_its_limit),
+		gm_test(a_granularity_is_that_of_a_page_table),
 		gm_test(other_sections_are_skipped_whatever_they_hold),
 		gm_test(comments_and_blanks_are_skipped),
 		gm_test(a_hash_within_a_value_is_no_comment),

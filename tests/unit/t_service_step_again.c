@@ -209,6 +209,37 @@ static void a_kind_that_is_not_what_it_was_is_quarantined(void **state)
 	stop();
 }
 
+/* ---- Preallocate= ---- */
+
+/* Its creation was not answered: it is asked for again. */
+static void a_region_that_was_being_allocated_goes_with_the_daemon(void **state)
+{
+	Gmem__RegionCreateRequest request = GMEM__REGION_CREATE_REQUEST__INIT;
+	struct answer answer;
+
+	(void)state;
+	memset(&peer, 0, sizeof(peer));
+	resume_start(&rig);
+	region = (struct step_region){ .shared = -1, .half = -1 };
+	rig.rig.acme->policy.preallocate = true;
+	assert_false(resume_connect(&peer, &rig, rig.rig.acme, KEY));
+	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, "vm1");
+	request.has_domain = 1;
+	request.domain = domain.id;
+	request.has_size = 1;
+	request.size = STEP_SIZE;
+	(void)peer_send(&peer, GM_MSG_REGION_CREATE, &request.base);
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 1);
+	kill_it();
+	go_on();
+	assert_null(booked());
+	assert_int_equal(resume_count(&rig, GM_STORED_REGION), 0);
+	answer = peer_ask(&peer, GM_MSG_REGION_CREATE, &request.base);
+	(void)expect_reply(&answer);
+	answer_close(&answer);
+	stop();
+}
+
 /* ---- steps under way ---- */
 
 static void a_step_to_make_memory_can_be_reported_after_a_restart(void **state)
@@ -389,6 +420,7 @@ int main(void)
 		gm_test(a_private_half_that_nobody_booked_is_removed),
 		gm_test(a_half_that_cannot_be_kept_is_refused_and_the_step_goes_on),
 		gm_test(a_kind_that_is_not_what_it_was_is_quarantined),
+		gm_test(a_region_that_was_being_allocated_goes_with_the_daemon),
 		gm_test(a_step_to_make_memory_can_be_reported_after_a_restart),
 		gm_test(a_conversion_can_be_reported_after_a_restart),
 		gm_test(a_conversion_that_is_not_reported_after_a_restart_loses_the_region),

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Preallocate=: a region is granted when all of its memory is there, or not at all. Until then it
+ * is on record as unanswered: after a restart it goes, and the request comes again.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "call.h"
+
+static struct gm_region *region_of(const struct gm_pending *pending)
+{
+	const struct gm_link *link = pending->link;
+	struct gm_region *region;
+
+	if (link->ops == NULL ||
+	    gm_book_find_region(link->service->book, link->session,
+				(struct gm_region_id){ pending->region }, &region, NULL) != 0)
+		return NULL;
+	return region;
+}
+
+static int grant(const struct gm_pending *pending, struct gm_region *region)
+{
+	const struct gm_frame frame = { .type = pending->type,
+					.flags = GM_FRAME_ANSWER,
+					.serial = pending->serial,
+					.n_fds = 1 };
+	Gmem__RegionCreateReply reply = GMEM__REGION_CREATE_REPLY__INIT;
+	ProtobufCBinaryData name = gm_bytes("memory");
+	struct gm_news news =
+		gm_link_news(pending->link, GM_NEWS_GRANT, "a region was granted, allocated");
+	int r;
+
+	gm_book_answered(region);
+	reply.has_region = 1;
+	reply.region = region->id.v;
+	reply.n_fd_names = 1;
+	reply.fd_names = &name;
+	r = gm_link_answer(pending->link, &frame, &reply.base, &region->fd);
+	if (r != 0)
+		return r;
+	gm_counters_answer(gm_link_counters(pending->link), 0, GM_RULE_NONE);
+	news.domain = region->domain->id.v;
+	news.region = region->id.v;
+	news.bytes = region->size;
+	gm_service_tell(pending->link->service, &news);
+	return 0;
+}
+
+static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
+{
+	struct gm_pending *pending = arg;
+	struct gm_link *link = pending->link;
+	struct gm_service *service = link->service;
+	struct gm_region *region = region_of(pending);
+	struct gm_refusal why = *refusal;
+	uint16_t type = pending->type;
+	uint32_t serial = pending->serial;
+
+	(void)bytes;
+	if (region == NULL && result == 0)
+		result = gm_refuse(&why, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "region");
+	if (result == 0)
+		result = grant(pending, region);
+	if (result != 0 && region != NULL)
+		gm_exec_drop_region(service->exec, region);
+	gm_pending_free(pending);
+	if (result != 0 && link->ops != NULL)
+		gm_link_refuse(link, type, serial, result, &why);
+	gm_link_release(link);
+	gm_service_settle(service);
+}
+
+static const struct gm_exec_job_ops ops = { .end = on_end };
+
+int gm_call_preallocate(struct gm_call *call, struct gm_region *region)
+{
+	struct gm_range all = { .offset = 0, .length = region->size };
+	struct gm_pending *pending = gm_pending_new(call);
+	int r;
+
+	if (pending == NULL)
+		return -ENOMEM;
+	gm_book_unanswered(region);
+	r = gm_exec_start_job(call->exec, call->session, gm_link_pidfd(call->link), region,
+			      GM_PAGE_OP_ALLOCATE, &all, 1, &ops, pending, &pending->job,
+			      &call->refusal);
+	if (r != 0) {
+		free(pending);
+		return r;
+	}
+	pending->domain = region->domain->id.v;
+	pending->region = region->id.v;
+	gm_pending_enter(call, pending);
+	return 0;
+}
