@@ -2,6 +2,11 @@
 /*
  * gmem-storm: clients do random operations while gmemd and clients are killed at random, again and
  * again; after each time everything is compared. See storm.h.
+ *
+ * With sanitizers it is run by hand: gcc leaves the section of fault points without red zones.
+ *	cmake -B build/asan -G Ninja -DCMAKE_C_COMPILER=gcc -DGMEMD_TESTS=ON \
+ *		-DGMEMD_SANITIZE=address,undefined
+ *	ninja -C build/asan gmem-storm && build/asan/tests/gmem-storm --seconds 30 --kills 50
  */
 #include <errno.h>
 #include <getopt.h>
