@@ -170,17 +170,45 @@ static uint64_t count_absent(const struct gm_exec_job *job)
 	return bytes;
 }
 
-/* What other jobs of the same group have still to take. */
-static uint64_t count_promised(const struct gm_exec_job *job)
+/* Is it the group @path, or one below it? */
+static bool pays_from(const struct gm_exec_job *job, const char *path)
+{
+	const char *own = memory_path(job);
+	size_t length = strlen(path);
+
+	return own != NULL && strncmp(own, path, length) == 0 &&
+	       (own[length] == '\0' || own[length] == '/');
+}
+
+/* What other jobs have still to take from the group, be it for one below it. */
+static uint64_t count_promised(const struct gm_exec_job *job, const char *path)
 {
 	const struct gm_exec_job *other;
 	uint64_t bytes = 0;
 
 	TAILQ_FOREACH(other, &job->exec->jobs, link)
-		if (other->needed > other->done &&
-		    gm_cgroup_place_is_same(other->payer, job->payer))
+		if (other->needed > other->done && pays_from(other, path))
 			bytes += other->needed - other->done;
 	return bytes;
+}
+
+/* The tightest group, and in *ret_promised what is promised from it already. 0 or -errno. */
+static int find_room(const struct gm_exec_job *job, const char *path, uint64_t needed,
+		     uint64_t *ret_promised, struct gm_cgroup_headroom *ret_headroom)
+{
+	const struct gm_cgroups *cgroups = job->exec->charging.cgroups;
+	uint64_t promised = count_promised(job, path);
+	int r = gm_cgroup_memory_headroom(cgroups, path, needed + promised, ret_headroom);
+
+	if (r < 0 || ret_headroom->bytes == GM_UNLIMITED) {
+		*ret_promised = promised;
+		return r;
+	}
+	/* Those beside it take from the groups above, too. */
+	*ret_promised = count_promised(job, ret_headroom->path);
+	if (*ret_promised > promised)
+		r = gm_cgroup_memory_headroom(cgroups, path, needed + *ret_promised, ret_headroom);
+	return r;
 }
 
 /* Pages that the guest has touched itself are charged already; the books do not know them. */
@@ -237,10 +265,9 @@ int gm_exec_check_room(struct gm_exec_job *job, struct gm_refusal *refusal)
 		return 0;
 	absent = count_absent(job);
 	job->needed = absent;
-	promised = count_promised(job);
 	if (gm_cgroup_memory_read(charging->cgroups, path, &memory) == 0)
 		job->oom_kills = memory.oom_kills;
-	if (gm_cgroup_memory_headroom(charging->cgroups, path, absent + promised, &headroom) < 0 ||
+	if (find_room(job, path, absent, &promised, &headroom) < 0 ||
 	    absent + promised <= headroom.bytes)
 		return 0;
 	job->needed -= gm_min_u64(job->needed, count_untold(job, absent));

@@ -392,6 +392,83 @@ static void a_job_without_room_is_refused_with_the_figures_and_nobody_dies(void 
 	assert_true(group_remove(&group));
 }
 
+static void make_below(struct group *group, const struct group *parent, const char *name)
+{
+	*group = *parent;
+	assert_true((size_t)snprintf(group->path, sizeof(group->path), "%.200s/%s", parent->path,
+				     name) < sizeof(group->path));
+	assert_int_equal(mkdir(group->path, 0755), 0);
+}
+
+/* The one process of the group beside @pid, or 0. */
+static pid_t find_worker(const struct group *group, pid_t pid)
+{
+	char path[300];
+	FILE *file;
+	int one, found = 0;
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group->path);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	while (fscanf(file, "%d", &one) == 1)
+		if (one != pid)
+			found = one;
+	(void)fclose(file);
+	return found;
+}
+
+/* A job that does not come any further: what it has still to take is promised to it. */
+static pid_t begin_and_stop(const struct vmm *vmm, const struct group *group)
+{
+	const struct order order = { .verb = ALLOCATE, .length = guest_size };
+	pid_t worker = 0;
+
+	assert_int_equal(send(vmm->channel, &order, sizeof(order), 0), sizeof(order));
+	for (int i = 0; i < 5000 && worker == 0; i++) {
+		worker = find_worker(group, vmm->pid);
+		nap_ms(worker == 0);
+	}
+	assert_true(worker > 0 && kill(worker, SIGSTOP) == 0);
+	return worker;
+}
+
+static void what_is_promised_to_one_group_is_no_room_for_the_group_beside_it(void **state)
+{
+	struct group parent, first, second;
+	struct vmm vmm, neighbour;
+	struct answer answer;
+	pid_t worker;
+
+	(void)state;
+	make(&parent, "gm-both");
+	if (parent.v2) {
+		(void)group_remove(&parent);
+		print_message("made for version 1, where groups need no leave to have groups\n");
+		skip();
+	}
+	make_below(&first, &parent, "first");
+	make_below(&second, &parent, "second");
+	assert_true(group_limit(&parent, guest_size + guest_size / 2));
+	start_gmemd("vmm", 0);
+	vmm = vmm_with_memory(&first);
+	neighbour = vmm_with_memory(&second);
+	worker = begin_and_stop(&vmm, &first);
+	answer = do_it(&neighbour, ALLOCATE, guest_size);
+	assert_int_equal(answer.status, -GMEM_NO_RESOURCE);
+	assert_non_null(strstr(answer.text, "out of memory in cgroup /gm-both"));
+	assert_true(kill(worker, SIGCONT) == 0);
+	assert_int_equal(recv(vmm.channel, &answer, sizeof(answer), 0), sizeof(answer));
+	assert_done(&answer);
+	give_back(&vmm);
+	answer = do_it(&neighbour, ALLOCATE, guest_size);
+	assert_done(&answer);
+	give_back(&neighbour);
+	vmm_end(&vmm);
+	vmm_end(&neighbour);
+	stop_gmemd();
+	assert_true(group_remove(&first) && group_remove(&second) && group_remove(&parent));
+}
+
 static void a_worker_that_the_oom_killer_takes_is_told_and_its_pages_are_booked(void **state)
 {
 	struct group group, other;
@@ -610,6 +687,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		gm_test(who_asks_is_charged_and_gmemd_is_not),
 		gm_test(a_job_without_room_is_refused_with_the_figures_and_nobody_dies),
+		gm_test(what_is_promised_to_one_group_is_no_room_for_the_group_beside_it),
 		gm_test(a_worker_that_the_oom_killer_takes_is_told_and_its_pages_are_booked),
 		gm_test(a_vmm_that_has_moved_pays_where_it_is),
 		gm_test(after_a_take_over_the_new_vmm_pays),
