@@ -200,6 +200,42 @@ static int region_convert(struct gmem_region *region, const struct gmem_range *r
 	return no_private(region->domain->client);
 }
 
+static int no_launch(struct gmem_client *client)
+{
+	return gm_fail(client, GMEM_UNSUPPORTED, GM_RULE_LAUNCH_STATE,
+		       "Without a daemon there are no kinds with a launch (launch state).");
+}
+
+static int launch_start(struct gmem_domain *domain, const void *parameters, size_t size)
+{
+	(void)parameters;
+	(void)size;
+	return no_launch(domain->client);
+}
+
+static int source_add(struct gmem_domain *domain, struct gmem_source *source)
+{
+	(void)source;
+	return no_launch(domain->client);
+}
+
+static int region_populate(struct gmem_region *region, const struct gmem_population *what)
+{
+	(void)what;
+	return no_launch(region->domain->client);
+}
+
+static int launch_finish(struct gmem_domain *domain, const struct gmem_launch_end *end)
+{
+	(void)end;
+	return no_launch(domain->client);
+}
+
+static int launch_abort(struct gmem_domain *domain)
+{
+	return no_launch(domain->client);
+}
+
 static int watch(struct gmem_client *client)
 {
 	return gm_fail(client, GMEM_UNSUPPORTED, 0, "There is no daemon to watch.");
@@ -219,6 +255,11 @@ const struct gm_provider gm_builtin_provider = {
 	.region_destroy = end_of_handle,
 	.region_bind = region_bind,
 	.region_convert = region_convert,
+	.launch_start = launch_start,
+	.source_add = source_add,
+	.region_populate = region_populate,
+	.launch_finish = launch_finish,
+	.launch_abort = launch_abort,
 	.job_run = gm_builtin_job_run,
 	.job_start = gm_builtin_job_start,
 	.list_domains = gm_builtin_list_domains,

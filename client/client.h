@@ -16,6 +16,7 @@
 #include "failure.h"
 #include "gm_token.h"
 #include "gmem.h"
+#include "launch_steps.h"
 
 struct gm_builtin;
 struct gm_builtin_memory;
@@ -64,6 +65,14 @@ struct gm_provider {
 	/* Ranges are at least one. */
 	int (*region_convert)(struct gmem_region *region, const struct gmem_range *ranges,
 			      size_t n_ranges, bool to_private);
+
+	int (*launch_start)(struct gmem_domain *domain, const void *parameters, size_t size);
+	/* Fills @source, which has its fd, and is not yet in its domain's list. */
+	int (*source_add)(struct gmem_domain *domain, struct gmem_source *source);
+	/* Lengths are right, and a source is the domain's. */
+	int (*region_populate)(struct gmem_region *region, const struct gmem_population *what);
+	int (*launch_finish)(struct gmem_domain *domain, const struct gmem_launch_end *end);
+	int (*launch_abort)(struct gmem_domain *domain);
 
 	/* Ranges are at least one. */
 	int (*job_run)(struct gmem_region *region, enum gm_job_kind kind,
@@ -134,11 +143,21 @@ struct gmem_domain {
 	bool gone;	     /* not attached to this session any more; told, or about to be */
 	enum gmem_loss loss; /* to be told; 0: none */
 	enum gm_return step;
-	int kvm_fd; /* -1: not asked for */
-	int vm_fd;  /* the program's; -1: none adopted */
+	int kvm_fd;    /* -1: not asked for */
+	int vm_fd;     /* the program's; -1: none adopted */
+	int device_fd; /* of the platform, while the launch lasts; -1: none */
+	int vcpu_fd;   /* the program's, to populate by; -1: none */
+	struct gmem_source *sources;
 	char kind[33];
 	char name[65];
 	uint64_t created_ms;
+};
+
+struct gmem_source {
+	struct gmem_source *next; /* gmem_domain::sources */
+	uint64_t id;		  /* another after the daemon has forgotten it */
+	uint64_t size;
+	int fd; /* the sealed memfd, to be handed in again */
 };
 
 struct gmem_region {
@@ -164,6 +183,13 @@ struct gmem_region *gm_region_new(struct gmem_client *client);
 /* Free the handle and what hangs on it; they must be in no list. Accept NULL. */
 void gm_domain_free(struct gmem_domain *domain);
 void gm_region_free(struct gmem_region *region);
+
+/* The launch is over: its device and its sources are of no more use. */
+void gm_domain_end_launch(struct gmem_domain *domain);
+void gm_source_free(struct gmem_source *source);
+/* @source, if it is one of the domain's; or NULL. */
+struct gmem_source *gm_domain_find_source(const struct gmem_domain *domain,
+					  const struct gmem_source *source);
 
 /* Gives the region, which is mapped, to its domain's VM. 0, or -errno with no effect. */
 GM_WARN_UNUSED int gm_region_bind(struct gmem_region *region, uint32_t slot);

@@ -106,6 +106,7 @@ int gm_failure_from_wire(struct gm_failure *failure, const Gmem__Status *status)
 		.asked = status->asked,
 		/* What is no errno of Linux is none of ours. */
 		.sys_errno = status->sys_errno < 4096 ? (int)status->sys_errno : EIO,
+		.firmware_error = status->firmware_error,
 	};
 	gm_copy_printable(failure->object, sizeof(failure->object), status->object.data,
 			  status->object.len);
@@ -160,6 +161,7 @@ static int publish(struct gmem_client *client)
 		.asked = failure->asked,
 		.sys_errno = failure->sys_errno,
 		.text = failure->text,
+		.firmware_error = failure->firmware_error,
 	};
 	return -failure->status;
 }

@@ -25,6 +25,7 @@ struct gm_failure {
 	uint64_t used;
 	uint64_t asked;
 	int sys_errno;
+	uint32_t firmware_error;
 	char text[GM_FAILURE_TEXT_SIZE];
 };
 

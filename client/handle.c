@@ -7,6 +7,7 @@
 
 #include "builtin.h"
 #include "client.h"
+#include "gm_cleanup.h"
 #include "gm_check.h"
 #include "gm_fd.h"
 #include "gm_verdict.h"
@@ -37,6 +38,8 @@ struct gmem_domain *gm_domain_new(struct gmem_client *client)
 	domain->client = client;
 	domain->kvm_fd = -1;
 	domain->vm_fd = -1;
+	domain->device_fd = -1;
+	domain->vcpu_fd = -1;
 	domain->created_ms = gm_now_ms();
 	return domain;
 }
@@ -66,6 +69,25 @@ void gm_region_free(struct gmem_region *region)
 	free(region);
 }
 
+void gm_source_free(struct gmem_source *source)
+{
+	if (!source)
+		return;
+	gm_fd_close(source->fd);
+	free(source);
+}
+
+void gm_domain_end_launch(struct gmem_domain *domain)
+{
+	struct gmem_source *source;
+
+	while ((source = domain->sources)) {
+		domain->sources = source->next;
+		gm_source_free(source);
+	}
+	gm_fd_close(gm_take_fd(&domain->device_fd));
+}
+
 void gm_domain_free(struct gmem_domain *domain)
 {
 	struct gmem_region *region;
@@ -76,6 +98,7 @@ void gm_domain_free(struct gmem_domain *domain)
 		domain->regions = region->next;
 		gm_region_free(region);
 	}
+	gm_domain_end_launch(domain);
 	gm_fd_close(domain->kvm_fd);
 	explicit_bzero(&domain->token, sizeof(domain->token));
 	free(domain);

@@ -23,6 +23,44 @@ static uint64_t node_mask(const uint32_t *nodes, size_t n)
 	return mask;
 }
 
+static const char *launch_text(Gmem__LaunchState state)
+{
+	switch ((int)state) {
+	case GMEM__LAUNCH_STATE__LAUNCH_NONE:
+		return "";
+	case GMEM__LAUNCH_STATE__LAUNCH_READY:
+		return "ready";
+	case GMEM__LAUNCH_STATE__LAUNCH_STARTING:
+		return "starting";
+	case GMEM__LAUNCH_STATE__LAUNCH_OPEN:
+		return "open";
+	case GMEM__LAUNCH_STATE__LAUNCH_POPULATING:
+		return "populating";
+	case GMEM__LAUNCH_STATE__LAUNCH_FINISHING:
+		return "finishing";
+	case GMEM__LAUNCH_STATE__LAUNCH_RUNNING:
+		return "running";
+	case GMEM__LAUNCH_STATE__LAUNCH_FAILED:
+		return "failed";
+	default:
+		return "unknown";
+	}
+}
+
+static void copy_measurement(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
+{
+	size_t size = from->measurement.len;
+
+	(void)snprintf(to->launch, sizeof(to->launch), "%s", launch_text(from->launch));
+	copy_text(to->measurement_reason, sizeof(to->measurement_reason),
+		  &from->measurement_reason);
+	/* A later daemon's: none of ours. */
+	if (size == 0 || size > sizeof(to->measurement))
+		return;
+	memcpy(to->measurement, from->measurement.data, size);
+	to->measurement_size = (uint32_t)size;
+}
+
 void gm_info_domain(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
 {
 	*to = (struct gmem_domain_info){
@@ -43,6 +81,7 @@ void gm_info_domain(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
 		.quarantined = from->quarantined,
 		.memlock_bytes = from->memlock_bytes,
 	};
+	copy_measurement(from, to);
 	copy_text(to->cgroup, sizeof(to->cgroup), &from->cgroup);
 	copy_text(to->slot, sizeof(to->slot), &from->slot);
 	copy_text(to->name, sizeof(to->name), &from->name);
@@ -61,6 +100,12 @@ static const char *step_text(Gmem__StepKind kind)
 		return "bind";
 	case GMEM__STEP_KIND__STEP_CONVERT:
 		return "convert";
+	case GMEM__STEP_KIND__STEP_LAUNCH_START:
+		return "launch-start";
+	case GMEM__STEP_KIND__STEP_POPULATE:
+		return "populate";
+	case GMEM__STEP_KIND__STEP_LAUNCH_FINISH:
+		return "launch-finish";
 	default:
 		return "unknown";
 	}

@@ -308,6 +308,26 @@ uint64_t gm_granted(unsigned type, const ProtobufCMessage *message);
 
 /* ---- remote_step.c */
 
+/* What came of a step. */
+struct gm_report {
+	uint64_t domain; /* of the start and the end of a launch; 0: the step is the region's */
+	uint64_t region;
+	uint64_t step;
+	int error; /* errno; 0: all of it was done */
+	uint32_t firmware_error;
+	size_t done;
+	Gmem__Range **ranges; /* of a conversion or a population */
+	size_t n_ranges;
+};
+
+/* The daemon hears of it: with its answer, or without waiting for that. */
+GM_WARN_UNUSED int gm_remote_report(struct gmem_client *client, const struct gm_report *report);
+int gm_remote_report_only(struct gmem_client *client, const struct gm_report *report);
+
+/* 0, or what is wrong with an order. */
+GM_WARN_UNUSED int gm_remote_check_order(struct gmem_client *client, const Gmem__Step *step,
+					 Gmem__StepKind kind);
+
 /* The id of the step that an answer orders, or 0. */
 uint64_t gm_ordered(unsigned type, const ProtobufCMessage *message);
 
@@ -317,6 +337,28 @@ void gm_remote_cancel_step(struct gmem_client *client, const struct gm_pending *
 /* The step that came with a new region. After a failure the region has been given back. */
 GM_WARN_UNUSED int gm_remote_private_half(struct gmem_client *client, int vm_fd,
 					  const Gmem__Step *step, struct gmem_region *region);
+
+/* ---- remote_launch.c, remote_populate.c */
+
+int gm_remote_launch_start(struct gmem_domain *domain, const void *parameters, size_t size);
+int gm_remote_source_add(struct gmem_domain *domain, struct gmem_source *source);
+int gm_remote_region_populate(struct gmem_region *region, const struct gmem_population *what);
+int gm_remote_launch_finish(struct gmem_domain *domain, const struct gmem_launch_end *end);
+int gm_remote_launch_abort(struct gmem_domain *domain);
+
+/* The steps of the domain's kind; NULL, with the client's failure set, where it has none. */
+const struct gm_launch_steps *gm_remote_steps(const struct gmem_domain *domain);
+struct gm_launch_vm gm_remote_launch_vm(const struct gmem_domain *domain);
+
+/* What the kernel or the firmware refused, as the program is told of it. */
+int gm_remote_fail_step(struct gmem_client *client, const struct gm_launch_steps *steps,
+			const struct gm_launch_fault *fault, int error);
+
+/* Whether the last call failed because the daemon knows a source no more. */
+bool gm_remote_source_is_gone(const struct gmem_client *client);
+/* Hands it in once more. The program may have dropped it, or its domain, during the wait. */
+GM_WARN_UNUSED int gm_remote_source_again(struct gmem_client *client, uint64_t domain,
+					  const struct gmem_source *source);
 
 /* ---- remote_event.c */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,7 @@ int gm_remote_domain_create(struct gmem_client *client, const struct gmem_domain
 	if (fault)
 		return gm_remote_nonsense(client, fault);
 	domain->id = answer->domain;
+	(void)snprintf(domain->kind, sizeof(domain->kind), "%s", spec->kind);
 	domain->persistent = spec->flags & GMEM_DOMAIN_PERSISTENT;
 	memcpy(domain->token.bytes, answer->token.data, GMEM_TOKEN_SIZE);
 	return look_again(client, &reply, domain->id);

@@ -47,21 +47,16 @@ int gm_wire_ranges_init(struct gmem_client *client, struct gm_wire_ranges *wire,
 
 /* ---- reports */
 
-/* What came of a step. */
-struct gm_report {
-	uint64_t region;
-	uint64_t step;
-	int error; /* errno; 0: all of it was done */
-	size_t done;
-	Gmem__Range **ranges; /* of a conversion */
-	size_t n_ranges;
-};
-
 static void fill_report(Gmem__StepDoneRequest *request, const struct gm_report *report)
 {
 	gmem__step_done_request__init(request);
-	request->has_region = request->has_step = request->has_sys_errno = request->has_done = true;
+	request->has_step = request->has_sys_errno = request->has_done = true;
+	request->has_region = report->region != 0;
 	request->region = report->region;
+	request->has_domain = report->domain != 0;
+	request->domain = report->domain;
+	request->has_firmware_error = report->firmware_error != 0;
+	request->firmware_error = report->firmware_error;
 	request->step = report->step;
 	request->sys_errno = (uint32_t)report->error;
 	request->done = (uint32_t)report->done;
@@ -69,8 +64,7 @@ static void fill_report(Gmem__StepDoneRequest *request, const struct gm_report *
 	request->n_ranges = report->n_ranges;
 }
 
-/* Waits for the answer. */
-static int report_and_wait(struct gmem_client *client, const struct gm_report *report)
+int gm_remote_report(struct gmem_client *client, const struct gm_report *report)
 {
 	_gm_reply_ struct gm_reply reply = { 0 };
 	Gmem__StepDoneRequest request;
@@ -79,7 +73,7 @@ static int report_and_wait(struct gmem_client *client, const struct gm_report *r
 	return gm_remote_call(client, GM_MSG_STEP_DONE, &request.base, &reply);
 }
 
-static int report_only(struct gmem_client *client, const struct gm_report *report)
+int gm_remote_report_only(struct gmem_client *client, const struct gm_report *report)
 {
 	Gmem__StepDoneRequest request;
 	struct gm_pending *pending;
@@ -112,6 +106,12 @@ uint64_t gm_ordered(unsigned type, const ProtobufCMessage *message)
 		step = ((const Gmem__RegionBindReply *)message)->step;
 	else if (type == GM_MSG_CONVERT)
 		step = ((const Gmem__ConvertReply *)message)->step;
+	else if (type == GM_MSG_LAUNCH_START)
+		step = ((const Gmem__LaunchStartReply *)message)->step;
+	else if (type == GM_MSG_POPULATE)
+		step = ((const Gmem__PopulateReply *)message)->step;
+	else if (type == GM_MSG_LAUNCH_FINISH)
+		step = ((const Gmem__LaunchFinishReply *)message)->step;
 	return step ? step->step : 0;
 }
 
@@ -127,7 +127,7 @@ static void cancel_convert(struct gmem_client *client, struct gm_report *report,
 	report->region = request->region;
 	report->ranges = request->ranges;
 	report->n_ranges = request->n_ranges;
-	(void)report_only(client, report);
+	(void)gm_remote_report_only(client, report);
 	gmem__convert_request__free_unpacked(request, NULL);
 }
 
@@ -140,8 +140,54 @@ static void cancel_bind(struct gmem_client *client, struct gm_report *report,
 	if (!request)
 		return;
 	report->region = request->region;
-	(void)report_only(client, report);
+	(void)gm_remote_report_only(client, report);
 	gmem__region_bind_request__free_unpacked(request, NULL);
+}
+
+static void cancel_populate(struct gmem_client *client, struct gm_report *report,
+			    const struct gm_pending *pending)
+{
+	Gmem__PopulateRequest *request =
+		gmem__populate_request__unpack(NULL, pending->body_length, pending->body);
+	Gmem__Range range = GMEM__RANGE__INIT;
+	Gmem__Range *ranges = &range;
+
+	if (!request)
+		return;
+	range.has_offset = range.has_length = true;
+	range.offset = request->offset;
+	range.length = request->length;
+	report->region = request->region;
+	report->ranges = &ranges;
+	report->n_ranges = 1;
+	(void)gm_remote_report_only(client, report);
+	gmem__populate_request__free_unpacked(request, NULL);
+}
+
+static void cancel_start(struct gmem_client *client, struct gm_report *report,
+			 const struct gm_pending *pending)
+{
+	Gmem__LaunchStartRequest *request =
+		gmem__launch_start_request__unpack(NULL, pending->body_length, pending->body);
+
+	if (!request)
+		return;
+	report->domain = request->domain;
+	(void)gm_remote_report_only(client, report);
+	gmem__launch_start_request__free_unpacked(request, NULL);
+}
+
+static void cancel_finish(struct gmem_client *client, struct gm_report *report,
+			  const struct gm_pending *pending)
+{
+	Gmem__LaunchFinishRequest *request =
+		gmem__launch_finish_request__unpack(NULL, pending->body_length, pending->body);
+
+	if (!request)
+		return;
+	report->domain = request->domain;
+	(void)gm_remote_report_only(client, report);
+	gmem__launch_finish_request__free_unpacked(request, NULL);
 }
 
 void gm_remote_cancel_step(struct gmem_client *client, const struct gm_pending *pending)
@@ -156,8 +202,14 @@ void gm_remote_cancel_step(struct gmem_client *client, const struct gm_pending *
 		cancel_convert(client, &report, pending);
 	else if (pending->type == GM_MSG_REGION_BIND)
 		cancel_bind(client, &report, pending);
+	else if (pending->type == GM_MSG_POPULATE)
+		cancel_populate(client, &report, pending);
+	else if (pending->type == GM_MSG_LAUNCH_START)
+		cancel_start(client, &report, pending);
+	else if (pending->type == GM_MSG_LAUNCH_FINISH)
+		cancel_finish(client, &report, pending);
 	else
-		(void)report_only(client, &report);
+		(void)gm_remote_report_only(client, &report);
 }
 
 /* ---- the private half */
@@ -210,7 +262,7 @@ static void give_region_back(struct gmem_client *client, uint64_t region, uint64
 	request.has_region = true;
 	request.region = region;
 	/* Where there is no room for these, it stays charged to us until the domain ends. */
-	(void)report_only(client, &report);
+	(void)gm_remote_report_only(client, &report);
 	r = gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_REGION_DESTROY, &request.base,
 			   &nobody);
 	(void)r;
@@ -244,8 +296,7 @@ static int fail_gone(struct gmem_client *client)
 		       "The region was destroyed while the daemon was asked about it.");
 }
 
-/* 0, or what is wrong with an order. */
-static int check_order(struct gmem_client *client, const Gmem__Step *step, Gmem__StepKind kind)
+int gm_remote_check_order(struct gmem_client *client, const Gmem__Step *step, Gmem__StepKind kind)
 {
 	if (step && step->kind == kind && step->step)
 		return 0;
@@ -266,18 +317,18 @@ int gm_remote_region_bind(struct gmem_region *region, uint32_t slot)
 	if (r < 0)
 		return r;
 	report.step = gm_ordered(GM_MSG_REGION_BIND, reply.message);
-	r = check_order(client, ((const Gmem__RegionBindReply *)reply.message)->step,
-			GMEM__STEP_KIND__STEP_BIND);
+	r = gm_remote_check_order(client, ((const Gmem__RegionBindReply *)reply.message)->step,
+				  GMEM__STEP_KIND__STEP_BIND);
 	if (r < 0)
 		return r;
 	region = gm_client_find_region(client, report.region);
 	if (!region) {
 		report.error = ECANCELED;
-		(void)report_only(client, &report);
+		(void)gm_remote_report_only(client, &report);
 		return fail_gone(client);
 	}
 	report.error = -gm_region_bind(region, slot);
-	r = report_and_wait(client, &report);
+	r = gm_remote_report(client, &report);
 	if (r == 0 && report.error)
 		r = gm_fail_errno(client, report.error, "giving the VM its memory");
 	return r;
@@ -316,8 +367,8 @@ static int report_convert(struct gmem_client *client, const struct gm_report *re
 	int r;
 
 	if (!report->error && report->n_ranges <= GM_BATCH_SMALL)
-		return report_only(client, report);
-	r = report_and_wait(client, report);
+		return gm_remote_report_only(client, report);
+	r = gm_remote_report(client, report);
 	if (r == 0 && report->error)
 		r = gm_fail_errno(client, report->error, "KVM_SET_MEMORY_ATTRIBUTES");
 	return r;
@@ -334,14 +385,14 @@ static int carry_out(struct gmem_client *client, const struct gm_reply *reply,
 	/* The daemon has done it itself. */
 	if (!answer->step)
 		return 0;
-	r = check_order(client, answer->step, GMEM__STEP_KIND__STEP_CONVERT);
+	r = gm_remote_check_order(client, answer->step, GMEM__STEP_KIND__STEP_CONVERT);
 	if (r < 0)
 		return r;
 	report->step = answer->step->step;
 	region = gm_client_find_region(client, report->region);
 	if (!region) {
 		report->error = ECANCELED;
-		(void)report_only(client, report);
+		(void)gm_remote_report_only(client, report);
 		return fail_gone(client);
 	}
 	perform(region, ranges, report->n_ranges, to_private, report);

@@ -23,6 +23,7 @@ struct gm_launch_vm {
 struct gm_launch_fault {
 	const char *request;	 /* "SNP_LAUNCH_UPDATE" */
 	uint32_t firmware;	 /* 0: it was not the firmware */
+	bool no_room;		 /* the host has none for another guest */
 	const char *explanation; /* NULL: nothing but the errno */
 };
 

@@ -103,6 +103,7 @@ static int init(const struct gm_launch_vm *vm, const struct gmem_snp_start *want
 
 	fault->request = "SEV_INIT2";
 	r = command_until(vm, GM_SEV_INIT2, &init2, fault);
+	fault->no_room = r == -EBUSY;
 	if (r == -EBUSY)
 		fault->explanation = "no address space id of the host is free, or the cgroup's "
 				     "misc.max is reached";

@@ -71,7 +71,8 @@ static int init_vm(const struct gm_launch_vm *vm, struct gm_tdx_init_vm *init,
 	do {
 		r = command(vm->vm_fd, cmd, fault);
 	} while (gm_launch_again(&patience, r, false));
-	if (r == -EBUSY || r == -ENOSPC)
+	fault->no_room = r == -EBUSY || r == -ENOSPC;
+	if (fault->no_room)
 		fault->explanation = "no key id of the host is free, or the cgroup's misc.max is "
 				     "reached";
 	else if (r == -EINVAL)

@@ -55,6 +55,7 @@ extern "C" {
 typedef struct gmem_client gmem_client;
 typedef struct gmem_domain gmem_domain;
 typedef struct gmem_region gmem_region;
+typedef struct gmem_source gmem_source;
 
 /* Negated, these are return values. The positive ones up to 63 are the protocol's codes. */
 enum gmem_status {
@@ -88,8 +89,9 @@ struct gmem_error {
 	uint64_t limit;
 	uint64_t used;
 	uint64_t asked;
-	int sys_errno;	  /* 0 if none */
-	const char *text; /* a whole sentence with the numbers in it, never NULL */
+	int sys_errno;		 /* 0 if none */
+	const char *text;	 /* a whole sentence with the numbers in it, never NULL */
+	uint32_t firmware_error; /* of the platform, in launches; 0 if none. Its name is in @text */
 };
 
 /* @client may be NULL only after gmem_connect failed: see ret_error there. */
@@ -352,7 +354,124 @@ int gmem_handle_memory_fault(gmem_domain *domain, struct kvm_run *run);
  */
 int gmem_handle_map_gpa_range(gmem_domain *domain, struct kvm_run *run);
 
+/* ---- launches ---- */
+
+/*
+ * Guests of kinds whose memory the platform measures and encrypts are launched before they run. In
+ * this order, with what differs between platforms in gmem_kinds.h:
+ *
+ *     struct gmem_domain_spec spec = { .kind = "...", .devices = GMEM_DEVICE_KVM };
+ *
+ *     gmem_domain_create(client, &spec, &domain);
+ *     vm = ioctl(gmem_domain_device_fd(domain, GMEM_DEVICE_KVM), KVM_CREATE_VM, type);
+ *     gmem_vm_adopt(domain, vm);
+ *     gmem_launch_start(domain, &parameters, sizeof(parameters));
+ *     gmem_region_create(domain, &ram, &region);
+ *     gmem_region_bind(region, 0);
+ *     gmem_source_create(domain, firmware, firmware_size, &source);
+ *     gmem_region_populate(region, &(struct gmem_population){ .offset = ..., .source = source });
+ *     ...vCPUs are made, and their registers set...
+ *     gmem_launch_finish(domain, &(struct gmem_launch_end){ .vcpus = { ... } });
+ *
+ * The daemon decides each step and predicts the digest; this library does the step on the program's
+ * VM and reports. A step that fails ends the launch: nothing that has been measured can be taken
+ * back, and only gmem_domain_destroy is left. What the kernel or the firmware refused is
+ * GMEM_FAILED with the rule "firmware" (GMEM_NO_RESOURCE where the host has no room for another
+ * guest), on every kernel, with the firmware's code by its name in the text.
+ */
+
+/* @parameters: the kind's struct of gmem_kinds.h. A VM has been adopted that has no vCPUs yet. */
+int gmem_launch_start(gmem_domain *domain, const void *parameters, size_t size);
+
+/*
+ * Kinds that populate by a vCPU: @vcpu_fd is one of the adopted VM, ready for it. It stays the
+ * program's and must be open until the launch is finished. For the others it changes nothing.
+ */
+int gmem_launch_set_vcpu(gmem_domain *domain, uint32_t index, int vcpu_fd);
+
+/*
+ * What is to be put into the guest. Nobody can change it any more: the daemon hashes what the
+ * firmware gets. At most 16 in a domain; the handle is the domain's, and is gone once the launch is
+ * finished or aborted.
+ *
+ * create: a copy of @data, with zeros up to the end of its last page.
+ * from_fd: a memfd of whole pages with F_SEAL_WRITE, F_SEAL_SHRINK and F_SEAL_GROW; @fd stays the
+ * program's, and may be closed.
+ */
+int gmem_source_create(gmem_domain *domain, const void *data, size_t size,
+		       gmem_source **ret_source);
+int gmem_source_from_fd(gmem_domain *domain, int fd, gmem_source **ret_source);
+
+enum gmem_page_type {
+	GMEM_PAGE_TYPE_NORMAL = 1,     /* from a source, measured */
+	GMEM_PAGE_TYPE_ZERO = 2,       /* zeros; that they are is measured */
+	GMEM_PAGE_TYPE_UNMEASURED = 3, /* from a source, which is not measured */
+	GMEM_PAGE_TYPE_SECRETS = 4,    /* the firmware writes it */
+	GMEM_PAGE_TYPE_CPUID = 5 /* from a source, which the firmware checks and does not measure */
+};
+
+struct gmem_population {
+	uint64_t offset;	  /* in the region; whole pages */
+	uint64_t length;	  /* 0: what the source has from source_offset on */
+	enum gmem_page_type type; /* 0: normal */
+	gmem_source *source;	  /* NULL where the type has none */
+	uint64_t source_offset;
+	/*
+	 * GMEM_PAGE_TYPE_CPUID: the firmware may not like the values, and correct them. The guest
+	 * then has the corrected ones: *ret_corrected is 1, otherwise 0, and @ret_page (length
+	 * bytes) gets what the guest has. Both may be NULL.
+	 */
+	int *ret_corrected;
+	void *ret_page;
+};
+
+/*
+ * Puts pages into the guest, each at most once, in the order of the calls: that is what is
+ * measured. The region is bound. Blocks until the pages are hashed and in, without a time limit.
+ */
+int gmem_region_populate(gmem_region *region, const struct gmem_population *what);
+
+enum gmem_vcpus_how {
+	GMEM_VCPUS_UNKNOWN = 0, /* the digest cannot be predicted, if they are in it */
+	GMEM_VCPUS_MODEL = 1,	/* as a known VMM leaves them after reset */
+	GMEM_VCPUS_PAGES = 2	/* as these pages of a source have them */
+};
+
+/* What the vCPUs' registers hold, on platforms that measure them. */
+struct gmem_vcpus {
+	enum gmem_vcpus_how how;
+	uint32_t count;
+	const char *vmm;     /* MODEL: "qemu", ...; and those down to features */
+	uint32_t signature;  /* EAX of CPUID leaf 1 */
+	uint64_t entry;	     /* where all but the first begin */
+	uint64_t features;   /* as in the parameters of the start */
+	gmem_source *source; /* PAGES: one page for each vCPU, in the order of their making */
+	uint64_t source_offset;
+};
+
+#define GMEM_ID_BLOCK_SIZE 96
+#define GMEM_ID_AUTH_SIZE 4096
+#define GMEM_HOST_DATA_SIZE 32
+
+struct gmem_launch_end {
+	struct gmem_vcpus vcpus;
+	const void *id_block;  /* GMEM_ID_BLOCK_SIZE bytes, with id_auth; or NULL */
+	const void *id_auth;   /* GMEM_ID_AUTH_SIZE bytes */
+	const void *host_data; /* GMEM_HOST_DATA_SIZE bytes, or NULL */
+};
+
+/*
+ * The end of the launch: the daemon compares the digest with what the host's policy allows, and
+ * only then is the firmware asked. The guest may run afterwards. @end may be NULL.
+ */
+int gmem_launch_finish(gmem_domain *domain, const struct gmem_launch_end *end);
+
+/* The launch is given up: only gmem_domain_destroy is left. */
+int gmem_launch_abort(gmem_domain *domain);
+
 /* ---- looking ---- */
+
+#define GMEM_MEASUREMENT_MAX 48
 
 struct gmem_domain_info {
 	uint64_t id;
@@ -380,6 +499,14 @@ struct gmem_domain_info {
 	uint64_t observed_bytes;
 	uint64_t observed_limit; /* UINT64_MAX: none */
 	uint64_t memlock_bytes;
+	char launch[17]; /* "ready", "open", "running", "failed", ...; "" for kinds without one */
+	/*
+	 * From gmem_get_domain, once the launch has started: the digest so far, or of the whole
+	 * launch when that is over; or why nobody can know it.
+	 */
+	uint32_t measurement_size;
+	uint8_t measurement[GMEM_MEASUREMENT_MAX];
+	char measurement_reason[201];
 };
 
 struct gmem_region_info {
@@ -398,7 +525,7 @@ struct gmem_region_info {
 	uint64_t numa_nodes;
 	int quarantined; /* as of a domain: its memory cannot be had any more from gmemd */
 	int bound;	 /* a VM has it: kinds with private memory */
-	char step[33]; /* "create-memory", "bind", "convert": the VMM has yet to report it; or "" */
+	char step[33];	 /* "bind", "populate", ...: the VMM has yet to report it; or "" */
 };
 
 struct gmem_usage {

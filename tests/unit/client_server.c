@@ -38,7 +38,8 @@ static bool receive(struct server *server)
 		     gm_frame_decode(server->packet, length, &server->frame) == GM_FRAME_GOOD,
 		     "the client sent a bad frame");
 	server_check(server,
-		     server->fds.n_fds == (server->frame.type == GM_MSG_STEP_MEMORY ? 1 : 0),
+		     server->fds.n_fds == (server->frame.type == GM_MSG_STEP_MEMORY ||
+					   server->frame.type == GM_MSG_SOURCE),
 		     "the client sent file descriptors where none belong, or none where one does");
 	gm_arena_clear(&server->arena, false);
 	server_check(server,

@@ -239,6 +239,7 @@ static void an_snp_launch_without_a_free_id_says_so_and_goes_no_further(void **s
 	assert_int_equal(kernel.n, 1);
 	assert_string_equal(fault.request, "SEV_INIT2");
 	assert_int_equal(fault.firmware, 0);
+	assert_true(fault.no_room);
 	assert_non_null(strstr(fault.explanation, "address space id"));
 }
 
@@ -465,6 +466,7 @@ static void a_tdx_launch_waits_for_entropy_and_not_for_a_key(void **state)
 	tell(&full, 1);
 	assert_int_equal(tdx()->start(&vm, &want, sizeof(want), &fault), -EBUSY);
 	assert_int_equal(kernel.n, 1);
+	assert_true(fault.no_room);
 	assert_non_null(strstr(fault.explanation, "key id"));
 }
 
