@@ -12,8 +12,8 @@
 #include "gm_verdict.h"
 #include "remote.h"
 
-static_assert((int)GMEM_PAGE_TYPE_NORMAL == (int)GM_LAUNCH_PAGE_NORMAL &&
-		      (int)GMEM_PAGE_TYPE_CPUID == (int)GM_LAUNCH_PAGE_CPUID &&
+static_assert((int)GMEM_PAGE_TYPE_NORMAL == (int)GM_STEP_PAGE_NORMAL &&
+		      (int)GMEM_PAGE_TYPE_CPUID == (int)GM_STEP_PAGE_CPUID &&
 		      (int)GMEM_PAGE_TYPE_CPUID == (int)GMEM__PAGE_TYPE__PAGE_TYPE_CPUID,
 	      "page types have one set of numbers");
 
@@ -97,7 +97,7 @@ static int perform(struct gmem_region *region, const struct gm_launch_steps *ste
 	const struct gm_launch_vm vm = gm_remote_launch_vm(region->domain);
 	struct gmem_client *client = region->domain->client;
 	const struct gm_launch_pages pages = {
-		.type = (enum gm_launch_page)what->type,
+		.type = (enum gm_step_page)what->type,
 		.gpa = region->gpa + what->offset,
 		.length = what->length,
 		.source = view->bytes,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <time.h>
 
 /* A second of trying: less than any daemon's patience with a step. */
@@ -37,6 +38,19 @@ const char *gm_launch_name(const struct gm_launch_name *names, uint32_t code)
 		if (names->code == code)
 			return names->name;
 	return "unknown";
+}
+
+void *gm_launch_zeros_new(size_t size)
+{
+	void *zeros = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return zeros == MAP_FAILED ? NULL : zeros;
+}
+
+void gm_launch_zeros_free(void *zeros, size_t size)
+{
+	if (zeros)
+		(void)munmap(zeros, size);
 }
 
 bool gm_launch_is_zero(const void *bytes, size_t size)

@@ -33,6 +33,10 @@ struct gm_launch_name {
 };
 const char *gm_launch_name(const struct gm_launch_name *names, uint32_t code);
 
+/* Zeros to populate from, where the kernel wants a source for them too. NULL: errno says why. */
+void *gm_launch_zeros_new(size_t size);
+void gm_launch_zeros_free(void *zeros, size_t size);
+
 bool gm_launch_is_zero(const void *bytes, size_t size);
 
 /* 0, or -EINVAL for what no request can be made of. */

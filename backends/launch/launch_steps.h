@@ -28,16 +28,16 @@ struct gm_launch_fault {
 };
 
 /* The numbers are those of PageType in gmem.proto. */
-enum gm_launch_page {
-	GM_LAUNCH_PAGE_NORMAL = 1,
-	GM_LAUNCH_PAGE_ZERO = 2,
-	GM_LAUNCH_PAGE_UNMEASURED = 3,
-	GM_LAUNCH_PAGE_SECRETS = 4,
-	GM_LAUNCH_PAGE_CPUID = 5,
+enum gm_step_page {
+	GM_STEP_PAGE_NORMAL = 1,
+	GM_STEP_PAGE_ZERO = 2,
+	GM_STEP_PAGE_UNMEASURED = 3,
+	GM_STEP_PAGE_SECRETS = 4,
+	GM_STEP_PAGE_CPUID = 5,
 };
 
 struct gm_launch_pages {
-	enum gm_launch_page type;
+	enum gm_step_page type;
 	uint64_t gpa;
 	uint64_t length;
 	/*

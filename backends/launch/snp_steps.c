@@ -149,18 +149,18 @@ static int snp_start(const struct gm_launch_vm *vm, const void *parameters, size
 
 /* ---- populate */
 
-static int page_type(enum gm_launch_page type)
+static int page_type(enum gm_step_page type)
 {
 	switch (type) {
-	case GM_LAUNCH_PAGE_NORMAL:
+	case GM_STEP_PAGE_NORMAL:
 		return GM_SNP_PAGE_NORMAL;
-	case GM_LAUNCH_PAGE_ZERO:
+	case GM_STEP_PAGE_ZERO:
 		return GM_SNP_PAGE_ZERO;
-	case GM_LAUNCH_PAGE_UNMEASURED:
+	case GM_STEP_PAGE_UNMEASURED:
 		return GM_SNP_PAGE_UNMEASURED;
-	case GM_LAUNCH_PAGE_SECRETS:
+	case GM_STEP_PAGE_SECRETS:
 		return GM_SNP_PAGE_SECRETS;
-	case GM_LAUNCH_PAGE_CPUID:
+	case GM_STEP_PAGE_CPUID:
 		return GM_SNP_PAGE_CPUID;
 	}
 	return -EINVAL;
@@ -202,39 +202,57 @@ static void explain_populate(struct gm_launch_fault *fault, int error)
 				     "the firmware corrects it";
 }
 
+static int update_all(const struct gm_launch_vm *vm, struct gm_snp_launch_update *update,
+		      struct gm_launch_progress *progress, struct gm_launch_fault *fault)
+{
+	uint64_t length = update->len;
+	struct attempt attempt = { 0 };
+
+	while (update->len > 0) {
+		uint64_t before = update->len;
+		int r = command(vm, GM_SNP_LAUNCH_UPDATE, update, fault);
+
+		progress->bytes = length - update->len;
+		if (update->len != before)
+			attempt = (struct attempt){ 0 };
+		else if (r == 0)
+			r = -EAGAIN;
+		if (r < 0 && !try_again(&attempt, update, r, fault, progress))
+			return r;
+	}
+	return 0;
+}
+
 static int snp_populate(const struct gm_launch_vm *vm, const struct gm_launch_pages *pages,
 			struct gm_launch_progress *ret_progress, struct gm_launch_fault *ret_fault)
 {
+	/* sev_gmem_post_populate wants a source for what the firmware writes itself, too. */
+	bool invents = pages->type == GM_STEP_PAGE_SECRETS && !pages->source;
 	struct gm_snp_launch_update update = {
 		.gfn_start = pages->gpa / GM_PAGE_4K,
 		.uaddr = (uintptr_t)pages->source,
 		.len = pages->length,
 	};
-	struct attempt attempt = { 0 };
 	int type = page_type(pages->type);
+	void *zeros = NULL;
 	int r = gm_launch_check_pages(pages);
 
 	*ret_progress = (struct gm_launch_progress){ 0 };
 	*ret_fault = (struct gm_launch_fault){ 0 };
 	if (r < 0 || type < 0)
 		return -EINVAL;
-	update.type = (uint8_t)type;
 	ret_fault->request = "SNP_LAUNCH_UPDATE";
-	while (update.len > 0) {
-		uint64_t before = update.len;
-
-		r = command(vm, GM_SNP_LAUNCH_UPDATE, &update, ret_fault);
-		ret_progress->bytes = pages->length - update.len;
-		if (update.len != before)
-			attempt = (struct attempt){ 0 };
-		else if (r == 0)
-			r = -EAGAIN;
-		if (r < 0 && !try_again(&attempt, &update, r, ret_fault, ret_progress)) {
-			explain_populate(ret_fault, r);
-			return r;
-		}
+	if (invents) {
+		zeros = gm_launch_zeros_new(pages->length);
+		if (!zeros)
+			return -errno;
+		update.uaddr = (uintptr_t)zeros;
 	}
-	return 0;
+	update.type = (uint8_t)type;
+	r = update_all(vm, &update, ret_progress, ret_fault);
+	gm_launch_zeros_free(zeros, pages->length);
+	explain_populate(ret_fault, r);
+	return r;
 }
 
 /* ---- finish */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "gm_cleanup.h"
 #include "gmem_kinds.h"
@@ -142,10 +141,10 @@ static int add_zeros(const struct gm_launch_vm *vm, const struct gm_launch_pages
 		     struct gm_launch_progress *progress, struct gm_launch_fault *fault)
 {
 	uint64_t size = gm_min_u64(pages->length, ZEROS_SIZE);
-	void *zeros = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *zeros = gm_launch_zeros_new(size);
 	int r = 0;
 
-	if (zeros == MAP_FAILED)
+	if (!zeros)
 		return -errno;
 	while (r == 0 && progress->bytes < pages->length) {
 		uint64_t n = gm_min_u64(pages->length - progress->bytes, size) / GM_PAGE_4K;
@@ -158,7 +157,7 @@ static int add_zeros(const struct gm_launch_vm *vm, const struct gm_launch_pages
 		r = add_pages(vm, &region, true, fault);
 		progress->bytes += (n - region.nr_pages) * GM_PAGE_4K;
 	}
-	(void)munmap(zeros, size);
+	gm_launch_zeros_free(zeros, size);
 	return r;
 }
 
@@ -170,7 +169,7 @@ static int add_source(const struct gm_launch_vm *vm, const struct gm_launch_page
 		.gpa = pages->gpa,
 		.nr_pages = pages->length / GM_PAGE_4K,
 	};
-	int r = add_pages(vm, &region, pages->type == GM_LAUNCH_PAGE_NORMAL, fault);
+	int r = add_pages(vm, &region, pages->type == GM_STEP_PAGE_NORMAL, fault);
 
 	progress->bytes = pages->length - region.nr_pages * GM_PAGE_4K;
 	return r;
@@ -200,15 +199,15 @@ static int tdx_populate(const struct gm_launch_vm *vm, const struct gm_launch_pa
 		return r;
 	ret_fault->request = "TDX_INIT_MEM_REGION";
 	switch (pages->type) {
-	case GM_LAUNCH_PAGE_ZERO:
+	case GM_STEP_PAGE_ZERO:
 		r = add_zeros(vm, pages, ret_progress, ret_fault);
 		break;
-	case GM_LAUNCH_PAGE_NORMAL:
-	case GM_LAUNCH_PAGE_UNMEASURED:
+	case GM_STEP_PAGE_NORMAL:
+	case GM_STEP_PAGE_UNMEASURED:
 		r = add_source(vm, pages, ret_progress, ret_fault);
 		break;
-	case GM_LAUNCH_PAGE_SECRETS:
-	case GM_LAUNCH_PAGE_CPUID:
+	case GM_STEP_PAGE_SECRETS:
+	case GM_STEP_PAGE_CPUID:
 		ret_fault->explanation = "TDX has no such pages";
 		return -EINVAL;
 	}

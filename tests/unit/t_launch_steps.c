@@ -189,13 +189,13 @@ static const struct gm_launch_steps *tdx(void)
 	return gm_launch_steps_find("tdx");
 }
 
-static struct gm_launch_pages pages_of(enum gm_launch_page type, uint64_t n)
+static struct gm_launch_pages pages_of(enum gm_step_page type, uint64_t n)
 {
 	return (struct gm_launch_pages){ type, 0x100000, n * PAGE, source };
 }
 
 /* Populates @n pages of @type while the kernel says @answers. */
-static int populate(const struct gm_launch_steps *steps, enum gm_launch_page type, uint64_t n,
+static int populate(const struct gm_launch_steps *steps, enum gm_step_page type, uint64_t n,
 		    const struct answer *answers, size_t n_answers)
 {
 	struct gm_launch_pages pages = pages_of(type, n);
@@ -264,12 +264,12 @@ static void parameters_of_another_size_or_with_reserved_bits_are_no_parameters(v
 static void each_type_of_page_has_the_number_that_the_firmware_gives_it(void **state)
 {
 	static const struct {
-		enum gm_launch_page type;
+		enum gm_step_page type;
 		uint8_t number;
 	} types[] = {
-		{ GM_LAUNCH_PAGE_NORMAL, 1 },	  { GM_LAUNCH_PAGE_ZERO, 3 },
-		{ GM_LAUNCH_PAGE_UNMEASURED, 4 }, { GM_LAUNCH_PAGE_SECRETS, 5 },
-		{ GM_LAUNCH_PAGE_CPUID, 6 },
+		{ GM_STEP_PAGE_NORMAL, 1 },	{ GM_STEP_PAGE_ZERO, 3 },
+		{ GM_STEP_PAGE_UNMEASURED, 4 }, { GM_STEP_PAGE_SECRETS, 5 },
+		{ GM_STEP_PAGE_CPUID, 6 },
 	};
 
 	(void)state;
@@ -284,6 +284,17 @@ static void each_type_of_page_has_the_number_that_the_firmware_gives_it(void **s
 	}
 }
 
+static void a_secrets_page_has_a_source_though_nobody_gave_one(void **state)
+{
+	struct gm_launch_pages pages = pages_of(GM_STEP_PAGE_SECRETS, 1);
+
+	(void)state;
+	pages.source = NULL;
+	tell(NULL, 0);
+	assert_int_equal(snp()->populate(&vm, &pages, &progress, &fault), 0);
+	assert_true(word(0, 1) != 0);
+}
+
 static void what_goes_in_in_parts_goes_on_where_it_stopped(void **state)
 {
 	static const struct answer parts[] = {
@@ -292,7 +303,7 @@ static void what_goes_in_in_parts_goes_on_where_it_stopped(void **state)
 	};
 
 	(void)state;
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 8, parts, GM_ARRAY_SIZE(parts)), 0);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 8, parts, GM_ARRAY_SIZE(parts)), 0);
 	assert_int_equal(kernel.n, 6);
 	assert_int_equal(word(1, 0), 0x103);
 	assert_int_equal(word(1, 1), (uintptr_t)source + 3 * PAGE);
@@ -301,7 +312,7 @@ static void what_goes_in_in_parts_goes_on_where_it_stopped(void **state)
 	assert_int_equal(word(5, 2), 4 * PAGE);
 	assert_int_equal(progress.bytes, 8 * PAGE);
 	assert_false(progress.corrected);
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_NORMAL, 8, parts, GM_ARRAY_SIZE(parts)), 0);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_NORMAL, 8, parts, GM_ARRAY_SIZE(parts)), 0);
 	assert_int_equal(kernel.n, 6);
 	assert_int_equal(word(1, 0), (uintptr_t)source + 3 * PAGE);
 	assert_int_equal(word(1, 1), 0x103000);
@@ -316,9 +327,9 @@ static void a_kernel_that_gets_nowhere_is_left_after_a_while(void **state)
 	static const struct answer nothing = { .times = FOREVER };
 
 	(void)state;
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 8, never, 2), -EAGAIN);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 8, never, 2), -EAGAIN);
 	assert_int_equal(progress.bytes, 2 * PAGE);
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_NORMAL, 8, &nothing, 1), -EAGAIN);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_NORMAL, 8, &nothing, 1), -EAGAIN);
 	assert_int_equal(progress.bytes, 0);
 }
 
@@ -328,9 +339,9 @@ static void a_failure_without_a_firmware_code_may_have_been_a_signal(void **stat
 	static const struct answer ever = { .error = EIO, .times = FOREVER };
 
 	(void)state;
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 4, once, 2), 0);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 4, once, 2), 0);
 	assert_int_equal(kernel.n, 3);
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 4, &ever, 1), -EIO);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 4, &ever, 1), -EIO);
 	assert_true(kernel.n > 1 && kernel.n < 32);
 	assert_int_equal(fault.firmware, 0);
 	assert_non_null(strstr(fault.explanation, "in already"));
@@ -343,13 +354,13 @@ static void a_populated_page_is_explained_alike_by_every_kernel(void **state)
 	const char *text;
 
 	(void)state;
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 1, &old, 1), -EEXIST);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 1, &old, 1), -EEXIST);
 	text = fault.explanation;
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 1, &new, 1), -EIO);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 1, &new, 1), -EIO);
 	assert_string_equal(fault.explanation, text);
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_NORMAL, 1, &old, 1), -EEXIST);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_NORMAL, 1, &old, 1), -EEXIST);
 	text = fault.explanation;
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_NORMAL, 1, &new, 1), -EIO);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_NORMAL, 1, &new, 1), -EIO);
 	assert_string_equal(fault.explanation, text);
 }
 
@@ -360,10 +371,10 @@ static void a_firmware_error_ends_it_and_is_told_by_name(void **state)
 					      .firmware = UINT64_C(0xc0000b0d00000007) };
 
 	(void)state;
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 4, &refused, 1), -EIO);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 4, &refused, 1), -EIO);
 	assert_int_equal(kernel.n, 1);
 	assert_string_equal(snp()->firmware_name(fault.firmware), "INVALID_PAGE_STATE");
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_NORMAL, 4, &module, 1), -EIO);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_NORMAL, 4, &module, 1), -EIO);
 	assert_int_equal(kernel.n, 1);
 	assert_string_equal(tdx()->firmware_name(fault.firmware), "EPT_ENTRY_STATE_INCORRECT");
 	assert_string_equal(snp()->firmware_name(0x999), "unknown");
@@ -374,7 +385,7 @@ static void corrected_cpuid_values_are_taken_once_and_told(void **state)
 {
 	static const struct answer once = { .error = EIO, .firmware = 0x16 };
 	static const struct answer ever = { .error = EIO, .firmware = 0x16, .times = FOREVER };
-	struct gm_launch_pages pages = pages_of(GM_LAUNCH_PAGE_CPUID, 1);
+	struct gm_launch_pages pages = pages_of(GM_STEP_PAGE_CPUID, 1);
 
 	(void)state;
 	memset(source, 0, sizeof(source));
@@ -384,9 +395,9 @@ static void corrected_cpuid_values_are_taken_once_and_told(void **state)
 	assert_int_equal(kernel.n, 2);
 	assert_true(progress.corrected);
 	assert_int_equal(source[0], 0xcc);
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_CPUID, 1, &ever, 1), -EIO);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_CPUID, 1, &ever, 1), -EIO);
 	assert_int_equal(kernel.n, 2);
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 1, &ever, 1), -EIO);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 1, &ever, 1), -EIO);
 	assert_int_equal(kernel.n, 1);
 	assert_false(progress.corrected);
 }
@@ -473,20 +484,20 @@ static void a_tdx_launch_waits_for_entropy_and_not_for_a_key(void **state)
 static void tdx_pages_are_added_by_a_vcpu_and_measured_unless_told_not_to(void **state)
 {
 	(void)state;
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_NORMAL, 2, NULL, 0), 0);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_NORMAL, 2, NULL, 0), 0);
 	assert_int_equal(kernel.calls[0].fd, VCPU_FD);
 	assert_int_equal(kernel.calls[0].envelope.id, 3);
 	assert_int_equal(kernel.calls[0].envelope.flags, 1);
 	assert_int_equal(word(0, 0), (uintptr_t)source);
 	assert_int_equal(word(0, 1), 0x100000);
 	assert_int_equal(word(0, 2), 2);
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_UNMEASURED, 2, NULL, 0), 0);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_UNMEASURED, 2, NULL, 0), 0);
 	assert_int_equal(kernel.calls[0].envelope.flags, 0);
 }
 
 static void tdx_zeros_are_added_from_zeros_and_measured(void **state)
 {
-	struct gm_launch_pages pages = pages_of(GM_LAUNCH_PAGE_ZERO, 1024 + 3);
+	struct gm_launch_pages pages = pages_of(GM_STEP_PAGE_ZERO, 1024 + 3);
 
 	(void)state;
 	pages.source = NULL;
@@ -504,12 +515,12 @@ static void progress_counts_what_went_in_before_a_failure(void **state)
 {
 	static const struct answer fails[] = { { .pages = 2 }, { .error = EFAULT, .pages = 1 } };
 	static const struct answer late[] = { { .pages = 512 }, { .error = ENOMEM, .pages = 1 } };
-	struct gm_launch_pages pages = pages_of(GM_LAUNCH_PAGE_ZERO, 1024);
+	struct gm_launch_pages pages = pages_of(GM_STEP_PAGE_ZERO, 1024);
 
 	(void)state;
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_NORMAL, 8, fails, 2), -EFAULT);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_NORMAL, 8, fails, 2), -EFAULT);
 	assert_int_equal(progress.bytes, 3 * PAGE);
-	assert_int_equal(populate(snp(), GM_LAUNCH_PAGE_NORMAL, 8, fails, 2), -EFAULT);
+	assert_int_equal(populate(snp(), GM_STEP_PAGE_NORMAL, 8, fails, 2), -EFAULT);
 	assert_int_equal(progress.bytes, 3 * PAGE);
 	tell(late, 2);
 	assert_int_equal(tdx()->populate(&vm, &pages, &progress, &fault), -ENOMEM);
@@ -538,11 +549,11 @@ static void a_tdx_launch_is_finished_when_nobody_else_is_at_it(void **state)
 static void pages_that_no_request_can_name_are_refused_here(void **state)
 {
 	static const struct gm_launch_pages odd[] = {
-		{ GM_LAUNCH_PAGE_NORMAL, 0, 0, source },
-		{ GM_LAUNCH_PAGE_NORMAL, 0, 100, source },
-		{ GM_LAUNCH_PAGE_NORMAL, 8, 4096, source },
-		{ GM_LAUNCH_PAGE_NORMAL, 0, 4096, source + 1 },
-		{ (enum gm_launch_page)6, 0, 0, source },
+		{ GM_STEP_PAGE_NORMAL, 0, 0, source },
+		{ GM_STEP_PAGE_NORMAL, 0, 100, source },
+		{ GM_STEP_PAGE_NORMAL, 8, 4096, source },
+		{ GM_STEP_PAGE_NORMAL, 0, 4096, source + 1 },
+		{ (enum gm_step_page)6, 0, 0, source },
 	};
 
 	(void)state;
@@ -552,8 +563,8 @@ static void pages_that_no_request_can_name_are_refused_here(void **state)
 		assert_int_equal(tdx()->populate(&vm, &odd[i], &progress, &fault), -EINVAL);
 	}
 	assert_int_equal(kernel.n, 0);
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_SECRETS, 1, NULL, 0), -EINVAL);
-	assert_int_equal(populate(tdx(), GM_LAUNCH_PAGE_CPUID, 1, NULL, 0), -EINVAL);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_SECRETS, 1, NULL, 0), -EINVAL);
+	assert_int_equal(populate(tdx(), GM_STEP_PAGE_CPUID, 1, NULL, 0), -EINVAL);
 	assert_int_equal(kernel.n, 0);
 }
 
@@ -571,6 +582,7 @@ int main(void)
 		gm_test(an_snp_launch_without_a_free_id_says_so_and_goes_no_further),
 		gm_test(parameters_of_another_size_or_with_reserved_bits_are_no_parameters),
 		gm_test(each_type_of_page_has_the_number_that_the_firmware_gives_it),
+		gm_test(a_secrets_page_has_a_source_though_nobody_gave_one),
 		gm_test(what_goes_in_in_parts_goes_on_where_it_stopped),
 		gm_test(a_kernel_that_gets_nowhere_is_left_after_a_while),
 		gm_test(a_failure_without_a_firmware_code_may_have_been_a_signal),
