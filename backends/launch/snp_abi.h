@@ -91,6 +91,7 @@ static_assert(offsetof(struct gm_snp_launch_finish, flags) == 54, "layout of the
 /* kvm_sev_cmd.error: include/uapi/linux/psp-sev.h. */
 #define GM_SEV_NO_FIRMWARE_CALL UINT32_C(0xffffffff)
 #define GM_SEV_INVALID_PARAM 0x16
+#define GM_SEV_RESOURCE_LIMIT 0x17
 
 /* In the ID authentication page ("ID Authentication Information Structure" of the SNP ABI). */
 #define GM_SNP_AUTH_KEY_ALGORITHM 4

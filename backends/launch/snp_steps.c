@@ -107,6 +107,8 @@ static int init(const struct gm_launch_vm *vm, const struct gmem_snp_start *want
 	if (r == -EBUSY)
 		fault->explanation = "no address space id of the host is free, or the cgroup's "
 				     "misc.max is reached";
+	else if (r == -EPERM)
+		fault->explanation = "the VM has been started already";
 	else if (r == -EINVAL)
 		fault->explanation = "the VM has vCPUs or has been started already, is of another "
 				     "type, or a feature or the GHCB version is not supported";
@@ -182,6 +184,9 @@ static bool try_again(struct attempt *attempt, const struct gm_snp_launch_update
 		return false;
 	if (fault->firmware == 0)
 		return ++attempt->nameless <= NAMELESS_MAX;
+	/* The firmware is at the end of its means just now, and has done nothing. */
+	if (fault->firmware == GM_SEV_RESOURCE_LIMIT)
+		return gm_launch_again(&attempt->patience, -EAGAIN, true);
 	/* The firmware has written into the source what it would take (sev_gmem_post_populate). */
 	if (update->type != GM_SNP_PAGE_CPUID || fault->firmware != GM_SEV_INVALID_PARAM ||
 	    attempt->corrected)
@@ -196,7 +201,8 @@ static void explain_populate(struct gm_launch_fault *fault, int error)
 		fault->explanation = "a page is not in a memslot with private memory, is shared, "
 				     "or its source is not page aligned";
 	else if (error == -EEXIST || (error == -EIO && fault->firmware == 0))
-		fault->explanation = "a page is in already, or its source cannot be read";
+		fault->explanation = "a page is in already or is shared, its source cannot be "
+				     "read, or the device is closed: the kernel says no more";
 	else if (error == -EFAULT)
 		fault->explanation = "the source cannot be read, or cannot be written to where "
 				     "the firmware corrects it";

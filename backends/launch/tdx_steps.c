@@ -182,8 +182,8 @@ static void explain_populate(struct gm_launch_fault *fault, int error)
 				     "is not in a memslot with private memory or is shared";
 	else if (error == -EEXIST || error == -EIO)
 		fault->explanation = "a page is in already, or the module refused it";
-	else if (error == -EFAULT)
-		fault->explanation = "the source cannot be read";
+	else if (error == -EFAULT || error == -ENOMEM)
+		fault->explanation = "the source cannot be read, or the host is short of memory";
 	else if (error == -EOPNOTSUPP)
 		fault->explanation = "this kernel wants a source for each page";
 }
