@@ -24,6 +24,7 @@ int bench_scale(const struct bench_options *options, struct bench_report *report
 int bench_idle(const struct bench_options *options, struct bench_report *report);
 int bench_allocate(const struct bench_options *options, struct bench_report *report);
 int bench_neighbour(const struct bench_options *options, struct bench_report *report);
+int bench_convert(const struct bench_options *options, struct bench_report *report);
 int bench_measure(const struct bench_options *options, struct bench_report *report);
 int bench_store(const struct bench_options *options, struct bench_report *report);
 

@@ -23,7 +23,10 @@
 #define N_BATCHES 100u
 #define GIB_ROUNDS UINT64_C(8)
 
+#define N_CONVERSIONS 1000000u
+
 #define MAX_PAGE_NS 200.0
+#define MAX_CONVERSION_NS 1000.0
 #define MAX_GIB_NS 1000.0
 #define MAX_MIB 64.0
 
@@ -117,6 +120,27 @@ static int bench_pages(struct bench_report *report, struct gm_page_map *map, uin
 		return r;
 	return bench_report_value(report, "page map: set a random 4K page of a mixed TiB, mean",
 				  mean, "ns", MAX_PAGE_NS);
+}
+
+/* A page, 2 MiB or what lies between, shared or private: what booking it asks of the map. */
+static int bench_conversions(struct bench_report *report, struct gm_page_map *map, uint64_t *seed)
+{
+	uint64_t shared = 0, start = bench_now();
+	int r = 0;
+
+	for (unsigned i = 0; i < N_CONVERSIONS && r == 0; i++) {
+		uint64_t n = i & 1 ? 1 : i & 2 ? 512 : 1 + draw_below(seed, 512);
+		uint64_t page = draw_below(seed, N_PAGES - n);
+		enum gm_page_state to = draw(seed) & 1 ? GM_PAGE_SHARED : GM_PAGE_PRIVATE;
+
+		shared += gm_page_map_count(map, page * GM_PAGE_4K, n * GM_PAGE_4K, GM_PAGE_SHARED);
+		r = gm_page_map_set(map, page * GM_PAGE_4K, n * GM_PAGE_4K, to, NULL);
+	}
+	if (r != 0 || shared == 0)
+		return r != 0 ? r : -ERANGE;
+	return bench_report_value(report, "page map: a random conversion of a mixed TiB, mean",
+				  (double)(bench_now() - start) / N_CONVERSIONS, "ns",
+				  MAX_CONVERSION_NS);
 }
 
 static int report_memory(struct bench_report *report, const struct memory *before,
@@ -228,6 +252,8 @@ static int bench_three_states(struct bench_report *report, struct gm_page_map *m
 		r = bench_fill(report, map, &seed);
 	if (r == 0)
 		r = bench_pages(report, map, &seed);
+	if (r == 0)
+		r = bench_conversions(report, map, &seed);
 	now = memory_now(map);
 	if (r == 0)
 		r = report_memory(report, &before, &now, figures);

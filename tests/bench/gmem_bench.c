@@ -17,9 +17,11 @@ static const struct part {
 	const char *name;
 	int (*run)(const struct bench_options *options, struct bench_report *report);
 } parts[] = {
-	{ "grant", bench_grant },	  { "ping", bench_ping },    { "rate", bench_rate },
-	{ "scale", bench_scale },	  { "idle", bench_idle },    { "allocate", bench_allocate },
-	{ "neighbour", bench_neighbour }, { "record", bench_store }, { "measure", bench_measure },
+	{ "grant", bench_grant },	  { "ping", bench_ping },
+	{ "rate", bench_rate },		  { "scale", bench_scale },
+	{ "idle", bench_idle },		  { "allocate", bench_allocate },
+	{ "neighbour", bench_neighbour }, { "record", bench_store },
+	{ "measure", bench_measure },	  { "convert", bench_convert },
 	{ "page-map", bench_page_map },
 };
 
@@ -29,7 +31,7 @@ static const char help[] =
 	"the same work done bare, in turns with it. Exits with 1 when a gate is missed.\n"
 	"\n"
 	"  --only NAME  one part: grant, ping, rate, scale, idle, allocate, neighbour, record,\n"
-	"               measure or page-map\n"
+	"               measure, convert or page-map\n"
 	"  --quick      fewer rounds; a part that misses a gate is run a second time, which "
 	"counts;\n"
 	"               times that miss are shown, but only memory decides on the exit status\n"

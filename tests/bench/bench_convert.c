@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Conversions of private memory through gmemd and libgmem, beside the same calls of KVM made bare:
+ * attributes, then the other half freed. The half that is given up has its pages each time. And
+ * what another tenant notices of one that does nothing else. Needs software-protected VMs.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench_client.h"
+#include "bench_daemon.h"
+#include "bench_place.h"
+#include "bench_sides.h"
+#include "gm_cleanup.h"
+#include "gmem.h"
+#include "vm.h"
+
+#define MAX_ONE 3.0
+#define MAX_BATCH 1.1
+#define MAX_STORM 1.5
+#define NS_PER_US 1000.0
+
+#define SIZE (16 * GM_MIB)
+#define BATCH 512
+#define SW_PROTECTED_VM 1UL
+/* Of a tenant that may ask 500 times in a second. */
+#define GRANTS 200
+#define GRANT_PAUSE_NS 8000000
+
+/* Private memory, and which half of it is seen now. */
+struct halves {
+	int vm;
+	int shared_fd;
+	int private_fd;
+	bool is_shared;
+	void *address; /* of the floor's */
+	gmem_client *client;
+	gmem_region *region;
+};
+
+#define HALVES_NULL ((struct halves){ .vm = -1, .shared_fd = -1, .private_fd = -1 })
+
+struct stage {
+	struct bench_daemon daemon;
+	struct halves bare;
+	struct halves served;
+	size_t n_ranges;
+	struct gmem_range ranges[BATCH];
+};
+
+static int open_vm(int *ret_vm)
+{
+	_gm_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int vm;
+
+	if (kvm < 0)
+		return -errno;
+	vm = ioctl(kvm, KVM_CREATE_VM, SW_PROTECTED_VM);
+	if (vm < 0)
+		return -errno;
+	*ret_vm = vm;
+	return 0;
+}
+
+/* The newest guest_memfd of this process: libgmem does not show its own. */
+static int find_private_half(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	int found = -1;
+
+	while (dir && (entry = readdir(dir)) != NULL) {
+		char text[64] = "";
+		int fd = atoi(entry->d_name);
+
+		if (readlinkat(dirfd(dir), entry->d_name, text, sizeof(text) - 1) > 0 &&
+		    strstr(text, "[kvm-gmem]") && fd > found)
+			found = fd;
+	}
+	if (dir)
+		(void)closedir(dir);
+	return found;
+}
+
+static int open_bare(struct halves *bare)
+{
+	struct gm_vm_slot slot = { .size = SIZE };
+	int r = open_vm(&bare->vm);
+
+	if (r < 0)
+		return r;
+	bare->shared_fd = memfd_create("bench", MFD_CLOEXEC);
+	if (bare->shared_fd < 0 || ftruncate(bare->shared_fd, SIZE) < 0)
+		return -errno;
+	bare->address = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, bare->shared_fd, 0);
+	if (bare->address == MAP_FAILED)
+		return -errno;
+	r = gm_vm_create_memory(bare->vm, SIZE, 0, &bare->private_fd);
+	slot.address = bare->address;
+	slot.private_fd = bare->private_fd;
+	return r == 0 ? gm_vm_bind(bare->vm, &slot) : r;
+}
+
+static int open_served(struct halves *served, const char *socket)
+{
+	const struct gmem_domain_spec kind = { .kind = "sw-protected" };
+	const struct gmem_region_spec spec = { .size = SIZE };
+	gmem_domain *domain;
+	int r = open_vm(&served->vm);
+
+	if (r < 0)
+		return r;
+	if (gmem_connect(socket, NULL, &served->client) < 0)
+		return -ECONNREFUSED;
+	if (gmem_domain_create(served->client, &kind, &domain) < 0 ||
+	    gmem_vm_adopt(domain, served->vm) < 0 ||
+	    gmem_region_create(domain, &spec, &served->region) < 0 ||
+	    gmem_region_bind(served->region, 0) < 0)
+		return -EREMOTEIO;
+	served->shared_fd = gmem_region_fd(served->region);
+	served->private_fd = find_private_half();
+	return 0;
+}
+
+static void close_halves(struct halves *halves)
+{
+	if (halves->client) {
+		gmem_disconnect(halves->client);
+	} else {
+		if (halves->address)
+			(void)munmap(halves->address, SIZE);
+		if (halves->shared_fd >= 0)
+			(void)close(halves->shared_fd);
+		if (halves->private_fd >= 0)
+			(void)close(halves->private_fd);
+	}
+	if (halves->vm >= 0)
+		(void)close(halves->vm);
+}
+
+/* ---- conversions */
+
+/* All pages that the next conversion gives up are there. */
+static int fill(const struct stage *stage, const struct halves *halves)
+{
+	int fd = halves->is_shared ? halves->shared_fd : halves->private_fd;
+
+	for (size_t i = 0; i < stage->n_ranges; i++)
+		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)stage->ranges[i].offset,
+			      (off_t)stage->ranges[i].length) < 0)
+			return -errno;
+	return 0;
+}
+
+static int convert_bare(void *arg, double *ret_ns)
+{
+	struct stage *stage = arg;
+	struct halves *bare = &stage->bare;
+	int given_up = bare->is_shared ? bare->shared_fd : bare->private_fd;
+	int r = fill(stage, bare);
+	uint64_t start = bench_now();
+
+	for (size_t i = 0; i < stage->n_ranges && r == 0; i++) {
+		const struct gmem_range *range = &stage->ranges[i];
+
+		r = gm_vm_set_private(bare->vm, range->offset, range->length, bare->is_shared);
+		gm_vm_punch(given_up, range->offset, range->length);
+	}
+	*ret_ns = (double)(bench_now() - start) / (double)stage->n_ranges;
+	bare->is_shared = !bare->is_shared;
+	return r;
+}
+
+static int convert_served(void *arg, double *ret_ns)
+{
+	struct stage *stage = arg;
+	struct halves *served = &stage->served;
+	int r = fill(stage, served);
+	uint64_t start = bench_now();
+
+	if (r == 0 &&
+	    gmem_region_convert(served->region, stage->ranges, stage->n_ranges,
+				served->is_shared ? GMEM_PAGE_PRIVATE : GMEM_PAGE_SHARED) < 0)
+		r = -EREMOTEIO;
+	*ret_ns = (double)(bench_now() - start) / (double)stage->n_ranges;
+	served->is_shared = !served->is_shared;
+	return r;
+}
+
+/* Every other page, so that no range is one with the next. */
+static int measure(struct stage *stage, size_t n_ranges, const char *figure, double limit,
+		   unsigned rounds, struct bench_report *rows)
+{
+	struct bench_side sides[] = {
+		{ .once = convert_bare, .arg = stage },
+		{ .once = convert_served, .arg = stage },
+	};
+	int r;
+
+	stage->n_ranges = n_ranges;
+	for (size_t i = 0; i < n_ranges; i++)
+		stage->ranges[i] = (struct gmem_range){ 2 * i * GM_PAGE_4K, GM_PAGE_4K };
+	r = bench_sides(sides, GM_ARRAY_SIZE(sides), rounds, n_ranges == 1 ? 20 : 2);
+	return r == 0 ? bench_sides_report(rows, figure, &sides[1], &sides[0], "us", NS_PER_US,
+					   limit)
+		      : r;
+}
+
+/* ---- a storm */
+
+static pid_t start_storm(const char *socket)
+{
+	pid_t pid = fork();
+	struct gmem_range ranges[16];
+	struct halves served = HALVES_NULL;
+
+	if (pid != 0)
+		return pid;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || open_served(&served, socket) < 0)
+		_exit(1);
+	for (size_t i = 0; i < GM_ARRAY_SIZE(ranges); i++)
+		ranges[i] = (struct gmem_range){ 2 * i * GM_PAGE_4K, GM_PAGE_4K };
+	for (int to = GMEM_PAGE_SHARED;;
+	     to = to == GMEM_PAGE_SHARED ? GMEM_PAGE_PRIVATE : GMEM_PAGE_SHARED)
+		if (gmem_region_convert(served.region, ranges, GM_ARRAY_SIZE(ranges), to) < 0)
+			_exit(1);
+}
+
+/* As slow as 99 of 100 grants are. */
+static int grant_p99(struct bench_client *client, uint64_t domain, double *ret_ns)
+{
+	const struct timespec pause = { .tv_nsec = GRANT_PAUSE_NS };
+	double ns[GRANTS];
+	int r = 0;
+
+	for (unsigned i = 0; i < GRANTS && r == 0; i++) {
+		uint64_t start = bench_now();
+		_gm_close_ int fd = -1;
+		uint64_t region;
+
+		r = bench_create_region(client, domain, 0, GM_PAGE_4K, GM_PAGE_4K, &region, &fd);
+		ns[i] = (double)(bench_now() - start);
+		if (r == 0)
+			r = bench_destroy_region(client, region);
+		(void)nanosleep(&pause, NULL);
+	}
+	/* Sorts them. */
+	(void)bench_median(ns, GRANTS);
+	*ret_ns = ns[GRANTS * 99 / 100];
+	return r;
+}
+
+static int beside_storm(const struct bench_daemon *daemon, struct bench_client *client,
+			double *ret_quiet, double *ret_storm)
+{
+	uint64_t domain;
+	pid_t pid;
+	int r;
+
+	r = bench_create_domain(client, "memfd", &domain);
+	if (r == 0)
+		r = grant_p99(client, domain, ret_quiet);
+	if (r < 0)
+		return r;
+	pid = start_storm(daemon->socket);
+	if (pid < 0)
+		return -errno;
+	r = grant_p99(client, domain, ret_storm);
+	/* One that has ended by itself was none. */
+	if (waitpid(pid, NULL, WNOHANG) != 0)
+		return -EREMOTEIO;
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	return r;
+}
+
+static int measure_storm(const struct bench_options *options, struct bench_report *rows)
+{
+	struct bench_daemon daemon = BENCH_DAEMON_NULL;
+	struct bench_client client = BENCH_CLIENT_NULL;
+	double quiet = 0, storm = 0;
+	int ended, r;
+
+	r = bench_daemon_start(options, -1, false, &daemon);
+	if (r == 0)
+		r = bench_client_open(&client, daemon.neighbour);
+	if (r == 0)
+		r = beside_storm(&daemon, &client, &quiet, &storm);
+	bench_client_close(&client);
+	ended = bench_daemon_stop(&daemon);
+	if (r == 0)
+		r = ended;
+	return r == 0 ? bench_report_ratio(rows, "grant p99 beside a storm of conversions",
+					   storm / NS_PER_US, quiet / NS_PER_US, "us",
+					   storm / quiet, MAX_STORM)
+		      : r;
+}
+
+static int skip_all(struct bench_report *rows, int r)
+{
+	char why[128];
+
+	(void)snprintf(why, sizeof(why), "no software-protected VM: %s", strerror(-r));
+	return bench_report_skip(rows, "conversions of private memory", why);
+}
+
+/* Client and daemon on one CPU: to wake another one up costs what it costs, and is not ours. */
+static int measure_conversions(const struct bench_options *options, struct bench_report *rows,
+			       struct stage *stage)
+{
+	unsigned rounds = options->quick ? 10 : 50;
+	int r;
+
+	r = bench_daemon_start(options, bench_cpu(0), false, &stage->daemon);
+	if (r == 0)
+		r = open_served(&stage->served, stage->daemon.socket);
+	if (r == 0)
+		r = bench_pin(0, bench_cpu(0));
+	if (r == 0)
+		r = measure(stage, 1, "conversion of a page, p50, same CPU", MAX_ONE, rounds, rows);
+	if (r == 0)
+		r = measure(stage, BATCH, "conversion of 512 pages, each, p50, same CPU", MAX_BATCH,
+			    rounds, rows);
+	(void)bench_pin(0, -1);
+	return r;
+}
+
+int bench_convert(const struct bench_options *options, struct bench_report *rows)
+{
+	static struct stage stage;
+	int ended, r;
+
+	stage = (struct stage){ .daemon = BENCH_DAEMON_NULL,
+				.bare = HALVES_NULL,
+				.served = HALVES_NULL };
+	r = open_bare(&stage.bare);
+	if (r < 0) {
+		close_halves(&stage.bare);
+		return skip_all(rows, r);
+	}
+	r = measure_conversions(options, rows, &stage);
+	close_halves(&stage.served);
+	close_halves(&stage.bare);
+	ended = bench_daemon_stop(&stage.daemon);
+	if (r == 0)
+		r = ended;
+	return r == 0 ? measure_storm(options, rows) : r;
+}
