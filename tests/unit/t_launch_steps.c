@@ -140,7 +140,8 @@ static int encrypt_op(int fd, struct envelope *envelope)
 
 		call->fd = fd;
 		call->envelope = *envelope;
-		memcpy(call->data, data, data_size(fd, envelope));
+		if (data != NULL)
+			memcpy(call->data, data, data_size(fd, envelope));
 	}
 	kernel.n++;
 	if (fd == VCPU_FD)
