@@ -298,7 +298,8 @@ int gm_book_populated(struct gm_region *region, const struct gm_range *range, ui
 	struct gm_range done = { range->offset, n_done };
 	struct gm_range rest = { range->offset + n_done, range->length - n_done };
 
-	assert(step && step->kind == GM_STEP_POPULATE);
+	assert(step);
+	assert(step->kind == GM_STEP_POPULATE);
 	if (gm_siphash(&step->key, range, sizeof(*range)) != step->digest ||
 	    n_done > range->length || !gm_is_aligned(n_done, GM_PAGE_4K))
 		return refuse_report(region, "this is not the range of the step", refusal);

@@ -32,7 +32,7 @@ int gm_log_journal_open(const char *path)
 /* -EAGAIN: nobody has read for so long that there is no room. */
 static int put_entry(const char *lines, size_t length)
 {
-	struct iovec iovec = { .iov_base = (void *)(uintptr_t)lines, .iov_len = length };
+	struct iovec iovec = { .iov_base = (void *)lines, .iov_len = length };
 	const struct msghdr message = {
 		.msg_name = &journal.address,
 		.msg_namelen = sizeof(journal.address),

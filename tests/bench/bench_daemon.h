@@ -12,7 +12,7 @@
 
 struct bench_daemon {
 	char folder[64];
-	char socket[96]; /* of the tenant "bench" */
+	char socket[96];    /* of the tenant "bench" */
 	char neighbour[96]; /* of another tenant, which has rates */
 	char policy[96];
 	char rates[96];
