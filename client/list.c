@@ -92,7 +92,7 @@ const char *gmem_news_name(int kind)
 		[GMEM_NEWS_ORPHAN] = "orphan",	 [GMEM_NEWS_END] = "end",
 		[GMEM_NEWS_EVICT] = "evict",	 [GMEM_NEWS_JOB] = "job",
 		[GMEM_NEWS_WORKER] = "worker",	 [GMEM_NEWS_QUARANTINE] = "quarantine",
-		[GMEM_NEWS_RELOAD] = "reload",
+		[GMEM_NEWS_RELOAD] = "reload",	 [GMEM_NEWS_LOST] = "lost",
 	};
 
 	if (kind <= 0 || (size_t)kind >= sizeof(names) / sizeof(names[0]))

@@ -722,7 +722,8 @@ enum gmem_news_kind {
 	GMEM_NEWS_JOB = 10,
 	GMEM_NEWS_WORKER = 11,
 	GMEM_NEWS_QUARANTINE = 12,
-	GMEM_NEWS_RELOAD = 13
+	GMEM_NEWS_RELOAD = 13,
+	GMEM_NEWS_LOST = 14 /* pages of private memory: nobody knows their state */
 };
 /* "grant", ...; never NULL. */
 const char *gmem_news_name(int kind);

@@ -18,6 +18,7 @@ const char *gm_news_name(enum gm_news_kind kind)
 		[GM_NEWS_WORKER] = "worker",
 		[GM_NEWS_QUARANTINE] = "quarantine",
 		[GM_NEWS_RELOAD] = "reload",
+		[GM_NEWS_LOST] = "lost",
 	};
 
 	return (unsigned)kind < GM_NEWS_N_ ? names[kind] : "unknown";

@@ -29,6 +29,7 @@ enum gm_news_kind {
 	GM_NEWS_WORKER = 11,	 /* a worker died in a job */
 	GM_NEWS_QUARANTINE = 12, /* a restart has not found something as it was */
 	GM_NEWS_RELOAD = 13,	 /* the policies were read again, or could not be */
+	GM_NEWS_LOST = 14,	 /* pages of private memory: nobody knows their state */
 	GM_NEWS_N_
 };
 

@@ -33,6 +33,7 @@ static const struct {
 	[GM_NEWS_WORKER] = { LOG_WARNING, 10, GM_LOG_ID_WORKER, "deaths of workers" },
 	[GM_NEWS_QUARANTINE] = { LOG_ERR, 50, GM_LOG_ID_QUARANTINE, "quarantines" },
 	[GM_NEWS_RELOAD] = { LOG_INFO, 50, GM_LOG_ID_RELOAD, "reloads" },
+	[GM_NEWS_LOST] = { LOG_ERR, 50, GM_LOG_ID_LOST, "losses of pages" },
 };
 
 /* The service's callbacks carry no argument: there is one log in a process. */

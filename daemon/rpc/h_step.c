@@ -172,6 +172,19 @@ static uint64_t sum_of(const struct gm_range *ranges, size_t n)
 	return sum;
 }
 
+static void tell_lost(struct gm_service *service, const struct gm_region *region, const char *text)
+{
+	struct gm_news news = { .kind = GM_NEWS_LOST,
+				.tenant = region->domain->tenant,
+				.pidfd = -1,
+				.domain = region->domain->id.v,
+				.region = region->id.v,
+				.bytes = region->map.pages[GM_PAGE_LOST] * GM_PAGE_4K,
+				.text = text };
+
+	gm_service_tell(service, &news);
+}
+
 /* What is held twice and cannot be freed is of no use to anybody. */
 static void give_up(struct gm_pending *pending, struct gm_region *region, int result,
 		    const struct gm_refusal *refusal)
@@ -181,6 +194,7 @@ static void give_up(struct gm_pending *pending, struct gm_region *region, int re
 
 	gm_book_lose_ranges(region, freeing->ranges, freeing->n_ranges);
 	gm_book_end_step(region);
+	tell_lost(link->service, region, "what a conversion gave up could not be freed");
 	if (link->ops != NULL)
 		gm_link_refuse(link, pending->type, pending->serial, result, refusal);
 }
@@ -338,9 +352,8 @@ void gm_step_expire(struct gm_service *service)
 	struct gm_region *region;
 
 	while ((region = gm_book_overdue_step(service->book, now_ms)) != NULL) {
-		gm_link_tell_domain(service, NULL, GM_NEWS_FAILURE, region->domain,
-				    "a step was not reported in time: its pages are lost");
 		gm_book_lose_step(region);
+		tell_lost(service, region, "a step was not reported in time: its pages are lost");
 	}
 	while ((region = gm_book_unfinished_step(service->book, now_ms)) != NULL)
 		gm_exec_sweep(service->exec, region);

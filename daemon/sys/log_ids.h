@@ -19,5 +19,6 @@
 #define GM_LOG_ID_WORKER "9a26c4b21ca24b22b01ff4cb7ad76024"
 #define GM_LOG_ID_QUARANTINE "de6eeb6b12ed48eeaf7d5287823495ac"
 #define GM_LOG_ID_RELOAD "c3ee19febe294bcab6e3788347074d4b"
+#define GM_LOG_ID_LOST "a61dc03c318f41e499469fc693ed916e"
 
 #endif

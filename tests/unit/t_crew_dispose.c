@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gm_fd.h"
@@ -106,6 +109,51 @@ static void a_closer_of_fds_that_is_behind_gets_colleagues(void **state)
 	end();
 }
 
+/* Full of data that nobody reads: the last close of it waits for LINGER_S seconds. */
+#define LINGER_S 20
+
+static int lingering_socket(int *ret_server)
+{
+	const struct linger linger = { .l_onoff = 1, .l_linger = LINGER_S };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(address);
+	static const char bytes[65536];
+	int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(server >= 0 && fd >= 0);
+	assert_int_equal(bind(server, (struct sockaddr *)&address, length), 0);
+	assert_int_equal(listen(server, 1), 0);
+	assert_int_equal(getsockname(server, (struct sockaddr *)&address, &length), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, length), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		continue;
+	*ret_server = server;
+	return fd;
+}
+
+static void a_socket_that_lingers_keeps_nobody_waiting(void **state)
+{
+	struct timespec before, after;
+	int server, fd;
+
+	(void)state;
+	begin(1, 1000);
+	fd = lingering_socket(&server);
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &before), 0);
+	gm_crew_hub_dispose(hub, fd);
+	run_for(100);
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &after), 0);
+	assert_true(after.tv_sec - before.tv_sec < LINGER_S / 4);
+	/* Whoever closes it is still there. */
+	assert_int_not_equal(janitor(), 0);
+	gm_fd_close(server);
+	run_for(50);
+	end();
+}
+
 static void without_a_spawner_a_disposed_fd_is_closed_here(void **state)
 {
 	int fd;
@@ -126,6 +174,7 @@ int main(void)
 		gm_test(a_disposed_fd_is_closed_by_another_process),
 		gm_test(a_dead_closer_of_fds_is_replaced),
 		gm_test(a_closer_of_fds_that_is_behind_gets_colleagues),
+		gm_test(a_socket_that_lingers_keeps_nobody_waiting),
 		gm_test(without_a_spawner_a_disposed_fd_is_closed_here),
 	};
 

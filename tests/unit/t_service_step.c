@@ -361,7 +361,9 @@ static void a_step_that_is_not_reported_in_time_loses_its_pages_and_no_others(vo
 	gm_service_expire(rig.service);
 	assert_int_equal(pages(&region, GM_PAGE_LOST), two[0].length);
 	assert_int_equal(pages(&region, GM_PAGE_SHARED), two[1].length);
-	assert_int_equal(rig_news.kind, GM_NEWS_FAILURE);
+	assert_int_equal(rig_news.kind, GM_NEWS_LOST);
+	assert_int_equal(rig_news.region, region.id);
+	assert_int_equal(rig_news.bytes, two[0].length);
 	/* Too late. */
 	expect_refused(step_done(&region, 0, 1, &two[0], 1), GM_INVALID, GM_RULE_STEP);
 	expect_refused(step_convert(&region, GMEM__PAGE_STATE__PAGE_PRIVATE, &two[0], 1),
