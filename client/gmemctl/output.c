@@ -159,6 +159,8 @@ json_object *ctl_json_region(const struct gmem_region_info *info)
 	json_object_object_add(tree, "page_map_bytes",
 			       json_object_new_uint64(info->page_map_bytes));
 	json_object_object_add(tree, "jobs", json_object_new_int64(info->jobs));
+	json_object_object_add(tree, "bound", json_object_new_boolean(info->bound));
+	json_object_object_add(tree, "step", json_object_new_string(info->step));
 	json_object_object_add(tree, "numa_nodes", ctl_json_bits(info->numa_nodes));
 	json_object_object_add(tree, "quarantined", json_object_new_boolean(info->quarantined));
 	return tree;

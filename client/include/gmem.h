@@ -186,7 +186,7 @@ void gmem_client_on_event(gmem_client *client, gmem_event_fn fn, void *arg);
 #define GMEM_DOMAIN_PERSISTENT (1u << 0) /* survives this process; come back with the token */
 
 struct gmem_domain_spec {
-	const char *kind; /* "memfd", "guest-memfd"; default "memfd" */
+	const char *kind; /* "memfd", "guest-memfd", "sw-protected"; default "memfd" */
 	const char *name; /* unique in the tenant; default none */
 	uint32_t flags;	  /* GMEM_DOMAIN_* */
 	uint32_t devices; /* GMEM_DEVICE_*: wanted with it */
