@@ -137,6 +137,12 @@ def holdings(account):
     return {name: n for name, n in gmem.usage(account).items() if name != "workers"}
 
 
+def plain_kinds(client):
+    """Kinds that can be used here and whose memory is all there when a region is granted."""
+    return [backend.kind.decode() for backend in client.host().backends
+            if backend.usable and b"private" not in backend.capabilities]
+
+
 class Daemon:
     """A gmemd of its own, in a folder of its own. Leaving the `with` block stops and checks it."""
 

@@ -43,9 +43,7 @@ class Jobs(harness.DaemonCase):
     TENANTS = {"acme": "MemoryMax=16G\nHugePages=2M:64M\n"}
 
     def kinds(self):
-        for backend in self.daemon.admin.host().backends:
-            if backend.usable:
-                yield backend.kind.decode()
+        yield from harness.plain_kinds(self.daemon.admin)
 
     def check_balance(self):
         # Workers are allowed to stay a while for the next job of a domain, not without a domain.
