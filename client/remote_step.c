@@ -128,6 +128,7 @@ static void cancel_convert(struct gmem_client *client, struct gm_report *report,
 	report->ranges = request->ranges;
 	report->n_ranges = request->n_ranges;
 	(void)gm_remote_report_only(client, report);
+	report->ranges = NULL;
 	gmem__convert_request__free_unpacked(request, NULL);
 }
 
@@ -161,6 +162,7 @@ static void cancel_populate(struct gmem_client *client, struct gm_report *report
 	report->ranges = &ranges;
 	report->n_ranges = 1;
 	(void)gm_remote_report_only(client, report);
+	report->ranges = NULL;
 	gmem__populate_request__free_unpacked(request, NULL);
 }
 
