@@ -65,6 +65,8 @@ struct gm_backing {
 
 struct gm_backend_state;
 
+struct gm_launch_rules;
+
 /* The private half that the VMM makes on its own VM. */
 struct gm_private_half {
 	uint32_t vm_type;      /* of the VM */
@@ -84,6 +86,9 @@ struct gm_backend {
 
 	/* With GM_CAP_PRIVATE; NULL without. All else here is then about the shared half. */
 	const struct gm_private_half *private_half;
+
+	/* Kinds whose guests run only after a launch; NULL for others. See launch_rules.h. */
+	const struct gm_launch_rules *launch;
 
 	/*
 	 * Opens what the backend needs (devices, a carrier VM) and finds out what works, by doing

@@ -13,6 +13,11 @@
 
 #define GM_SLOTS_N 3
 
+/* Numbers of pools, for the kinds that need a slot of one. */
+#define GM_SLOT_SEV 0
+#define GM_SLOT_ES 1
+#define GM_SLOT_TDX 2
+
 struct gm_slot_pool {
 	const char *name;     /* on the wire and the command line */
 	const char *resource; /* of the misc controller */

@@ -6,5 +6,7 @@ const struct gm_backend *const gm_backends[] = {
 	&gm_memfd_backend,
 	&gm_guest_memfd_backend,
 	&gm_sw_protected_backend,
+	&gm_snp_backend,
+	&gm_tdx_backend,
 	NULL,
 };

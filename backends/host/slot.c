@@ -12,9 +12,9 @@
 
 /* One SNP guest takes an id of the second pool, as an SEV-ES guest does (sev_asid_new). */
 const struct gm_slot_pool gm_slot_pools[GM_SLOTS_N] = {
-	{ "sev", "sev", "SevSlots", "SEV guests" },
-	{ "sev-es", "sev_es", "SevEsSlots", "SEV-ES and SEV-SNP guests" },
-	{ "tdx", "tdx", "TdxSlots", "TDX guests" },
+	[GM_SLOT_SEV] = { "sev", "sev", "SevSlots", "SEV guests" },
+	[GM_SLOT_ES] = { "sev-es", "sev_es", "SevEsSlots", "SEV-ES and SEV-SNP guests" },
+	[GM_SLOT_TDX] = { "tdx", "tdx", "TdxSlots", "TDX guests" },
 };
 
 static const char usual_root[] = "/sys/fs/cgroup";

@@ -21,6 +21,11 @@
 /* x86: private memory without protection, for development (CONFIG_KVM_SW_PROTECTED_VM, 6.8). */
 #define GM_KVM_VM_TYPE_SW_PROTECTED 1UL
 
+/* x86: SEV-SNP (6.11) and TDX (6.16). */
+#define GM_KVM_VM_TYPE_SNP 4UL
+#define GM_KVM_VM_TYPE_TDX 5UL
+
+#define GM_KVM_CAP_VM_TYPES 235
 #define GM_KVM_CAP_MEMORY_ATTRIBUTES 233
 #define GM_KVM_CAP_GUEST_MEMFD 234
 #define GM_KVM_CAP_GUEST_MEMFD_FLAGS 244

@@ -52,6 +52,10 @@ struct gm_crew_job_ops {
 	/* A part is finished. May be called many times, parts disjoint. */
 	void (*progress)(void *arg, const struct gm_job_range *done);
 	/*
+	 * The result of a GM_JOB_DIGEST that was done, before its end. May be NULL.
+	 */
+	void (*digest)(void *arg, const uint8_t state[GM_JOB_DIGEST_SIZE]);
+	/*
 	 * Exactly once, last; the job is freed afterwards. Never from within submit or cancel. The
 	 * crew may be freed here when this was its last job.
 	 */

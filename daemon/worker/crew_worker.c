@@ -192,6 +192,8 @@ static bool worker_take_report(struct gm_crew_worker *worker, const struct gm_jo
 		job->left_bytes -= report->done[i].length;
 		job->ops->progress(job->arg, &report->done[i]);
 	}
+	if (report->last && report->error == 0 && job->ops->digest)
+		job->ops->digest(job->arg, report->digest);
 	if (report->last)
 		worker_job_over(worker, job, report->error);
 	return true;

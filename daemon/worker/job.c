@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "job.h"
 
+#include <assert.h>
 #include <string.h>
+
+#include "launch_rules.h"
+
+static_assert(GM_JOB_DIGEST_SIZE == GM_LAUNCH_BLOB_SIZE, "the blob rides with the order");
 
 #define ORDER_HEADER_SIZE offsetof(struct gm_job_order, ranges)
 #define REPORT_HEADER_SIZE offsetof(struct gm_job_report, done)
@@ -21,6 +26,16 @@ static bool range_is_valid(const struct gm_job_range *range, uint64_t page_size)
 	       gm_is_aligned(range->length, page_size);
 }
 
+/* A digest is of pages that lie side by side in the guest. */
+static bool digest_is_valid(const struct gm_job_order *order)
+{
+	uint64_t end;
+
+	return order->n_ranges == 1 && order->digest.type > GM_POPULATE_NONE &&
+	       order->digest.type < GM_POPULATE_N_ &&
+	       !gm_add_overflows(order->digest.gpa, order->ranges[0].length, &end);
+}
+
 bool gm_job_order_is_valid(const struct gm_job_order *order, size_t size)
 {
 	if (size < ORDER_HEADER_SIZE || order->n_ranges == 0 ||
@@ -30,6 +45,8 @@ bool gm_job_order_is_valid(const struct gm_job_order *order, size_t size)
 	    order->n_threads > GM_JOB_THREADS_MAX)
 		return false;
 	if (!gm_is_power_of_two(order->page_size) || order->page_size < GM_PAGE_4K)
+		return false;
+	if (order->verb == GM_JOB_DIGEST && !digest_is_valid(order))
 		return false;
 	if (!memchr(order->kind, '\0', sizeof(order->kind)))
 		return false;

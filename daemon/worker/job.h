@@ -22,7 +22,19 @@
 enum gm_job_verb {
 	GM_JOB_ALLOCATE,
 	GM_JOB_DISCARD,
+	GM_JOB_DIGEST, /* nothing is changed: the ranges of a sealed file go into a digest, in order
+			*/
 	GM_JOB_VERB_N_
+};
+
+#define GM_JOB_DIGEST_SIZE 512
+
+/* Of GM_JOB_DIGEST; zeros for all others. */
+struct gm_job_digest {
+	uint32_t type;	     /* enum gm_populate_type */
+	uint32_t has_source; /* bool: the fd is to be read */
+	uint64_t gpa;	     /* of the first byte */
+	uint8_t state[GM_JOB_DIGEST_SIZE];
 };
 
 struct gm_job_range {
@@ -38,6 +50,7 @@ struct gm_job_order {
 	char kind[GM_JOB_KIND_SIZE]; /* of the backend */
 	uint64_t page_size;
 	uint64_t numa_nodes;
+	struct gm_job_digest digest;
 	struct gm_job_range ranges[GM_JOB_RANGES_MAX];
 };
 
@@ -70,6 +83,8 @@ struct gm_job_report {
 	int32_t error; /* with last: 0, -ECANCELED, or the first -errno of a thread */
 	uint32_t last; /* bool */
 	uint32_t n_done;
+	uint8_t digest[GM_JOB_DIGEST_SIZE]; /* of GM_JOB_DIGEST, with last and no error: what it is
+					       now */
 	struct gm_job_range done[GM_JOB_REPORT_RANGES_MAX];
 };
 

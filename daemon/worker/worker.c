@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "channel.h"
+#include "digest.h"
 #include "gm_cleanup.h"
 #include "work.h"
 
@@ -69,6 +70,8 @@ static int worker_obey(struct worker *worker, const struct gm_job_order *order, 
 		return worker_refuse(worker, order, -EOPNOTSUPP);
 	worker->job = order->job;
 	worker->stopped = false;
+	if (order->verb == GM_JOB_DIGEST)
+		return gm_digest_run(order, gm_take_fd(&fd), &sink);
 	return gm_work_run(order, gm_take_fd(&fd), backend, &sink);
 }
 

@@ -23,17 +23,18 @@ ARROWS = {
     "daemon/keep": ["daemon/sys", "proto/base"],
     "daemon/cgroup": ["proto/base"],
     # Workers are put where their work is to be charged, and exec looks whether there is room.
-    "daemon/worker": ["daemon/cgroup", "backends/backend.h", "proto/base"],
+    "daemon/worker": ["daemon/cgroup", "backends/backend.h", "backends/launch_rules.h", "proto/base"],
     "daemon/exec": ["daemon/core", "daemon/cgroup", "daemon/worker", "backends/backend.h",
-                    "backends/slot.h", "proto/base"],
-    "daemon/rpc": ["daemon/core", "daemon/exec", "backends/backend.h", "backends/slot.h",
-                   "proto/base", "proto/wire"],
+                    "backends/launch_rules.h", "backends/slot.h", "proto/base"],
+    "daemon/rpc": ["daemon/core", "daemon/exec", "backends/backend.h", "backends/launch_rules.h",
+                   "backends/slot.h", "proto/base", "proto/wire"],
     "daemon/transport": ["proto/base", "proto/wire"],
     "daemon/main": ["daemon/core", "daemon/conf", "daemon/unit", "daemon/store", "daemon/sys",
                     "daemon/keep", "daemon/cgroup", "daemon/worker", "daemon/exec", "daemon/rpc",
                     "daemon/transport", "backends/backend.h", "backends/slot.h", "proto/base",
                     "proto/wire"],
-    "backends": ["proto/base"],
+    # Kinds with a launch know the digest that it will have.
+    "backends": ["backends/measure", "proto/base"],
     # A layer of its own: gmemctl may have the calculator without the backends.
     "backends/measure": ["proto/base"],
     # The steps of a launch: carried out by libgmem in the VMM, never by the daemon.

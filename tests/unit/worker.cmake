@@ -7,3 +7,5 @@ endforeach()
 foreach(name crew crew_dispose charge)
 	target_sources(t_${name} PRIVATE crew_rig.c)
 endforeach()
+gm_add_test(NAME t_worker_digest SOURCES t_worker_digest.c worker_backends.c
+	LINK gm_worker gm_measure LABELS threads)

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kind "snp": AMD SEV-SNP (Linux 6.11). The digest is a chain over pages, their types and
+ * addresses; KVM adds the registers of each vCPU when the launch is finished
+ * (snp_launch_update_vmsa).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "gm_cleanup.h"
+#include "gm_vmsa.h"
+#include "kinds.h"
+#include "kvm_ioctl.h"
+#include "launch_digest.h"
+#include "measured.h"
+#include "own_fd.h"
+#include "slot.h"
+
+/*
+ * O_RDONLY: KVM looks at the file operations only, and what changes the platform needs write
+ * (sev_ioctl in drivers/crypto/ccp/sev-dev.c). What is left to a reader besides launches is to
+ * look, and SNP_COMMIT.
+ */
+static int open_device(int *ret_fd, char *ret_reason, size_t reason_size)
+{
+	int fd = open("/dev/sev", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	fd = fd < 0 ? -errno : gm_own_fd(fd);
+	if (fd < 0) {
+		(void)snprintf(ret_reason, reason_size, "/dev/sev: %s", strerror(-fd));
+		return fd;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static void begin(uint8_t ret_blob[GM_LAUNCH_BLOB_SIZE])
+{
+	gm_launch_begin_kind(GM_LAUNCH_SNP, ret_blob);
+}
+
+static int put_vcpu(struct gm_launch_digest *digest, const uint8_t hash[1][GM_SHA384_SIZE],
+		    struct gm_refusal *refusal)
+{
+	return gm_launch_digest_update(digest,
+				       &(struct gm_launch_range){ .type = GM_LAUNCH_VMSA,
+								  .gpa = GM_LAUNCH_VMSA_GPA,
+								  .length = GM_PAGE_4K,
+								  .digests = hash },
+				       1, refusal);
+}
+
+/* All vCPUs but the first begin alike: two pages are hashed, however many there are. */
+static int put_model(struct gm_launch_digest *digest, const struct gm_launch_vcpus *vcpus,
+		     struct gm_refusal *refusal)
+{
+	struct gm_vmsa_spec spec = { .boot = true,
+				     .eip = GM_VMSA_RESET_EIP,
+				     .rdx = vcpus->signature,
+				     .sev_features = vcpus->features | GM_SEV_FEATURE_SNP };
+	uint8_t page[GM_VMSA_SIZE], hashes[2][1][GM_SHA384_SIZE];
+	int r = 0;
+
+	if (gm_vmm_find(vcpus->vmm, &spec.vmm) != 0)
+		return gm_refuse_text(refusal, GM_INVALID, GM_RULE_FLAGS, "request",
+				      "no VMM is known by the name \"%s\"", vcpus->vmm);
+	if (vcpus->entry > UINT32_MAX)
+		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_FLAGS, "request", UINT32_MAX,
+					 0, vcpus->entry);
+	(void)gm_vmm_has_fixed_rdx(spec.vmm, &spec.rdx);
+	for (int i = 0; i < 2; i++) {
+		gm_vmsa_build(&spec, page);
+		gm_hash_bytes(GM_HASH_SHA384, page, sizeof(page), hashes[i][0]);
+		spec.boot = false;
+		spec.eip = (uint32_t)vcpus->entry;
+	}
+	for (uint32_t i = 0; r == 0 && i < vcpus->count; i++)
+		r = put_vcpu(digest, hashes[i == 0 ? 0 : 1], refusal);
+	return r;
+}
+
+static int finish(uint8_t blob[GM_LAUNCH_BLOB_SIZE], const struct gm_launch_vcpus *vcpus,
+		  struct gm_refusal *refusal)
+{
+	struct gm_launch_digest digest;
+	int r;
+
+	r = gm_launch_digest_load(blob, &digest);
+	if (r == 0 && vcpus->how == GM_VCPUS_MODEL)
+		r = put_model(&digest, vcpus, refusal);
+	if (r == 0 && vcpus->how == GM_VCPUS_UNKNOWN)
+		gm_launch_digest_spoil(&digest, "nobody has said what the registers of the vCPUs "
+						"hold, and they are measured");
+	if (r == 0)
+		r = gm_launch_close(&digest, blob);
+	return r;
+}
+
+/* ID_BLOCK begins with LD (SEV-SNP ABI, SNP_LAUNCH_FINISH). */
+static const uint8_t *id_block_digest(const uint8_t *id_block)
+{
+	return id_block;
+}
+
+#define WITH_SOURCE \
+	(1u << GM_POPULATE_NORMAL | 1u << GM_POPULATE_UNMEASURED | 1u << GM_POPULATE_CPUID)
+
+static const struct gm_launch_rules rules = {
+	.slot = GM_SLOT_ES,
+	.types = WITH_SOURCE | 1u << GM_POPULATE_ZERO | 1u << GM_POPULATE_SECRETS,
+	.sources = WITH_SOURCE,
+	.parameters_max = 16384,
+	.id_block_size = 96,
+	.id_auth_size = 4096,
+	.host_data_size = 32,
+	.measures_vcpus = true,
+	.device_name = "sev",
+	.open_device = open_device,
+	.begin = begin,
+	.finish = finish,
+	.id_block_digest = id_block_digest,
+};
+
+static const struct gm_measured_platform platform = {
+	.name = "SEV-SNP",
+	.wanted = "6.11, kvm_amd with sev_snp=Y, and SNP in the firmware's setup",
+	.vm_type = GM_KVM_VM_TYPE_SNP,
+	.open_device = open_device,
+};
+
+static const struct gm_private_half private_half = {
+	.vm_type = GM_KVM_VM_TYPE_SNP,
+	.memory_flags = 0,
+	.verify = gm_measured_private_verify,
+	.kind = "guest-memfd",
+	.present = gm_measured_private_present,
+};
+
+static int snp_open(struct gm_backend_state **ret_state, struct gm_probe *ret_probe)
+{
+	return gm_measured_open(&platform, ret_state, ret_probe);
+}
+
+const struct gm_backend gm_snp_backend = {
+	.kind = "snp",
+	.private_half = &private_half,
+	.launch = &rules,
+	.open = snp_open,
+	GM_MEASURED_OPERATIONS,
+};
