@@ -70,7 +70,8 @@ const char *gm_conf_key_name(enum gm_conf_scope scope, unsigned key);
  * The value of a key, written so that it reads as the same value again. "" where that is only to
  * be had by an empty assignment: every kind, no hugepages.
  */
-#define GM_CONF_VALUE_MAX 512
+/* A list of measurements is the longest. */
+#define GM_CONF_VALUE_MAX 2048
 void gm_conf_show(const struct gm_policy *policy, unsigned key, char ret_text[GM_CONF_VALUE_MAX]);
 
 #endif

@@ -36,6 +36,9 @@ static const struct gm_conf_key keys[] = {
 	{ "ConvertInPlace", GM_CONF_FOR_TENANT, &gm_conf_boolean, FIELD(convert_in_place) },
 	{ "DiscardMeasured", GM_CONF_FOR_TENANT, &gm_conf_boolean, FIELD(discard_measured) },
 	{ "Preallocate", GM_CONF_FOR_TENANT, &gm_conf_boolean, FIELD(preallocate) },
+	{ "MeasurementAllow", GM_CONF_FOR_TENANT, &gm_conf_measurements,
+	  FIELDS(n_measurements, require_id_block) },
+	{ "RequireIdBlock", GM_CONF_FOR_TENANT, &gm_conf_boolean, FIELD(require_id_block) },
 };
 
 _Static_assert(GM_ARRAY_SIZE(keys) <= GM_CONF_KEYS_MAX, "gm_conf_sources has a place for each");

@@ -110,6 +110,55 @@ static int assign_kinds(struct gm_conf *conf, const struct gm_conf_key *key, boo
 	return 0;
 }
 
+static int hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* SHA-256 or SHA-384, by the number of digits. */
+static int add_measurement(struct gm_policy *policy, const char *word, struct gm_value_fault *why)
+{
+	struct gm_measurement *measurement = &policy->measurements[policy->n_measurements];
+	size_t n = strlen(word);
+
+	if (n != 64 && n != 96)
+		return gm_value_bad(why, "\"%s\" is no digest: 64 or 96 hexadecimal digits",
+				    gm_unit_quote(word).text);
+	if (policy->n_measurements == GM_MEASUREMENTS_MAX)
+		return gm_value_bad(why, "more than %d digests", GM_MEASUREMENTS_MAX);
+	for (size_t i = 0; i < n / 2; i++) {
+		int high = hex_digit(word[2 * i]), low = hex_digit(word[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return gm_value_bad(why, "\"%s\" is no hexadecimal number",
+					    gm_unit_quote(word).text);
+		measurement->bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	measurement->size = (uint8_t)(n / 2);
+	policy->n_measurements++;
+	return 0;
+}
+
+static int assign_measurements(struct gm_conf *conf, const struct gm_conf_key *key, bool first,
+			       char *value, struct gm_value_fault *why)
+{
+	char *rest = NULL;
+
+	if (first)
+		memset((char *)&conf->policy + key->offset, 0, key->size);
+	for (char *word = strtok_r(value, GM_VALUE_BLANKS, &rest); word;
+	     word = strtok_r(NULL, GM_VALUE_BLANKS, &rest)) {
+		int r = add_measurement(&conf->policy, word, why);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 /* "2M" or "2M:8G" */
 static int add_huge(struct gm_conf *conf, char *word, struct gm_value_fault *why)
 {
@@ -256,6 +305,17 @@ static void show_kinds(const struct gm_policy *policy, const struct gm_conf_key 
 		put(text, "%s%s", i ? " " : "", policy->kinds[i]);
 }
 
+static void show_measurements(const struct gm_policy *policy, const struct gm_conf_key *key,
+			      char *text)
+{
+	(void)key;
+	for (unsigned i = 0; i < policy->n_measurements; i++) {
+		put(text, "%s", i ? " " : "");
+		for (unsigned j = 0; j < policy->measurements[i].size; j++)
+			put(text, "%02x", policy->measurements[i].bytes[j]);
+	}
+}
+
 static void put_huge(char *text, const char *page, uint64_t bytes)
 {
 	if (bytes == 0)
@@ -281,4 +341,5 @@ const struct gm_conf_type gm_conf_time = { assign_time, show_time };
 const struct gm_conf_type gm_conf_boolean = { assign_boolean, show_boolean };
 const struct gm_conf_type gm_conf_nodes = { assign_nodes, show_nodes };
 const struct gm_conf_type gm_conf_kinds = { assign_kinds, show_kinds };
+const struct gm_conf_type gm_conf_measurements = { assign_measurements, show_measurements };
 const struct gm_conf_type gm_conf_huge = { assign_huge, show_huge };

@@ -162,6 +162,15 @@ struct gm_domain *gm_book_overdue_launch(const struct gm_book *book, uint64_t no
 
 /* ---- sources ---- */
 
+int gm_book_may_add_source(const struct gm_domain *domain, struct gm_refusal *refusal)
+{
+	enum gm_launch_state state = gm_domain_launch_state(domain);
+
+	if (state >= GM_LAUNCH_READY && state <= GM_LAUNCH_POPULATING)
+		return gm_book_check_domain_usable(domain, refusal);
+	return gm_book_check_launch(domain, GM_LAUNCH_POPULATE, refusal);
+}
+
 static int refuse_source(const struct gm_domain *domain, struct gm_refusal *refusal)
 {
 	return gm_refuse_text(refusal, GM_INVALID, GM_RULE_SOURCE, name_of(domain).text,

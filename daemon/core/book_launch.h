@@ -49,6 +49,10 @@ struct gm_domain *gm_book_overdue_launch(const struct gm_book *book, uint64_t no
 
 /* ---- sources ---- */
 
+/* From the beginning on, as long as anything can still be populated. */
+GM_WARN_UNUSED int gm_book_may_add_source(const struct gm_domain *domain,
+					  struct gm_refusal *refusal);
+
 /*
  * The domain owns @fd from here on, which the caller has looked at. GM_OVER_LIMIT (GM_RULE_SOURCE)
  * with GM_LAUNCH_SOURCES_MAX of them; GM_INVALID (GM_RULE_SOURCE) when @file is memory of a region.

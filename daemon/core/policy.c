@@ -37,3 +37,13 @@ bool gm_policy_allows_kind(const struct gm_policy *policy, const char *kind)
 			return true;
 	return false;
 }
+
+bool gm_policy_allows_measurement(const struct gm_policy *policy, const uint8_t *digest,
+				  size_t size)
+{
+	for (unsigned i = 0; i < policy->n_measurements; i++)
+		if (policy->measurements[i].size == size &&
+		    memcmp(policy->measurements[i].bytes, digest, size) == 0)
+			return true;
+	return policy->n_measurements == 0;
+}

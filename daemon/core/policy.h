@@ -13,6 +13,14 @@
 /* Pools of hardware slots (GM_RES_SLOT_0 and on). */
 #define GM_SLOT_POOLS 3
 
+#define GM_MEASUREMENTS_MAX 16
+#define GM_MEASUREMENT_MAX 48
+
+struct gm_measurement {
+	uint8_t size;
+	uint8_t bytes[GM_MEASUREMENT_MAX];
+};
+
 struct gm_policy {
 	/* Kinds=: names that may be used; n_kinds 0 with all_kinds set: every kind of the host. */
 	bool all_kinds;
@@ -44,6 +52,11 @@ struct gm_policy {
 	bool discard_measured;		 /* DiscardMeasured= */
 
 	bool preallocate; /* Preallocate=, of kinds without private memory */
+
+	/* Kinds with a launch. */
+	unsigned n_measurements; /* MeasurementAllow=; 0: any */
+	struct gm_measurement measurements[GM_MEASUREMENTS_MAX];
+	bool require_id_block; /* RequireIdBlock= */
 };
 
 /* For how long nobody's memory is kept unless the operator says otherwise. */
@@ -62,6 +75,10 @@ static inline enum gm_resource gm_slot_resource(unsigned pool)
 {
 	return (enum gm_resource)(GM_RES_SLOT_0 + pool);
 }
+
+/* Is this digest among those of MeasurementAllow=, or are all allowed? */
+bool gm_policy_allows_measurement(const struct gm_policy *policy, const uint8_t *digest,
+				  size_t size);
 
 bool gm_policy_allows_kind(const struct gm_policy *policy, const char *kind);
 

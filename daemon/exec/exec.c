@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "exec_job.h"
+#include "exec_launch.h"
 #include "exec_memlock.h"
 #include "exec_share.h"
 #include "gm_cleanup.h"
@@ -48,6 +49,18 @@ static uint64_t find_numa_nodes(void)
 	return mask[0] != 0 ? mask[0] : 1;
 }
 
+/* Before privileges are dropped. Without it launches are refused, and nothing else. */
+static void open_launch_device(struct gm_exec_backend *slot)
+{
+	const struct gm_launch_rules *rules = slot->backend->launch;
+	char reason[GM_TEXT_MAX];
+
+	slot->launch_fd = -1;
+	if (slot->probe.usable && rules != NULL && rules->open_device != NULL &&
+	    rules->open_device(&slot->launch_fd, reason, sizeof(reason)) < 0)
+		slot->launch_fd = -1;
+}
+
 static int open_backends(struct gm_exec *exec)
 {
 	for (size_t i = 0; gm_backends[i] != NULL; i++) {
@@ -59,6 +72,7 @@ static int open_backends(struct gm_exec *exec)
 		if (r < 0)
 			return r;
 		slot->backend = gm_backends[i];
+		open_launch_device(slot);
 		exec->n_backends++;
 	}
 	return 0;
@@ -95,6 +109,8 @@ void gm_exec_done(struct gm_exec *exec)
 
 		slot->backend->close(slot->state);
 		slot->state = NULL;
+		if (slot->launch_fd >= 0)
+			gm_fd_close(gm_take_fd(&slot->launch_fd));
 	}
 	gm_fd_close(gm_take_fd(&exec->kvm_fd));
 }
@@ -344,6 +360,7 @@ unsigned gm_exec_end_domain(struct gm_exec *exec, struct gm_domain *domain)
 		}
 	}
 	gm_exec_end_memlock(exec, domain);
+	gm_exec_drop_sources(exec, domain);
 	gm_book_end_domain(domain);
 	drop_idle_regions(exec, domain);
 	let_go_of_busy_regions(exec, domain);

@@ -18,6 +18,7 @@ struct gm_exec_backend {
 	const struct gm_backend *backend;
 	struct gm_backend_state *state;
 	struct gm_probe probe;
+	int launch_fd; /* the device through which launches go; -1: none */
 };
 
 struct gm_exec_job;

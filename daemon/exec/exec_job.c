@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exec_job.h"
 #include "exec_charge.h"
+#include "exec_launch.h"
 #include "exec_share.h"
 #include "gm_fault.h"
 
@@ -158,6 +159,7 @@ static int conclude(const struct gm_exec_job *job, enum gm_job_end how, int erro
 static void job_free(struct gm_exec_job *job)
 {
 	gm_exec_uncharge(job);
+	free(job->digest);
 	free(job);
 }
 
@@ -183,12 +185,22 @@ static void on_end(void *arg, enum gm_job_end how, int error)
 
 	/* Nobody asks a dying domain where its pages are. */
 	if ((how == GM_JOB_WORKER_LOST || how == GM_JOB_ERROR) && !job->ticket.frees_half &&
-	    !job->ticket.region->domain->dying)
+	    job->digest == NULL && !job->ticket.region->domain->dying)
 		gm_exec_look(job);
 	finish(job, conclude(job, how, error, &refusal), &refusal);
 }
 
-static const struct gm_crew_job_ops crew_ops = { .progress = on_progress, .end = on_end };
+static void on_digest(void *arg, const uint8_t state[GM_JOB_DIGEST_SIZE])
+{
+	struct gm_exec_job *job = arg;
+
+	if (job->digest != NULL)
+		memcpy(job->digest->order.state, state, sizeof(job->digest->order.state));
+}
+
+static const struct gm_crew_job_ops crew_ops = { .progress = on_progress,
+						 .digest = on_digest,
+						 .end = on_end };
 
 static int get_crew(struct gm_exec *exec, struct gm_domain *domain, struct gm_crew **ret_crew)
 {
@@ -232,6 +244,11 @@ static void fill_order(const struct gm_exec_job *job, struct gm_job_order *order
 	snprintf(order->kind, sizeof(order->kind), "%s", kind_of(job));
 	order->page_size = region->page_size;
 	order->numa_nodes = region->numa_nodes;
+	if (job->digest != NULL) {
+		order->verb = GM_JOB_DIGEST;
+		order->numa_nodes = 0;
+		order->digest = job->digest->order;
+	}
 	memcpy(order->ranges, job->ranges, job->n_ranges * sizeof(job->ranges[0]));
 }
 
@@ -240,6 +257,15 @@ static void record_begin(const struct gm_exec *exec)
 {
 	if (exec->keep_ops != NULL)
 		exec->keep_ops->begin(exec->keep_arg);
+}
+
+static int fd_of(const struct gm_exec_job *job)
+{
+	const struct gm_region *region = job->ticket.region;
+
+	if (job->digest != NULL)
+		return job->digest->fd;
+	return job->ticket.private_half ? region->private_fd : region->fd;
 }
 
 static int submit(struct gm_exec_job *job, struct gm_refusal *refusal)
@@ -252,9 +278,8 @@ static int submit(struct gm_exec_job *job, struct gm_refusal *refusal)
 	r = get_crew(job->exec, region->domain, &crew);
 	if (r == 0) {
 		fill_order(job, &order);
-		r = gm_crew_submit(crew, &order,
-				   job->ticket.private_half ? region->private_fd : region->fd,
-				   job->place, &crew_ops, job, &job->crew_job);
+		r = gm_crew_submit(crew, &order, fd_of(job), job->place, &crew_ops, job,
+				   &job->crew_job);
 	}
 	if (r == -EPIPE || r == -EAGAIN) {
 		gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_WORKER, "host",
@@ -370,6 +395,37 @@ int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidf
 		return -ENOMEM;
 	gm_book_begin_freeing(session, region, &job->ticket);
 	return start(job, pidfd, /* share= */ NULL, ret_job, refusal);
+}
+
+int gm_exec_start_digest(struct gm_exec *exec, struct gm_session *session, int pidfd,
+			 struct gm_region *region, const struct gm_exec_digest *digest,
+			 const struct gm_range *range, const struct gm_exec_job_ops *ops, void *arg,
+			 struct gm_exec_job **ret_job, struct gm_refusal *refusal)
+{
+	struct gm_exec_job *job;
+	int r = -ENOMEM;
+
+	if (exec->hub == NULL)
+		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
+				      "this daemon runs without workers");
+	job = job_new(exec, range, 1, ops, arg);
+	if (job != NULL)
+		job->digest = malloc(sizeof(*digest));
+	if (job != NULL && job->digest != NULL) {
+		*job->digest = *digest;
+		r = gm_book_begin_hashing(exec->book, session, region, &job->ticket, refusal);
+	}
+	if (r == 0)
+		return start(job, pidfd, /* share= */ NULL, ret_job, refusal);
+	if (job != NULL)
+		free(job->digest);
+	free(job);
+	return r;
+}
+
+const uint8_t *gm_exec_hashed(const struct gm_exec_job *job)
+{
+	return job->digest->order.state;
 }
 
 void gm_exec_leave_owner(struct gm_domain *domain)

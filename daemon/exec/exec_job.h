@@ -7,8 +7,15 @@
 
 #include "exec.h"
 
+/* What a job that hashes works on, in place of the region. */
+struct gm_exec_digest {
+	int fd; /* borrowed until it is submitted */
+	struct gm_job_digest order;
+};
+
 struct gm_exec_job {
 	struct gm_exec *exec;
+	struct gm_exec_digest *digest; /* NULL: the job is about memory */
 	struct gm_job_ticket ticket;
 	struct gm_crew_job *crew_job;
 	const struct gm_exec_job_ops *ops;
@@ -41,6 +48,14 @@ void gm_exec_job_resume(struct gm_exec_job *job);
 
 /* Books one finished part; remembers the first trouble in the job. */
 void gm_exec_book_part(struct gm_exec_job *job, uint64_t offset, uint64_t length);
+
+/* As gm_exec_start_job(), of pages that go into a digest. @digest is copied. */
+GM_WARN_UNUSED int gm_exec_start_digest(struct gm_exec *exec, struct gm_session *session, int pidfd,
+					struct gm_region *region,
+					const struct gm_exec_digest *digest,
+					const struct gm_range *range,
+					const struct gm_exec_job_ops *ops, void *arg,
+					struct gm_exec_job **ret_job, struct gm_refusal *refusal);
 
 /* Takes away what the end of a job has set free of a dying domain. */
 void gm_exec_reap(struct gm_exec *exec, struct gm_region *region);

@@ -25,6 +25,8 @@ unsigned gm_exec_traits(const struct gm_exec_backend *slot)
 	for (size_t i = 0; i < GM_ARRAY_SIZE(traits); i++)
 		if (slot->probe.caps & traits[i].cap)
 			found |= traits[i].trait;
+	if (slot->backend->launch != NULL)
+		found |= GM_TRAIT_LAUNCH;
 	return found;
 }
 

@@ -36,6 +36,7 @@ struct gm_pending {
 	struct gm_exec_job *job;
 	struct gm_freeing *freeing; /* of STEP_DONE */
 	struct gm_delayed *delayed; /* of CONVERT: no job */
+	struct gm_hashing *hashing; /* of POPULATE and LAUNCH_FINISH */
 	uint64_t domain;	    /* ids */
 	uint64_t region;
 	uint64_t started_us;

@@ -7,6 +7,7 @@
 #include "exec_memlock.h"
 #include "gm_check.h"
 #include "info.h"
+#include "launch_rules.h"
 #include "slot.h"
 
 /* Regions listed in one DOMAIN_ATTACH answer; LIST tells of the others. */
@@ -84,12 +85,23 @@ static int read_lifetime(struct gm_call *call, Gmem__Lifetime wanted, enum gm_li
 }
 
 /* What the host has is looked at even for who may have none: the books refuse that first. */
+static void ask_for_slot(struct gm_call *call, unsigned pool, struct gm_domain_spec *spec)
+{
+	spec->has_slot = true;
+	spec->slot = pool;
+	spec->slot_use = gm_exec_slot_use(call->exec, pool);
+}
+
+/* Of the pool that the kind needs one of, asked for or not. */
 static int read_slot(struct gm_call *call, const Gmem__DomainCreateRequest *request,
 		     struct gm_domain_spec *spec)
 {
+	const struct gm_launch_rules *rules = gm_exec_find(call->exec, spec->kind)->backend->launch;
 	char name[GM_NAME_SIZE];
 	int pool;
 
+	if (rules != NULL)
+		ask_for_slot(call, rules->slot, spec);
 	if (!request->has_slot)
 		return 0;
 	if (!gm_name_copy(&request->slot, name, GM_NAME_MAX))
@@ -98,9 +110,11 @@ static int read_slot(struct gm_call *call, const Gmem__DomainCreateRequest *requ
 	if (pool < 0)
 		return gm_refuse_text(&call->refusal, GM_UNSUPPORTED, GM_RULE_SLOTS, "daemon",
 				      "no pool of hardware slots is called \"%s\"", name);
-	spec->has_slot = true;
-	spec->slot = (unsigned)pool;
-	spec->slot_use = gm_exec_slot_use(call->exec, spec->slot);
+	if (rules != NULL && (unsigned)pool != rules->slot)
+		return gm_refuse_text(&call->refusal, GM_INVALID, GM_RULE_SLOTS, "request",
+				      "guests of kind %s take slots of the pool \"%s\"", spec->kind,
+				      gm_slot_pools[rules->slot].name);
+	ask_for_slot(call, (unsigned)pool, spec);
 	return 0;
 }
 
@@ -261,6 +275,8 @@ int gm_handle_domain_get(struct gm_call *call)
 		return -ENOMEM;
 	gm_info_domain(call, domain, reply->info);
 	r = gm_info_observed(call, domain, reply->info);
+	if (r == 0)
+		r = gm_info_launch(call, domain, reply->info);
 	if (r != 0)
 		return r;
 	/* An owner's pid would not tell: a process may have several sessions. */

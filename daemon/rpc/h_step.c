@@ -47,15 +47,20 @@ int gm_step_draw(const struct gm_service *service, struct gm_step_spec *spec)
 	return r;
 }
 
-void gm_step_fill(const struct gm_region *region, Gmem__Step *step)
+void gm_step_write(Gmem__Step *step, uint64_t id, enum gm_step_kind kind)
 {
 	gmem__step__init(step);
 	step->has_step = 1;
-	step->step = region->step->id;
+	step->step = id;
 	step->has_kind = 1;
-	step->kind = (Gmem__StepKind)region->step->kind;
+	step->kind = (Gmem__StepKind)kind;
 	step->has_patience_ms = 1;
 	step->patience_ms = GM_STEP_MS;
+}
+
+void gm_step_fill(const struct gm_region *region, Gmem__Step *step)
+{
+	gm_step_write(step, region->step->id, region->step->kind);
 }
 
 static int fill_step(struct gm_call *call, const struct gm_region *region, Gmem__Step **ret_step)
@@ -323,6 +328,8 @@ int gm_handle_step_done(struct gm_call *call)
 	struct gm_region *region;
 	int r;
 
+	if (request->has_domain)
+		return gm_launch_step_done(call);
 	r = find_region(call, request->region, &region);
 	if (r != 0)
 		return r;
@@ -336,6 +343,8 @@ int gm_handle_step_done(struct gm_call *call)
 		return r;
 	if (kind == GM_STEP_CONVERT)
 		return convert_done(call, region);
+	if (kind == GM_STEP_POPULATE)
+		return gm_launch_populated(call, region);
 	if (request->sys_errno != 0)
 		gm_book_end_step(region);
 	else if (kind == GM_STEP_BIND)
@@ -354,7 +363,9 @@ void gm_step_expire(struct gm_service *service)
 	while ((region = gm_book_overdue_step(service->book, now_ms)) != NULL) {
 		gm_book_lose_step(region);
 		tell_lost(service, region, "a step was not reported in time: its pages are lost");
+		gm_launch_settle(service, region->domain);
 	}
+	gm_launch_expire(service);
 	while ((region = gm_book_unfinished_step(service->book, now_ms)) != NULL)
 		gm_exec_sweep(service->exec, region);
 }

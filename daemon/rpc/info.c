@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "book_launch.h"
+#include "launch_rules.h"
 #include "slot.h"
 
 /* Processes whose control groups one STATS looks at: some tens of microseconds each. */
@@ -69,6 +71,8 @@ void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__
 		  &info->has_slot, &info->slot);
 	info->has_memlock_bytes = domain->memlock.amount > 0;
 	info->memlock_bytes = domain->memlock.amount;
+	info->has_launch = domain->launch != NULL;
+	info->launch = (Gmem__LaunchState)gm_domain_launch_state(domain);
 	fill_name(gm_call_tenant_name(call, domain->tenant), &info->has_tenant, &info->tenant);
 }
 
@@ -81,6 +85,32 @@ static int observe(const struct gm_call *call, const struct gm_session *session,
 		return -ESRCH;
 	return gm_exec_observe(call->exec, &session->peer, link->ops->pidfd(link->channel),
 			       ret_observed);
+}
+
+int gm_info_launch(struct gm_call *call, const struct gm_domain *domain, Gmem__DomainInfo *info)
+{
+	struct gm_refusal why = { 0 };
+	uint8_t *digest = gm_call_alloc(call, GM_LAUNCH_DIGEST_MAX + sizeof(why.text));
+	char *reason = (char *)digest + GM_LAUNCH_DIGEST_MAX;
+	size_t size = 0;
+	int r;
+
+	if (digest == NULL)
+		return -ENOMEM;
+	if (domain->launch == NULL || domain->launch->state == GM_LAUNCH_READY)
+		return 0;
+	r = gm_launch_peek(domain->launch->digest, digest, &size, &why);
+	if (r < 0)
+		return r;
+	if (domain->launch->state == GM_LAUNCH_FAILED) {
+		r = GM_WRONG_STATE;
+		(void)snprintf(why.text, sizeof(why.text), "the launch has failed");
+	}
+	info->has_measurement = r == 0;
+	info->measurement = (ProtobufCBinaryData){ .len = size, .data = digest };
+	memcpy(reason, why.text, sizeof(why.text));
+	fill_name(reason, &info->has_measurement_reason, &info->measurement_reason);
+	return 0;
 }
 
 int gm_info_observed(struct gm_call *call, const struct gm_domain *domain, Gmem__DomainInfo *info)

@@ -13,6 +13,9 @@ void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__
 /* Who pays for an attached domain, where that is known. 0 or -ENOMEM. */
 GM_WARN_UNUSED int gm_info_observed(struct gm_call *call, const struct gm_domain *domain,
 				    Gmem__DomainInfo *info);
+/* The digest of its launch so far, or why it is not known. 0 or -ENOMEM. */
+GM_WARN_UNUSED int gm_info_launch(struct gm_call *call, const struct gm_domain *domain,
+				  Gmem__DomainInfo *info);
 /* The sum over a tenant's control groups, where that is known. 0 or -ENOMEM. */
 GM_WARN_UNUSED int gm_info_tenant_observed(struct gm_call *call, const struct gm_tenant *tenant,
 					   Gmem__UsageInfo *info);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "exec_launch.h"
 #include "exec_memlock.h"
 #include "gm_fault.h"
 
@@ -212,6 +213,21 @@ static int find_memory(struct gm_link *link, uint64_t id, int *ret_fd, struct gm
 	return r;
 }
 
+static int find_launch_device(struct gm_link *link, const Gmem__LaunchStartReply *reply,
+			      int *ret_fd, struct gm_refusal *refusal)
+{
+	const struct gm_domain *domain;
+
+	if (reply->n_fd_names == 0)
+		return 0;
+	/* Whose step it was, there is only one: an id is drawn once. */
+	TAILQ_FOREACH(domain, &link->session->domains, session_link)
+		if (reply->step != NULL && domain->launch != NULL &&
+		    domain->launch->step_id == reply->step->step)
+			return gm_exec_launch_device(link->service->exec, domain, ret_fd, refusal);
+	return gm_refuse(refusal, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "domain");
+}
+
 /* The fd that the answer names; *ret_fd stays -1 where it names none. */
 static int find_fd(struct gm_link *link, const struct gm_kept_answer *kept, int *ret_fd,
 		   struct gm_refusal *refusal)
@@ -219,11 +235,14 @@ static int find_fd(struct gm_link *link, const struct gm_kept_answer *kept, int 
 	ProtobufCMessage *reply;
 	int r;
 
-	if (kept->type != GM_MSG_REGION_CREATE && kept->type != GM_MSG_DOMAIN_CREATE)
+	if (kept->type != GM_MSG_REGION_CREATE && kept->type != GM_MSG_DOMAIN_CREATE &&
+	    kept->type != GM_MSG_LAUNCH_START)
 		return 0;
 	r = unpack(link, kept, &reply);
 	if (r < 0)
 		return r;
+	if (kept->type == GM_MSG_LAUNCH_START)
+		return find_launch_device(link, (Gmem__LaunchStartReply *)reply, ret_fd, refusal);
 	if (kept->type == GM_MSG_REGION_CREATE)
 		return find_memory(link, ((Gmem__RegionCreateReply *)reply)->region, ret_fd,
 				   refusal);

@@ -7,6 +7,11 @@
 
 #define HOST (10 * GM_GIB)
 
+#define AB_8 "abababababababab"
+#define DIGEST_32 AB_8 AB_8 AB_8 AB_8
+#define DIGEST_32_BUT_ONE AB_8 AB_8 AB_8 "abababababababa"
+#define DIGEST_48 DIGEST_32 AB_8 AB_8
+
 static int parse(const char *text, struct gm_policy *ret_policy, struct gm_unit_fault *ret_fault)
 {
 	gm_policy_defaults(ret_policy, HOST);
@@ -446,6 +451,41 @@ static void an_assignment_of_more_than_4_KiB_is_a_fault(void **state)
 	assert_int_equal(parse_long(20000, "[Service]", &fault), 0);
 }
 
+static void measurements_are_read_as_digests_and_add_up(void **state)
+{
+	struct gm_policy policy;
+	struct gm_unit_fault fault;
+	uint8_t digest[48];
+
+	(void)state;
+	memset(digest, 0xab, sizeof(digest));
+	assert_int_equal(parse("[X-Gmemd]\nMeasurementAllow=" DIGEST_48
+			       "\nMeasurementAllow=" DIGEST_32 "\nRequireIdBlock=yes\n",
+			       &policy, &fault),
+			 0);
+	assert_int_equal(policy.n_measurements, 2);
+	assert_true(policy.require_id_block);
+	assert_true(gm_policy_allows_measurement(&policy, digest, 48));
+	assert_true(gm_policy_allows_measurement(&policy, digest, 32));
+	digest[31] = 0;
+	assert_false(gm_policy_allows_measurement(&policy, digest, 48));
+	assert_false(gm_policy_allows_measurement(&policy, digest, 32));
+	assert_int_equal(parse("", &policy, &fault), 0);
+	assert_true(gm_policy_allows_measurement(&policy, digest, 48));
+}
+
+static void a_measurement_of_another_length_or_with_another_digit_is_a_fault(void **state)
+{
+	struct gm_policy policy;
+	struct gm_unit_fault fault;
+
+	(void)state;
+	assert_int_equal(parse("[X-Gmemd]\nMeasurementAllow=abab\n", &policy, &fault), GM_INVALID);
+	assert_int_equal(
+		parse("[X-Gmemd]\nMeasurementAllow=g" DIGEST_32_BUT_ONE "\n", &policy, &fault),
+		GM_INVALID);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +517,8 @@ int main(void)
 		gm_test(control_characters_do_not_reach_the_log),
 		gm_test(a_nul_byte_is_a_fault_with_its_line),
 		gm_test(a_file_of_more_than_256_KiB_is_a_fault),
+		gm_test(measurements_are_read_as_digests_and_add_up),
+		gm_test(a_measurement_of_another_length_or_with_another_digit_is_a_fault),
 		gm_test(an_assignment_of_more_than_4_KiB_is_a_fault),
 	};
 

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Launches as they are carried out: which sources are good, what is hashed, and what the digest
+ * will be. The platform's own part is behind struct gm_launch_rules.
+ */
+#ifndef GM_EXEC_LAUNCH_H
+#define GM_EXEC_LAUNCH_H
+
+#include "book_launch.h"
+#include "exec.h"
+#include "launch_rules.h"
+
+/* The rules of the domain's kind; NULL for one without a launch. */
+const struct gm_launch_rules *gm_exec_launch_rules(const struct gm_exec *exec,
+						   const struct gm_domain *domain);
+
+/* The device of the domain's platform: borrowed; -1 where it has none. 0 or GM_UNSUPPORTED. */
+GM_WARN_UNUSED int gm_exec_launch_device(const struct gm_exec *exec, const struct gm_domain *domain,
+					 int *ret_fd, struct gm_refusal *refusal);
+
+/*
+ * Is @fd (taken in any case) good as a source: sealed, whole pages, no holes? Then it is one of the
+ * domain. A hole could be filled by who reads it, and whoever reads here pays for nothing.
+ */
+GM_WARN_UNUSED int gm_exec_add_source(struct gm_exec *exec, struct gm_domain *domain, uint64_t id,
+				      int fd, uint64_t *ret_size, struct gm_refusal *refusal);
+
+/* All sources are closed: nothing more is populated. */
+void gm_exec_drop_sources(struct gm_exec *exec, struct gm_domain *domain);
+
+struct gm_population {
+	enum gm_populate_type type;
+	struct gm_range range; /* of the region; with GM_POPULATE_VCPU only its length counts */
+	uint64_t source;       /* 0: none */
+	uint64_t source_offset;
+};
+
+/* Does the platform have pages of this type, and is their source there? */
+GM_WARN_UNUSED int gm_exec_check_population(const struct gm_exec *exec,
+					    const struct gm_domain *domain,
+					    const struct gm_population *population,
+					    struct gm_refusal *refusal);
+
+/* How the books call it. */
+enum gm_page_op gm_exec_population_op(const struct gm_population *population);
+
+/*
+ * A worker puts the population, which has been checked, into the digest of the domain's launch. As
+ * gm_exec_start_job(); when it has ended well gm_exec_hashed() has the digest.
+ */
+GM_WARN_UNUSED int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session *session,
+					 int pidfd, struct gm_region *region,
+					 const struct gm_population *population,
+					 const struct gm_exec_job_ops *ops, void *arg,
+					 struct gm_exec_job **ret_job, struct gm_refusal *refusal);
+const uint8_t *gm_exec_hashed(const struct gm_exec_job *job);
+
+struct gm_launch_end {
+	struct gm_launch_vcpus vcpus;
+	const uint8_t *id_block; /* NULL: none */
+	size_t id_block_size;
+	size_t id_auth_size;
+	size_t host_data_size;
+};
+
+/* Sizes of what comes with a finish, and the number of vCPUs. 0 or GM_INVALID. */
+GM_WARN_UNUSED int gm_exec_check_end(const struct gm_exec *exec, const struct gm_domain *domain,
+				     const struct gm_launch_end *end, struct gm_refusal *refusal);
+
+/*
+ * @digest, the launch's so far, becomes what the firmware will have after the finish, and that is
+ * compared with the ID block and with the tenant's policy. 0, a verdict or -errno.
+ */
+GM_WARN_UNUSED int gm_exec_predict(const struct gm_exec *exec, const struct gm_domain *domain,
+				   const struct gm_launch_end *end,
+				   uint8_t digest[GM_LAUNCH_DIGEST_SIZE],
+				   struct gm_refusal *refusal);
+
+#endif
