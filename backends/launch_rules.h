@@ -84,6 +84,9 @@ struct gm_launch_put {
 GM_WARN_UNUSED int gm_launch_put(uint8_t blob[GM_LAUNCH_BLOB_SIZE], const struct gm_launch_put *put,
 				 struct gm_refusal *refusal);
 
+/* From now on the digest is not known, because of @reason. 0 or -EBADMSG. */
+GM_WARN_UNUSED int gm_launch_spoil(uint8_t blob[GM_LAUNCH_BLOB_SIZE], const char *reason);
+
 /*
  * The digest so far: 0, or GM_UNSUPPORTED with "unpredictable: REASON" in the text; -EBADMSG.
  */

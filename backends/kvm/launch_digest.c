@@ -59,6 +59,19 @@ int gm_launch_put(uint8_t blob[GM_LAUNCH_BLOB_SIZE], const struct gm_launch_put 
 	return r;
 }
 
+int gm_launch_spoil(uint8_t blob[GM_LAUNCH_BLOB_SIZE], const char *reason)
+{
+	struct gm_launch_digest digest;
+	int r;
+
+	r = gm_launch_digest_load(blob, &digest);
+	if (r < 0)
+		return r;
+	gm_launch_digest_spoil(&digest, "%s", reason);
+	gm_launch_digest_save(&digest, blob);
+	return 0;
+}
+
 int gm_launch_peek(const uint8_t blob[GM_LAUNCH_BLOB_SIZE],
 		   uint8_t ret_digest[GM_LAUNCH_DIGEST_MAX], size_t *ret_size,
 		   struct gm_refusal *refusal)

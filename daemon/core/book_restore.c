@@ -111,6 +111,22 @@ static void domain_cleanup(struct gm_domain **domain)
 		gm_book_domain_free(*domain);
 }
 
+static bool launch_is_sound(const struct gm_domain_restore *from)
+{
+	bool starting = from->launch.state == GM_LAUNCH_STARTING;
+	bool finishing = from->launch.state == GM_LAUNCH_FINISHING;
+
+	if (!(from->traits & GM_TRAIT_LAUNCH))
+		return from->launch.state == GM_LAUNCH_NONE;
+	if (from->launch.state <= GM_LAUNCH_NONE || from->launch.state >= GM_LAUNCH_STATE_N_)
+		return false;
+	if ((from->launch.step_id != 0) != (starting || finishing))
+		return false;
+	return from->launch.step_kind == (starting    ? GM_STEP_LAUNCH_START
+					  : finishing ? GM_STEP_LAUNCH_FINISH
+						      : GM_STEP_NONE);
+}
+
 static int check_domain(const struct gm_domain_restore *from, struct gm_refusal *refusal)
 {
 	if (from->id.v == 0 || from->sequence == 0)
@@ -125,6 +141,9 @@ static int check_domain(const struct gm_domain_restore *from, struct gm_refusal 
 	if (from->slot > GM_SLOT_POOLS)
 		return refuse(refusal, GM_RULE_SLOTS, "domain", from->id.v,
 			      "its pool of slots is not known");
+	if (!launch_is_sound(from))
+		return refuse(refusal, GM_RULE_LAUNCH_STATE, "domain", from->id.v,
+			      "its launch is in no state that there is");
 	if (!text_is_sound(from->name, sizeof(from->name)) ||
 	    !text_is_sound(from->kind, sizeof(from->kind)) || !*from->kind)
 		return refuse(refusal, GM_RULE_NAME, "domain", from->id.v,
@@ -148,14 +167,18 @@ static int charge_domain(struct gm_domain *domain, bool is_attached,
 	return gm_charge_force(&domain->memlock, account, GM_RES_MEMLOCK, from->memlock_bytes);
 }
 
-/* How far it had come is not on record: only the end of the domain is left. */
-static int restore_launch(struct gm_domain *domain)
+static int restore_launch(struct gm_domain *domain, const struct gm_domain_restore *from)
 {
 	int r = gm_book_launch_new(domain);
 
-	if (r == 0 && domain->launch)
-		domain->launch->state = GM_LAUNCH_FAILED;
-	return r;
+	if (r || !domain->launch)
+		return r;
+	domain->launch->state = from->launch.state;
+	domain->launch->step_kind = from->launch.step_kind;
+	domain->launch->step_id = from->launch.step_id;
+	domain->launch->deadline_ms = from->launch.deadline_ms;
+	domain->running = from->launch.state == GM_LAUNCH_RUNNING;
+	return 0;
 }
 
 int gm_book_restore_domain(struct gm_book *book, struct gm_tenant *tenant,
@@ -189,7 +212,7 @@ int gm_book_restore_domain(struct gm_book *book, struct gm_tenant *tenant,
 	domain->running = !(from->traits & GM_TRAIT_LAUNCH);
 	memcpy(domain->name, from->name, sizeof(domain->name));
 	memcpy(domain->kind, from->kind, sizeof(domain->kind));
-	r = restore_launch(domain);
+	r = restore_launch(domain, from);
 	if (r == 0)
 		r = gm_book_enter_domain(book, domain, session);
 	if (r)
@@ -216,6 +239,9 @@ static bool step_is_sound(const struct gm_domain *domain, const struct gm_region
 
 	if (step->id == 0)
 		return true;
+	if (step->kind == GM_STEP_POPULATE)
+		return domain->launch && !step->reported && step->op >= GM_PAGE_OP_POPULATE &&
+		       step->op < GM_PAGE_OP_N_;
 	if (!(domain->traits & GM_TRAIT_PRIVATE) || step->kind <= GM_STEP_NONE ||
 	    step->kind > GM_STEP_CONVERT || (step->reported && !converts))
 		return false;

@@ -176,6 +176,20 @@ int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session *session, int 
 				    ret_job, refusal);
 }
 
+void gm_exec_restore_launch(const struct gm_exec *exec, struct gm_domain *domain)
+{
+	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain);
+	struct gm_launch *launch = domain->launch;
+	int r;
+
+	if (rules == NULL || launch == NULL || launch->state == GM_LAUNCH_READY)
+		return;
+	rules->begin(launch->digest);
+	r = gm_launch_spoil(launch->digest, "the daemon was started again after the launch began");
+	assert(r == 0);
+	memcpy(launch->next_digest, launch->digest, sizeof(launch->next_digest));
+}
+
 /* ---- the end ---- */
 
 static int refuse_size(const char *what, size_t wanted, size_t size, struct gm_refusal *refusal)

@@ -55,6 +55,12 @@ GM_WARN_UNUSED int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session
 					 struct gm_exec_job **ret_job, struct gm_refusal *refusal);
 const uint8_t *gm_exec_hashed(const struct gm_exec_job *job);
 
+/*
+ * After a restart: what had been measured is not on record. The launch goes on, and its digest is
+ * not known.
+ */
+void gm_exec_restore_launch(const struct gm_exec *exec, struct gm_domain *domain);
+
 struct gm_launch_end {
 	struct gm_launch_vcpus vcpus;
 	const uint8_t *id_block; /* NULL: none */

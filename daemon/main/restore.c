@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exec_launch.h"
 #include "exec_memlock.h"
 #include "gm_cleanup.h"
 #include "gm_fault.h"
@@ -124,6 +125,7 @@ static int on_domain(void *arg, struct gm_tenant *tenant, struct gm_session *ses
 	explicit_bzero(&wanted.token, sizeof(wanted.token));
 	if (r != 0)
 		return r;
+	gm_exec_restore_launch(restore->exec, *ret_domain);
 	restore->n_domains++;
 	if (wanted.quarantined) {
 		restore->n_quarantined++;

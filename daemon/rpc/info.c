@@ -100,8 +100,9 @@ int gm_info_launch(struct gm_call *call, const struct gm_domain *domain, Gmem__D
 	if (domain->launch == NULL || domain->launch->state == GM_LAUNCH_READY)
 		return 0;
 	r = gm_launch_peek(domain->launch->digest, digest, &size, &why);
+	/* None that the kind of today can read: its own is not there any more. */
 	if (r < 0)
-		return r;
+		(void)snprintf(why.text, sizeof(why.text), "it was lost with a restart");
 	if (domain->launch->state == GM_LAUNCH_FAILED) {
 		r = GM_WRONG_STATE;
 		(void)snprintf(why.text, sizeof(why.text), "the launch has failed");

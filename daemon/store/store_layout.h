@@ -110,8 +110,13 @@ struct gm_store_domain {
 	uint64_t memlock_soft; /* what the process had before */
 	uint64_t memlock_hard;
 	uint8_t traits; /* of its kind; since version 3, and so is all that follows */
-	uint8_t zero[256 - 192 - 3 * 8 - 1];
+	uint8_t launch_state;
+	uint8_t launch_step_kind;
+	uint64_t launch_step_id;
+	uint64_t launch_deadline_ms;
+	uint8_t zero[256 - 240];
 };
+static_assert(offsetof(struct gm_store_domain, launch_step_id) == 224, "no padding that counts");
 static_assert(offsetof(struct gm_store_domain, memlock_bytes) == 192, "no padding");
 static_assert(sizeof(struct gm_store_domain) == 256, "no padding");
 

@@ -283,6 +283,10 @@ static int visit_domain(struct load *load, uint32_t record)
 		.memlock_bytes = at->memlock_bytes,
 		.memlock_base = { .soft = at->memlock_soft, .hard = at->memlock_hard },
 		.traits = at->traits,
+		.launch = { .state = (enum gm_launch_state)at->launch_state,
+			    .step_kind = (enum gm_step_kind)at->launch_step_kind,
+			    .step_id = at->launch_step_id,
+			    .deadline_ms = at->launch_deadline_ms },
 	};
 	struct gm_refusal refusal = { 0 };
 	struct gm_domain *domain = NULL;

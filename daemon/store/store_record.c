@@ -92,6 +92,13 @@ static void put_domain(struct gm_store *store, const struct gm_domain *domain)
 		.traits = (uint8_t)domain->traits,
 	};
 
+	if (domain->launch) {
+		record.launch_state = (uint8_t)domain->launch->state;
+		record.launch_step_kind = (uint8_t)domain->launch->step_kind;
+		record.launch_step_id = domain->launch->step_id;
+		record.launch_deadline_ms = domain->launch->deadline_ms;
+	}
+
 	/* A session that is closing has no record; neither has one that was open only just now. */
 	if (domain->session) {
 		record.session_id = domain->session->id.v;
