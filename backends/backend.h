@@ -32,9 +32,10 @@ enum gm_backend_cap {
 	GM_CAP_MIRRORED_PAGE_TABLE = 1 << 6, /* zapping destroys contents */
 	GM_CAP_IN_PLACE_CONVERSION = 1 << 7,
 	GM_CAP_DIGEST_BINDS_ADDRESSES = 1 << 8,
+	GM_CAP_LAUNCH = 1 << 9, /* guests run after a launch only: gm_backend::launch */
 };
 
-#define GM_BACKEND_CAPS_N 9
+#define GM_BACKEND_CAPS_N 10
 
 /* "daemon-creates", ... for the bit number @bit below GM_BACKEND_CAPS_N; never NULL. */
 const char *gm_backend_cap_name(unsigned bit);
@@ -87,7 +88,7 @@ struct gm_backend {
 	/* With GM_CAP_PRIVATE; NULL without. All else here is then about the shared half. */
 	const struct gm_private_half *private_half;
 
-	/* Kinds whose guests run only after a launch; NULL for others. See launch_rules.h. */
+	/* With GM_CAP_LAUNCH. See launch_rules.h. */
 	const struct gm_launch_rules *launch;
 
 	/*

@@ -14,7 +14,9 @@
 #include "file_range.h"
 #include "gm_cleanup.h"
 #include "kinds.h"
+#include "launch_rules.h"
 #include "own_fd.h"
+#include "slot.h"
 
 #define FAKE_PAGE_SIZES (GM_PAGE_4K | GM_PAGE_2M | GM_PAGE_1G)
 #define FAKE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
@@ -102,6 +104,8 @@ static int fake_open(struct gm_backend_state **ret_state, struct gm_probe *ret_p
 		probe.caps |= GM_CAP_PRIVATE;
 		probe.page_sizes = GM_PAGE_4K;
 	}
+	if (script && atomic_load(&script->is_launched))
+		probe.caps |= GM_CAP_LAUNCH;
 	*ret_probe = probe;
 	*ret_state = state;
 	return 0;
@@ -255,9 +259,42 @@ static const struct gm_private_half private_half = {
 	.present = fake_present,
 };
 
+/* ---- the launch: a real platform's digest, without its device ---- */
+
+static void launch_begin(uint8_t ret_blob[GM_LAUNCH_BLOB_SIZE])
+{
+	gm_snp_backend.launch->begin(ret_blob);
+}
+
+static int launch_finish(uint8_t blob[GM_LAUNCH_BLOB_SIZE], const struct gm_launch_vcpus *vcpus,
+			 struct gm_refusal *refusal)
+{
+	return gm_snp_backend.launch->finish(blob, vcpus, refusal);
+}
+
+static const uint8_t *launch_id_block_digest(const uint8_t *id_block)
+{
+	return id_block;
+}
+
+static const struct gm_launch_rules launch_rules = {
+	.slot = GM_SLOT_ES,
+	.types = 1u << GM_POPULATE_NORMAL | 1u << GM_POPULATE_ZERO | 1u << GM_POPULATE_UNMEASURED,
+	.sources = 1u << GM_POPULATE_NORMAL | 1u << GM_POPULATE_UNMEASURED,
+	.parameters_max = GM_PAGE_4K,
+	.id_block_size = 96,
+	.id_auth_size = 4096,
+	.host_data_size = 32,
+	.measures_vcpus = true,
+	.begin = launch_begin,
+	.finish = launch_finish,
+	.id_block_digest = launch_id_block_digest,
+};
+
 const struct gm_backend gm_fake_backend = {
 	.kind = "fake",
 	.private_half = &private_half,
+	.launch = &launch_rules,
 	.open = fake_open,
 	.close = fake_close,
 	.create = fake_create,

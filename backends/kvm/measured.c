@@ -87,7 +87,7 @@ static int probe_platform(const struct gm_measured_platform *platform, struct gm
 		return is_shortage(r) ? r : 0;
 	probe->usable = true;
 	probe->caps = platform->caps | GM_CAP_MAPPABLE | GM_CAP_SEALED | GM_CAP_PRIVATE |
-		      GM_CAP_PROTECTED_STATE | GM_CAP_DIGEST_BINDS_ADDRESSES;
+		      GM_CAP_PROTECTED_STATE | GM_CAP_DIGEST_BINDS_ADDRESSES | GM_CAP_LAUNCH;
 	probe->page_sizes = GM_PAGE_4K;
 	(void)snprintf(probe->reason, sizeof(probe->reason), "%s", platform->name);
 	return 0;

@@ -15,12 +15,11 @@
 static_assert(GM_LAUNCH_BLOB_SIZE == GM_LAUNCH_DIGEST_SIZE, "the books keep the blob");
 static_assert(GM_LAUNCH_DIGEST_MAX == GM_MEASUREMENT_MAX, "any digest can be allowed");
 
-const struct gm_launch_rules *gm_exec_launch_rules(const struct gm_exec *exec,
-						   const struct gm_domain *domain)
+const struct gm_launch_rules *gm_exec_launch_rules(const struct gm_exec *exec, const char *kind)
 {
-	const struct gm_exec_backend *slot = gm_exec_find(exec, domain->kind);
+	const struct gm_exec_backend *slot = gm_exec_find(exec, kind);
 
-	return slot != NULL ? slot->backend->launch : NULL;
+	return slot != NULL && (slot->probe.caps & GM_CAP_LAUNCH) ? slot->backend->launch : NULL;
 }
 
 int gm_exec_launch_device(const struct gm_exec *exec, const struct gm_domain *domain, int *ret_fd,
@@ -125,7 +124,7 @@ static bool has_source(const struct gm_launch_rules *rules, enum gm_populate_typ
 int gm_exec_check_population(const struct gm_exec *exec, const struct gm_domain *domain,
 			     const struct gm_population *population, struct gm_refusal *refusal)
 {
-	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain);
+	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain->kind);
 
 	assert(rules != NULL && (unsigned)population->type < GM_POPULATE_N_);
 	if (population->type != GM_POPULATE_VCPU && !(rules->types >> population->type & 1))
@@ -178,7 +177,7 @@ int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session *session, int 
 
 void gm_exec_restore_launch(const struct gm_exec *exec, struct gm_domain *domain)
 {
-	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain);
+	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain->kind);
 	struct gm_launch *launch = domain->launch;
 	int r;
 
@@ -206,7 +205,7 @@ static int refuse_size(const char *what, size_t wanted, size_t size, struct gm_r
 int gm_exec_check_end(const struct gm_exec *exec, const struct gm_domain *domain,
 		      const struct gm_launch_end *end, struct gm_refusal *refusal)
 {
-	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain);
+	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain->kind);
 	const struct gm_launch_vcpus *vcpus = &end->vcpus;
 
 	assert(rules != NULL);
@@ -281,7 +280,7 @@ int gm_exec_predict(const struct gm_exec *exec, const struct gm_domain *domain,
 		    const struct gm_launch_end *end, uint8_t digest[GM_LAUNCH_DIGEST_SIZE],
 		    struct gm_refusal *refusal)
 {
-	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain);
+	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain->kind);
 	const struct gm_tenant *tenant = domain->tenant;
 	struct gm_refusal why = { 0 };
 	uint8_t bytes[GM_LAUNCH_DIGEST_MAX];

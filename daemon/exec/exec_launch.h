@@ -10,9 +10,8 @@
 #include "exec.h"
 #include "launch_rules.h"
 
-/* The rules of the domain's kind; NULL for one without a launch. */
-const struct gm_launch_rules *gm_exec_launch_rules(const struct gm_exec *exec,
-						   const struct gm_domain *domain);
+/* The rules of the kind; NULL for one without a launch. */
+const struct gm_launch_rules *gm_exec_launch_rules(const struct gm_exec *exec, const char *kind);
 
 /* The device of the domain's platform: borrowed; -1 where it has none. 0 or GM_UNSUPPORTED. */
 GM_WARN_UNUSED int gm_exec_launch_device(const struct gm_exec *exec, const struct gm_domain *domain,

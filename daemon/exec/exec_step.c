@@ -16,6 +16,7 @@ static const struct {
 	{ GM_CAP_PRIVATE, GM_TRAIT_PRIVATE },
 	{ GM_CAP_MIRRORED_PAGE_TABLE, GM_TRAIT_MIRRORED },
 	{ GM_CAP_IN_PLACE_CONVERSION, GM_TRAIT_IN_PLACE },
+	{ GM_CAP_LAUNCH, GM_TRAIT_LAUNCH },
 };
 
 unsigned gm_exec_traits(const struct gm_exec_backend *slot)
@@ -25,8 +26,6 @@ unsigned gm_exec_traits(const struct gm_exec_backend *slot)
 	for (size_t i = 0; i < GM_ARRAY_SIZE(traits); i++)
 		if (slot->probe.caps & traits[i].cap)
 			found |= traits[i].trait;
-	if (slot->backend->launch != NULL)
-		found |= GM_TRAIT_LAUNCH;
 	return found;
 }
 

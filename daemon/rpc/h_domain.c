@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "call.h"
+#include "exec_launch.h"
 #include "exec_memlock.h"
 #include "gm_check.h"
 #include "info.h"
-#include "launch_rules.h"
 #include "slot.h"
 
 /* Regions listed in one DOMAIN_ATTACH answer; LIST tells of the others. */
@@ -96,7 +96,7 @@ static void ask_for_slot(struct gm_call *call, unsigned pool, struct gm_domain_s
 static int read_slot(struct gm_call *call, const Gmem__DomainCreateRequest *request,
 		     struct gm_domain_spec *spec)
 {
-	const struct gm_launch_rules *rules = gm_exec_find(call->exec, spec->kind)->backend->launch;
+	const struct gm_launch_rules *rules = gm_exec_launch_rules(call->exec, spec->kind);
 	char name[GM_NAME_SIZE];
 	int pool;
 

@@ -80,7 +80,7 @@ static int fill_step(struct gm_call *call, uint64_t id, enum gm_step_kind kind,
 static int add_device(struct gm_call *call, const struct gm_domain *domain,
 		      Gmem__LaunchStartReply *reply)
 {
-	const struct gm_launch_rules *rules = gm_exec_launch_rules(call->exec, domain);
+	const struct gm_launch_rules *rules = gm_exec_launch_rules(call->exec, domain->kind);
 	int fd, r;
 
 	r = gm_exec_launch_device(call->exec, domain, &fd, &call->refusal);
@@ -112,7 +112,7 @@ int gm_handle_launch_start(struct gm_call *call)
 		r = fill_step(call, spec.id, GM_STEP_LAUNCH_START, &reply->step);
 	if (r != 0)
 		return r;
-	gm_exec_launch_rules(call->exec, domain)->begin(digest);
+	gm_exec_launch_rules(call->exec, domain->kind)->begin(digest);
 	return gm_book_begin_launch(domain, &spec, digest, &call->refusal);
 }
 

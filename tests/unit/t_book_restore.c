@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Putting objects back into the books: what was granted comes back, what cannot be does not. */
 #include "book_fixture.h"
+#include "book_launch.h"
 #include "book_restore.h"
 
 static struct gm_domain_restore a_domain(uint64_t id)
@@ -193,6 +194,63 @@ static void being_short_of_memory_changes_nothing(void **state)
 	host_done(&host);
 }
 
+static int restore_launch(struct host *host, enum gm_launch_state state, enum gm_step_kind kind,
+			  uint64_t step, struct gm_domain **ret_domain)
+{
+	const struct gm_domain_restore from = {
+		.record = 1,
+		.id = { 5 },
+		.sequence = 1,
+		.kind = "measured",
+		.traits = GM_TRAIT_PRIVATE | GM_TRAIT_LAUNCH,
+		.launch = { .state = state, .step_kind = kind, .step_id = step, .deadline_ms = 9 },
+	};
+
+	return gm_book_restore_domain(&host->book, host->acme, NULL, &from, ret_domain, NULL);
+}
+
+static void a_launch_comes_back_where_it_was_with_its_step(void **state)
+{
+	struct gm_domain *domain = NULL;
+	struct host host;
+
+	(void)state;
+	host_init(&host);
+	assert_int_equal(
+		restore_launch(&host, GM_LAUNCH_FINISHING, GM_STEP_LAUNCH_FINISH, 7, &domain), 0);
+	assert_int_equal(gm_book_find_launch_step(domain, 7, NULL), 0);
+	assert_false(domain->running);
+	gm_book_launch_step_done(domain);
+	assert_int_equal(gm_domain_launch_state(domain), GM_LAUNCH_RUNNING);
+	host_done(&host);
+
+	host_init(&host);
+	assert_int_equal(restore_launch(&host, GM_LAUNCH_RUNNING, GM_STEP_NONE, 0, &domain), 0);
+	assert_true(domain->running);
+	host_done(&host);
+}
+
+static void a_launch_in_no_state_that_there_is_does_not_come_back(void **state)
+{
+	struct gm_domain *domain = NULL;
+	struct host host;
+
+	(void)state;
+	host_init(&host);
+	assert_int_equal(restore_launch(&host, GM_LAUNCH_NONE, GM_STEP_NONE, 0, &domain),
+			 GM_INVALID);
+	assert_int_equal(restore_launch(&host, GM_LAUNCH_STATE_N_, GM_STEP_NONE, 0, &domain),
+			 GM_INVALID);
+	assert_int_equal(restore_launch(&host, GM_LAUNCH_STARTING, GM_STEP_NONE, 0, &domain),
+			 GM_INVALID);
+	assert_int_equal(
+		restore_launch(&host, GM_LAUNCH_STARTING, GM_STEP_LAUNCH_FINISH, 7, &domain),
+		GM_INVALID);
+	assert_int_equal(restore_launch(&host, GM_LAUNCH_OPEN, GM_STEP_NONE, 7, &domain),
+			 GM_INVALID);
+	host_done(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +260,8 @@ int main(void)
 		gm_test(ids_and_names_that_are_taken_are_refused),
 		gm_test(what_has_no_id_no_number_or_no_end_of_name_is_refused),
 		gm_test(a_restored_session_is_open_and_can_hold_domains),
+		gm_test(a_launch_comes_back_where_it_was_with_its_step),
+		gm_test(a_launch_in_no_state_that_there_is_does_not_come_back),
 		gm_test(being_short_of_memory_changes_nothing),
 	};
 
