@@ -32,28 +32,39 @@ static int move(const struct gm_cgroup_root *root, const char *path, pid_t pid)
 	return 0;
 }
 
+static int move_in(const struct gm_cgroups *cgroups, unsigned root, const char *place,
+		   size_t length, const struct gm_cgroup_place *self, pid_t pid)
+{
+	const char *to = gm_cgroup_place_path(place, length, root);
+	const char *from =
+		self != NULL ? gm_cgroup_place_path(self->text, self->length, root) : NULL;
+
+	if (to == NULL)
+		return -EINVAL;
+	if (from != NULL && strcmp(from, to) == 0)
+		return 0;
+	return move(&cgroups->roots[root], to, pid);
+}
+
+/* What can keep a process from running, be it only to its end. */
+static bool rations_time(const struct gm_cgroup_root *root)
+{
+	return strcmp(root->controller, "cpu") == 0;
+}
+
 int gm_charge_move(const struct gm_cgroups *cgroups, const char *place, size_t length, pid_t pid)
 {
 	struct gm_cgroup_place *self = NULL;
 	int r = gm_cgroup_place_of_self(cgroups, &self);
 
-	for (unsigned i = 0; i < cgroups->n_roots; i++) {
-		const char *to = gm_cgroup_place_path(place, length, i);
-		const char *from =
-			r == 0 ? gm_cgroup_place_path(self->text, self->length, i) : NULL;
-		int error;
-
-		if (to == NULL)
-			error = -EINVAL;
-		else if (from != NULL && strcmp(from, to) == 0)
-			error = 0;
-		else
-			error = move(&cgroups->roots[i], to, pid);
-		if (error) {
-			gm_cgroup_place_drop(self);
-			return error;
-		}
-	}
+	if (r < 0)
+		self = NULL;
+	r = 0;
+	/* CPU time is rationed last: who is not settled elsewhere dies where there is some. */
+	for (unsigned last = 0; last < 2; last++)
+		for (unsigned i = 0; r == 0 && i < cgroups->n_roots; i++)
+			if (rations_time(&cgroups->roots[i]) == (last == 1))
+				r = move_in(cgroups, i, place, length, self, pid);
 	gm_cgroup_place_drop(self);
-	return 0;
+	return r;
 }

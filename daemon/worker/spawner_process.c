@@ -167,9 +167,11 @@ static int start_at(struct spawner *spawner, const struct gm_spawner_request_pac
 	packet->pid = pid;
 	r = settle(spawner, request, packet);
 	if (r) {
-		/* It waits, and has done nothing: the number is its own until it is reaped here. */
+		/*
+		 * It waits, and has done nothing. When it ends is up to the control group that it
+		 * is in: nobody waits for that here, on_children() reaps it.
+		 */
 		(void)kill(pid, SIGKILL);
-		(void)waitpid(pid, NULL, 0);
 		packet->pid = 0;
 		return r;
 	}
