@@ -493,7 +493,8 @@ struct gmem_domain_info {
 	char slot[33];	 /* the pool of hardware slots that it holds one of, or "" */
 	/*
 	 * From gmem_get_domain, while it is attached: who pays, a control group, with all the
-	 * memory that it has. "": not known.
+	 * memory that it has. "": not known. 0 bytes and no limit: the group has no figures of
+	 * its own.
 	 */
 	char cgroup[201];
 	uint64_t observed_bytes;

@@ -91,6 +91,9 @@ GM_WARN_UNUSED int gm_cgroup_procs_path(const struct gm_cgroup_root *root, const
 /* Of one group with all below it. A figure that the kernel does not give is 0; no limit is
  * GM_UNLIMITED. */
 struct gm_cgroup_memory {
+	/* Of the group that was asked for; else it has none, and these are those of one above it,
+	 * where others are, too. */
+	bool is_own;
 	uint64_t limit;
 	uint64_t usage;
 	uint64_t peak;
@@ -106,8 +109,17 @@ struct gm_cgroup_headroom {
 	/* Of the group among those above it, or it itself, that has the least. */
 	uint64_t limit;
 	uint64_t usage;
+	bool is_own;	  /* that group is it itself, and none above it */
+	unsigned n_reads; /* what the look has cost */
 	char path[GM_CGROUP_PATH_MAX];
 };
+
+/*
+ * A look costs two reads of files for each level with a limit, and 8 for each look for clean pages,
+ * of which there are 4 at most. The least is the nearest level with a limit of its own.
+ */
+#define GM_CGROUP_READS_MAX 128
+#define GM_CGROUP_READS_MIN 2
 
 /*
  * What may be charged to the group before it or one above it is over its limit: the least of
@@ -115,9 +127,10 @@ struct gm_cgroup_headroom {
  * it counts too: clean pages of files (on the LRU lists of files, without those that are dirty or
  * under writeback). Not what would have to be swapped, and no slab: this errs on the side of too
  * little, since the kernel's answer to too much is a kill. memory.high slows down and is no limit.
+ * @reads_max: when so much has been spent the levels above are left out.
  */
 GM_WARN_UNUSED int gm_cgroup_memory_headroom(const struct gm_cgroups *cgroups, const char *path,
-					     uint64_t wanted,
+					     uint64_t wanted, unsigned reads_max,
 					     struct gm_cgroup_headroom *ret_headroom);
 
 /* For texts: "/" for "", and no control characters. */

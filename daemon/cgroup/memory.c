@@ -16,6 +16,10 @@
 /* Version 1 has no word for "none": it rounds the greatest number down to a page. */
 #define V1_UNLIMITED (UINT64_C(1) << 62)
 
+/* The kernel sums memory.stat up over all CPUs and groups below: that is many reads in one. */
+#define STAT_READS 8
+#define STATS_MAX 4
+
 struct names {
 	const char *limit, *usage, *peak, *events;
 	/* Keys of memory.stat, of the group with all below it. */
@@ -75,7 +79,7 @@ static uint64_t read_limit(const struct group *group)
 	return limit;
 }
 
-/* The kernel sums it up over all CPUs and groups below: only for who needs it. */
+/* Only for who needs it. */
 static uint64_t read_reclaimable(const struct group *group)
 {
 	const struct names *names = group->names;
@@ -116,22 +120,43 @@ static bool go_up(struct group *group)
 	return true;
 }
 
+/* Has it no memory of its own, and is part of the group above, with all that are? */
+static bool is_threaded(const struct group *group)
+{
+	char path[GM_CGROUP_FILE_PATH_MAX], text[64];
+
+	file_of(group, "cgroup.type", path);
+	return gm_cgroup_file_read(path, text, sizeof(text)) == 0 &&
+	       strcmp(text, "threaded\n") == 0;
+}
+
+/* Is the memory of @group that of the group whose path has @length bytes? */
+static bool is_own(struct group group, size_t length)
+{
+	while (group.length > length)
+		if (!is_threaded(&group) || !go_up(&group))
+			return false;
+	return true;
+}
+
 int gm_cgroup_memory_read(const struct gm_cgroups *cgroups, const char *path,
 			  struct gm_cgroup_memory *ret_memory)
 {
 	char file[GM_CGROUP_FILE_PATH_MAX], text[STAT_MAX];
 	struct gm_cgroup_memory memory = { 0 };
-	struct group group;
+	struct group group, asked_for;
 	int r = group_of(cgroups, path, &group);
 
 	if (r < 0)
 		return r;
+	asked_for = group;
 	/* A threaded group's memory is that of the group above. */
 	while ((r = read_number(&group, group.names->usage, &memory.usage)) == -ENOENT)
 		if (!go_up(&group))
 			return r;
 	if (r < 0)
 		return r;
+	memory.is_own = is_own(asked_for, group.length);
 	memory.limit = read_limit(&group);
 	if (read_number(&group, group.names->peak, &memory.peak) < 0)
 		memory.peak = 0;
@@ -142,17 +167,34 @@ int gm_cgroup_memory_read(const struct gm_cgroups *cgroups, const char *path,
 	return 0;
 }
 
-static void look_at(const struct group *group, uint64_t wanted, struct gm_cgroup_headroom *headroom)
+/* What can be dropped of the group; 0 where that would cost too much to know. */
+static uint64_t find_reclaimable(const struct group *group, uint64_t usage, unsigned *stats_left,
+				 struct gm_cgroup_headroom *headroom)
+{
+	if (*stats_left == 0)
+		return 0;
+	--*stats_left;
+	headroom->n_reads += STAT_READS;
+	/* More than the usage can never be dropped, however the figures are out of step. */
+	return gm_min_u64(usage, read_reclaimable(group));
+}
+
+static void look_at(const struct group *group, uint64_t wanted, unsigned *stats_left,
+		    struct gm_cgroup_headroom *headroom)
 {
 	uint64_t limit = read_limit(group);
 	uint64_t usage = 0, bytes;
 
-	if (limit == GM_UNLIMITED || read_number(group, group->names->usage, &usage) < 0)
+	headroom->n_reads++;
+	if (limit == GM_UNLIMITED)
+		return;
+	headroom->n_reads++;
+	if (read_number(group, group->names->usage, &usage) < 0)
 		return;
 	bytes = limit - gm_min_u64(limit, usage);
-	/* More than the usage can never be dropped, however the figures are out of step. */
 	if (bytes < wanted)
-		bytes = gm_min_u64(limit, bytes + gm_min_u64(usage, read_reclaimable(group)));
+		bytes = gm_min_u64(limit,
+				   bytes + find_reclaimable(group, usage, stats_left, headroom));
 	if (bytes >= headroom->bytes)
 		return;
 	headroom->bytes = bytes;
@@ -162,19 +204,23 @@ static void look_at(const struct group *group, uint64_t wanted, struct gm_cgroup
 }
 
 int gm_cgroup_memory_headroom(const struct gm_cgroups *cgroups, const char *path, uint64_t wanted,
-			      struct gm_cgroup_headroom *ret_headroom)
+			      unsigned reads_max, struct gm_cgroup_headroom *ret_headroom)
 {
 	struct gm_cgroup_headroom headroom = { .bytes = GM_UNLIMITED,
 					       .limit = GM_UNLIMITED,
 					       .usage = 0 };
-	struct group group;
+	struct group group, asked_for;
+	unsigned stats_left = STATS_MAX;
 	int r = group_of(cgroups, path, &group);
 
 	if (r < 0)
 		return r;
+	asked_for = group;
 	do
-		look_at(&group, wanted, &headroom);
-	while (go_up(&group));
+		look_at(&group, wanted, &stats_left, &headroom);
+	while (headroom.n_reads < reads_max && go_up(&group));
+	headroom.is_own =
+		headroom.bytes != GM_UNLIMITED && is_own(asked_for, strlen(headroom.path));
 	*ret_headroom = headroom;
 	return 0;
 }

@@ -157,6 +157,7 @@ bool gm_exec_is_charged(const struct gm_exec *exec, char ret_reason[GM_TEXT_MAX]
 /* The memory controller's figures of a process' group; @limit is GM_UNLIMITED for none. */
 struct gm_exec_observed {
 	char cgroup[GM_EXEC_CGROUP_TEXT]; /* cut where it is longer */
+	bool has_figures;		  /* else the group has none that are its own alone */
 	uint64_t usage;
 	uint64_t limit;
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "exec_job.h"
+#include "exec_share.h"
 
 /* Of pages that are there already: cachestat(2) takes 50 to 100 ns for each page that it finds. */
 #define FOUND_MAX (UINT64_C(128) * GM_MIB)
@@ -146,8 +147,9 @@ int gm_exec_observe(const struct gm_exec *exec, const struct gm_peer *peer, int 
 	r = path != NULL ? gm_cgroup_memory_read(charging->cgroups, path, &memory) : -ENODATA;
 	if (r == 0) {
 		gm_cgroup_print(path, ret_observed->cgroup, sizeof(ret_observed->cgroup));
-		ret_observed->usage = memory.usage;
-		ret_observed->limit = memory.limit;
+		ret_observed->has_figures = memory.is_own;
+		ret_observed->usage = memory.is_own ? memory.usage : 0;
+		ret_observed->limit = memory.is_own ? memory.limit : GM_UNLIMITED;
 	}
 	gm_cgroup_place_drop(place);
 	return r;
@@ -192,13 +194,31 @@ static uint64_t count_promised(const struct gm_exec_job *job, const char *path)
 	return bytes;
 }
 
-/* The tightest group, and in *ret_promised what is promised from it already. 0 or -errno. */
-static int find_room(const struct gm_exec_job *job, const char *path, uint64_t needed,
-		     uint64_t *ret_promised, struct gm_cgroup_headroom *ret_headroom)
+/* What the tenant may make the daemon read now. Who has had too much is told by the kernel. */
+static unsigned reads_allowed(struct gm_exec_share *share)
 {
-	const struct gm_cgroups *cgroups = job->exec->charging.cgroups;
+	return share == NULL || gm_exec_share_may_look(share) ? GM_CGROUP_READS_MAX
+							      : GM_CGROUP_READS_MIN;
+}
+
+static int look(const struct gm_exec_job *job, const char *path, uint64_t wanted,
+		struct gm_exec_share *share, struct gm_cgroup_headroom *ret_headroom)
+{
+	int r = gm_cgroup_memory_headroom(job->exec->charging.cgroups, path, wanted,
+					  reads_allowed(share), ret_headroom);
+
+	if (r == 0 && share != NULL)
+		gm_exec_share_has_looked(share, ret_headroom->n_reads);
+	return r;
+}
+
+/* The tightest group, and in *ret_promised what is promised from it already. 0 or -errno. */
+static int find_room(const struct gm_exec_job *job, struct gm_exec_share *share, const char *path,
+		     uint64_t needed, uint64_t *ret_promised,
+		     struct gm_cgroup_headroom *ret_headroom)
+{
 	uint64_t promised = count_promised(job, path);
-	int r = gm_cgroup_memory_headroom(cgroups, path, needed + promised, ret_headroom);
+	int r = look(job, path, needed + promised, share, ret_headroom);
 
 	if (r < 0 || ret_headroom->bytes == GM_UNLIMITED) {
 		*ret_promised = promised;
@@ -207,7 +227,7 @@ static int find_room(const struct gm_exec_job *job, const char *path, uint64_t n
 	/* Those beside it take from the groups above, too. */
 	*ret_promised = count_promised(job, ret_headroom->path);
 	if (*ret_promised > promised)
-		r = gm_cgroup_memory_headroom(cgroups, path, needed + *ret_promised, ret_headroom);
+		r = look(job, path, needed + *ret_promised, share, ret_headroom);
 	return r;
 }
 
@@ -235,25 +255,34 @@ static uint64_t count_untold(const struct gm_exec_job *job, uint64_t absent)
 	return found - gm_min_u64(found, booked);
 }
 
+/*
+ * Of a group above that of who pays nothing is told but that it has no room: others are in it, and
+ * how much they have is theirs.
+ */
 static int refuse(const struct gm_exec_job *job, enum gm_verdict verdict,
 		  const struct gm_cgroup_headroom *headroom, uint64_t asked,
 		  struct gm_refusal *refusal)
 {
+	const char *tenant = job->ticket.region->domain->tenant->account.name;
 	char path[PATH_TEXT_MAX];
 
-	gm_cgroup_print(headroom->path, path, sizeof(path));
-	gm_refuse_text(refusal, verdict, GM_RULE_MEMORY_CGROUP,
-		       job->ticket.region->domain->tenant->account.name,
-		       "out of memory in cgroup %s: limit %" PRIu64 ", usage %" PRIu64
-		       ", asked %" PRIu64,
-		       path, headroom->limit, headroom->usage, asked);
-	refusal->limit = headroom->limit;
-	refusal->used = headroom->usage;
+	gm_cgroup_print(memory_path(job), path, sizeof(path));
+	if (headroom->is_own)
+		gm_refuse_text(refusal, verdict, GM_RULE_MEMORY_CGROUP, tenant,
+			       "out of memory in cgroup %s: limit %" PRIu64 ", usage %" PRIu64
+			       ", asked %" PRIu64,
+			       path, headroom->limit, headroom->usage, asked);
+	else
+		gm_refuse_text(refusal, verdict, GM_RULE_MEMORY_CGROUP, tenant,
+			       "out of memory in a cgroup above %s: asked %" PRIu64, path, asked);
+	refusal->limit = headroom->is_own ? headroom->limit : 0;
+	refusal->used = headroom->is_own ? headroom->usage : 0;
 	refusal->asked = asked;
 	return verdict;
 }
 
-int gm_exec_check_room(struct gm_exec_job *job, struct gm_refusal *refusal)
+int gm_exec_check_room(struct gm_exec_job *job, struct gm_exec_share *share,
+		       struct gm_refusal *refusal)
 {
 	const struct gm_exec_charging *charging = &job->exec->charging;
 	const char *path = memory_path(job);
@@ -267,7 +296,7 @@ int gm_exec_check_room(struct gm_exec_job *job, struct gm_refusal *refusal)
 	job->needed = absent;
 	if (gm_cgroup_memory_read(charging->cgroups, path, &memory) == 0)
 		job->oom_kills = memory.oom_kills;
-	if (find_room(job, path, absent, &promised, &headroom) < 0 ||
+	if (find_room(job, share, path, absent, &promised, &headroom) < 0 ||
 	    absent + promised <= headroom.bytes)
 		return 0;
 	job->needed -= gm_min_u64(job->needed, count_untold(job, absent));
@@ -294,8 +323,8 @@ int gm_exec_refuse_memory(const struct gm_exec_job *job, enum gm_verdict verdict
 
 	/* The tightest group is the one whose limit was hit, unless somebody has freed much since.
 	 */
-	if (path == NULL ||
-	    gm_cgroup_memory_headroom(job->exec->charging.cgroups, path, 0, &headroom) < 0)
-		headroom = (struct gm_cgroup_headroom){ .limit = GM_UNLIMITED };
+	if (gm_cgroup_memory_headroom(job->exec->charging.cgroups, path, 0, GM_CGROUP_READS_MAX,
+				      &headroom) < 0)
+		headroom = (struct gm_cgroup_headroom){ .is_own = false };
 	return refuse(job, verdict, &headroom, job->total - job->done, refusal);
 }

@@ -8,6 +8,7 @@
 #include "exec.h"
 
 struct gm_exec_job;
+struct gm_exec_share;
 
 /*
  * Finds out where the job's worker is to be, from its session's process (@pidfd, borrowed). 0, or
@@ -17,14 +18,16 @@ GM_WARN_UNUSED int gm_exec_charge(struct gm_exec_job *job, int pidfd, struct gm_
 
 /*
  * Would the control group of who pays be over its limit? That costs some file reads; where there
- * is little room, a look at the pages too. 0 or a verdict with the figures.
+ * is little room, a look at the pages too. @share: of the tenant, or NULL; one that has had many
+ * looks lately gets one that costs little, at the nearest group. 0 or a verdict with the figures.
  */
-GM_WARN_UNUSED int gm_exec_check_room(struct gm_exec_job *job, struct gm_refusal *refusal);
+GM_WARN_UNUSED int gm_exec_check_room(struct gm_exec_job *job, struct gm_exec_share *share,
+				      struct gm_refusal *refusal);
 
 /* Has the OOM killer ended a process of the group of who pays since the check? */
 bool gm_exec_was_oom_killed(const struct gm_exec_job *job);
 
-/* "out of memory in cgroup X: ...", as things are now. */
+/* "out of memory in cgroup X: ...", as things are now. Who pays is known. */
 int gm_exec_refuse_memory(const struct gm_exec_job *job, enum gm_verdict verdict,
 			  struct gm_refusal *refusal);
 

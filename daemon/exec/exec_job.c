@@ -329,7 +329,7 @@ static int start(struct gm_exec_job *job, int pidfd, struct gm_exec_share *share
 		job->total += job->ranges[i].length;
 	r = gm_exec_charge(job, pidfd, refusal);
 	if (r == 0)
-		r = gm_exec_check_room(job, refusal);
+		r = gm_exec_check_room(job, share, refusal);
 	if (r == 0) {
 		record_begin(exec);
 		if (share == NULL || !gm_exec_share_delays(share, job))

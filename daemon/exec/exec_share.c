@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* 3 to 10 us each: some percent of the loop's time. */
+#define LOOKS_RATE 5000
+
 static uint64_t now_ms(const struct gm_exec *exec)
 {
 	return exec->loop.ops->now_ms(exec->loop.loop);
@@ -45,6 +48,7 @@ int gm_exec_share_of(struct gm_exec *exec, struct gm_tenant *tenant,
 		share->exec = exec;
 		share->tenant = tenant;
 		TAILQ_INIT(&share->late);
+		gm_bucket_init(&share->looks, LOOKS_RATE, exec->loop.ops ? now_ms(exec) : 0);
 		tenant->owner = share;
 	}
 	share->places.max = places_for(exec, tenant);
@@ -122,6 +126,18 @@ bool gm_exec_share_delays(struct gm_exec_share *share, struct gm_exec_job *job)
 	job->is_late = true;
 	TAILQ_INSERT_TAIL(&share->late, job, late_link);
 	return true;
+}
+
+bool gm_exec_share_may_look(struct gm_exec_share *share)
+{
+	return share->exec->loop.ops == NULL ||
+	       gm_bucket_wait_ms(&share->looks, now_ms(share->exec)) == 0;
+}
+
+void gm_exec_share_has_looked(struct gm_exec_share *share, unsigned n_reads)
+{
+	if (share->exec->loop.ops != NULL)
+		gm_bucket_spend(&share->looks, n_reads, now_ms(share->exec));
 }
 
 void gm_exec_share_hurry(struct gm_exec_job *job)

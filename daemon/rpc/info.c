@@ -123,9 +123,9 @@ int gm_info_observed(struct gm_call *call, const struct gm_domain *domain, Gmem_
 	if (observe(call, domain->session, observed) < 0)
 		return 0;
 	fill_name(observed->cgroup, &info->has_cgroup, &info->cgroup);
-	info->has_observed_bytes = 1;
+	info->has_observed_bytes = observed->has_figures;
 	info->observed_bytes = observed->usage;
-	info->has_observed_limit = observed->limit != GM_UNLIMITED;
+	info->has_observed_limit = observed->has_figures && observed->limit != GM_UNLIMITED;
 	info->observed_limit = observed->limit;
 	return 0;
 }
@@ -144,7 +144,8 @@ int gm_info_tenant_observed(struct gm_call *call, const struct gm_tenant *tenant
 
 		if (TAILQ_EMPTY(&session->domains))
 			continue;
-		if (n_looks++ == OBSERVED_MAX || observe(call, session, &seen[n]) < 0)
+		if (n_looks++ == OBSERVED_MAX || observe(call, session, &seen[n]) < 0 ||
+		    !seen[n].has_figures)
 			return 0;
 		while (strcmp(seen[i].cgroup, seen[n].cgroup) != 0)
 			i++;

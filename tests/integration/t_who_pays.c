@@ -455,7 +455,12 @@ static void what_is_promised_to_one_group_is_no_room_for_the_group_beside_it(voi
 	worker = begin_and_stop(&vmm, &first);
 	answer = do_it(&neighbour, ALLOCATE, guest_size);
 	assert_int_equal(answer.status, -GMEM_NO_RESOURCE);
-	assert_non_null(strstr(answer.text, "out of memory in cgroup /gm-both"));
+	/* What is in the group that both are in is for neither to know. */
+	assert_non_null(strstr(answer.text, "out of memory in a cgroup above /gm-both"));
+	assert_null(strstr(answer.text, "limit"));
+	assert_int_equal(answer.limit, 0);
+	assert_int_equal(answer.used, 0);
+	assert_int_equal(answer.asked, guest_size);
 	assert_true(kill(worker, SIGCONT) == 0);
 	assert_int_equal(recv(vmm.channel, &answer, sizeof(answer), 0), sizeof(answer));
 	assert_done(&answer);

@@ -182,7 +182,8 @@ static void a_host_without_groups_has_no_memory_controller(void **state)
 	assert_int_equal(cgroups.memory, -1);
 	assert_int_equal(place("", &at), 0);
 	gm_cgroup_place_drop(at);
-	assert_int_equal(gm_cgroup_memory_headroom(&cgroups, "", 1, &headroom), -ENODATA);
+	assert_int_equal(gm_cgroup_memory_headroom(&cgroups, "", 1, GM_CGROUP_READS_MAX, &headroom),
+			 -ENODATA);
 }
 
 static void a_container_sees_its_part_of_a_hierarchy(void **state)
@@ -303,7 +304,9 @@ static struct gm_cgroup_headroom headroom_of(const char *path, uint64_t wanted)
 {
 	struct gm_cgroup_headroom headroom;
 
-	assert_int_equal(gm_cgroup_memory_headroom(&cgroups, path, wanted, &headroom), 0);
+	assert_int_equal(
+		gm_cgroup_memory_headroom(&cgroups, path, wanted, GM_CGROUP_READS_MAX, &headroom),
+		0);
 	return headroom;
 }
 
@@ -320,10 +323,12 @@ static void the_least_room_of_all_groups_above_counts(void **state)
 	assert_int_equal(headroom.limit, 2000);
 	assert_int_equal(headroom.usage, 1600);
 	assert_string_equal(headroom.path, "/top");
+	assert_false(headroom.is_own);
 	put(G "/memory.current", "990\n");
 	headroom = headroom_of("/top/vm", 1);
 	assert_int_equal(headroom.bytes, 10);
 	assert_string_equal(headroom.path, "/top/vm");
+	assert_true(headroom.is_own);
 	/* A usage over the limit, as after a limit was lowered. */
 	put(G "/memory.current", "1001\n");
 	assert_int_equal(headroom_of("/top/vm", 0).bytes, 0);
@@ -386,11 +391,81 @@ static void a_threaded_group_has_the_memory_of_the_group_above(void **state)
 	put(G "/memory.events", "low 0\noom 2\noom_kill 1\noom_group_kill 0\n");
 	put(G "/emulator/cgroup.type", "threaded\n");
 	assert_int_equal(headroom_of("/top/vm/emulator", 1).bytes, 100);
+	assert_true(headroom_of("/top/vm/emulator", 1).is_own);
 	assert_int_equal(gm_cgroup_memory_read(&cgroups, "/top/vm/emulator", &memory), 0);
 	assert_int_equal(memory.usage, 900);
 	assert_int_equal(memory.peak, 990);
 	assert_int_equal(memory.oom_kills, 1);
+	assert_true(memory.is_own);
 	assert_int_equal(gm_cgroup_memory_read(&cgroups, "", &memory), -ENOENT);
+}
+
+static void figures_of_a_group_above_are_not_its_own(void **state)
+{
+	struct gm_cgroup_memory memory;
+
+	(void)state;
+	find_v2();
+	put_v2(G, "1000\n", "900\n", "");
+	put(G "/plain/cgroup.type", "domain\n");
+	put(G "/plain/threaded/cgroup.type", "threaded\n");
+	assert_int_equal(gm_cgroup_memory_read(&cgroups, "/top/vm", &memory), 0);
+	assert_true(memory.is_own);
+	assert_int_equal(gm_cgroup_memory_read(&cgroups, "/top/vm/plain", &memory), 0);
+	assert_false(memory.is_own);
+	assert_int_equal(memory.usage, 900);
+	assert_false(headroom_of("/top/vm/plain", 1).is_own);
+	assert_false(headroom_of("/top/vm/plain/threaded", 1).is_own);
+}
+
+/* "/g/g/g...", each with @limit. */
+static const char *make_deep(const char *limit)
+{
+	static char path[GM_CGROUP_DEPTH_MAX * 2 + 1];
+	char file[sizeof(path) + 64];
+
+	for (int i = 0; i < GM_CGROUP_DEPTH_MAX; i++) {
+		strcpy(path + (size_t)2 * i, "/g");
+		snprintf(file, sizeof(file), "/sys/fs/cgroup%s", path);
+		put_v2(file, limit, "900\n", "active_file 50\n");
+	}
+	return path;
+}
+
+static void the_deepest_path_costs_no_more_than_a_look_may(void **state)
+{
+	struct gm_cgroup_headroom headroom;
+	const char *deep;
+
+	(void)state;
+	find_v2();
+	deep = make_deep("1000\n");
+	headroom = headroom_of(deep, 1);
+	assert_true(headroom.n_reads <= GM_CGROUP_READS_MAX);
+	assert_int_equal(headroom.bytes, 100);
+	/* Clean pages are looked for at some levels only: the rest errs on the safe side. */
+	headroom = headroom_of(deep, 101);
+	assert_true(headroom.n_reads <= GM_CGROUP_READS_MAX);
+	assert_int_equal(headroom.bytes, 100);
+	assert_int_equal(
+		gm_cgroup_memory_headroom(&cgroups, deep, 1, GM_CGROUP_READS_MIN, &headroom), 0);
+	assert_int_equal(headroom.n_reads, GM_CGROUP_READS_MIN);
+	assert_string_equal(headroom.path, deep);
+}
+
+static void who_may_not_look_further_sees_the_nearest_limit(void **state)
+{
+	struct gm_cgroup_headroom headroom;
+
+	(void)state;
+	find_v2();
+	put_v2(G, "1000\n", "100\n", "");
+	put_v2("/sys/fs/cgroup/top", "2000\n", "1600\n", "");
+	assert_int_equal(
+		gm_cgroup_memory_headroom(&cgroups, "/top/vm", 1, GM_CGROUP_READS_MIN, &headroom),
+		0);
+	assert_int_equal(headroom.bytes, 900);
+	assert_string_equal(headroom.path, "/top/vm");
 }
 
 static void a_printed_path_has_no_control_characters(void **state)
@@ -439,6 +514,9 @@ int main(void)
 		cgroup_test(clean_pages_of_files_are_room_for_who_needs_it),
 		cgroup_test(version_1_has_other_names_for_the_same),
 		cgroup_test(a_threaded_group_has_the_memory_of_the_group_above),
+		cgroup_test(figures_of_a_group_above_are_not_its_own),
+		cgroup_test(the_deepest_path_costs_no_more_than_a_look_may),
+		cgroup_test(who_may_not_look_further_sees_the_nearest_limit),
 		cgroup_test(a_printed_path_has_no_control_characters),
 		cgroup_test(this_process_has_a_place_on_this_host),
 	};

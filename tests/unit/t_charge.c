@@ -262,7 +262,8 @@ static void who_cannot_be_settled_is_not_where_cpu_time_is_rationed(void **state
 	(void)state;
 	set_up_roots(controllers, GM_ARRAY_SIZE(controllers));
 	crew = crew_new();
-	assert_int_equal(do_at(crew, place_with(paths, sizeof(paths), false)).how, GM_JOB_DISPLACED);
+	assert_int_equal(do_at(crew, place_with(paths, sizeof(paths), false)).how,
+			 GM_JOB_DISPLACED);
 	assert_int_equal(put_into("/cpu/a"), 0);
 	gm_crew_free(crew);
 	tear_down_roots();
