@@ -77,6 +77,12 @@ static int command(const struct gm_launch_vm *vm, enum gm_sev_id id, void *data,
 	return r;
 }
 
+/* The firmware is at the end of its means just now, and has done nothing. */
+static bool is_short(int error, const struct gm_launch_fault *fault)
+{
+	return error == -EIO && fault->firmware == GM_SEV_RESOURCE_LIMIT;
+}
+
 /* For commands that leave everything as it was when they fail. */
 static int command_until(const struct gm_launch_vm *vm, enum gm_sev_id id, void *data,
 			 struct gm_launch_fault *fault)
@@ -86,7 +92,7 @@ static int command_until(const struct gm_launch_vm *vm, enum gm_sev_id id, void 
 
 	do {
 		r = command(vm, id, data, fault);
-	} while (gm_launch_again(&patience, r, false));
+	} while (gm_launch_again(&patience, is_short(r, fault) ? -EAGAIN : r, false));
 	return r;
 }
 
@@ -178,15 +184,12 @@ struct attempt {
 static bool try_again(struct attempt *attempt, const struct gm_snp_launch_update *update, int error,
 		      const struct gm_launch_fault *fault, struct gm_launch_progress *progress)
 {
-	if (gm_launch_again(&attempt->patience, error, true))
+	if (gm_launch_again(&attempt->patience, is_short(error, fault) ? -EAGAIN : error, true))
 		return true;
 	if (error != -EIO)
 		return false;
 	if (fault->firmware == 0)
 		return ++attempt->nameless <= NAMELESS_MAX;
-	/* The firmware is at the end of its means just now, and has done nothing. */
-	if (fault->firmware == GM_SEV_RESOURCE_LIMIT)
-		return gm_launch_again(&attempt->patience, -EAGAIN, true);
 	/* The firmware has written into the source what it would take (sev_gmem_post_populate). */
 	if (update->type != GM_SNP_PAGE_CPUID || fault->firmware != GM_SEV_INVALID_PARAM ||
 	    attempt->corrected)

@@ -133,7 +133,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "tinyvmm: %s\n", why);
 		return 1;
 	}
-	r = run(client, &options);
+	r = launch_has(options.kind) ? launch_run(client, &options) : run(client, &options);
 	gmem_disconnect(client);
 	return r;
 }

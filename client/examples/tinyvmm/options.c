@@ -9,6 +9,8 @@
 #include "tinyvmm.h"
 
 #define SIZE_MIN (4ull << 20)
+#define SIGNATURE_DEFAULT 0x800f12
+#define VCPUS_MAX 64
 #define SIZE_MAX_32BIT (2ull << 30) /* the guest counts its RAM in a 32-bit register */
 
 static const char usage[] =
@@ -25,6 +27,11 @@ static const char usage[] =
 	"  --ticks N           stop after N ticks (default: never)\n"
 	"  --tick-ms MS        pause between two ticks (default: 100)\n"
 	"  --process           no KVM: this process plays the guest's part\n"
+	"  --firmware FILE     for kinds whose guests are launched: the image that is measured.\n"
+	"                      The guest is not run; --ticks N keeps it for so long\n"
+	"  --hashes FILE       for the page by which the firmware checks the kernel\n"
+	"  --vcpus N           of a guest that is launched (default: 1)\n"
+	"  --signature N       of their processor, EAX of CPUID leaf 1 (default: 8392466)\n"
 	"  --help\n";
 
 static void fail(const char *option, const char *value, const char *want)
@@ -70,6 +77,23 @@ static uint64_t count_of(const char *option, const char *text)
 	return n;
 }
 
+static struct image file_of(const char *option, const char *path)
+{
+	struct image image;
+
+	if (image_read(path, &image) < 0)
+		fail(option, path, "a file that can be read");
+	return image;
+}
+
+static void check_launch(const struct options *options)
+{
+	if (launch_has(options->kind) != (options->firmware.size > 0))
+		fail("kind", options->kind, "--firmware if its guests are launched, else none");
+	if (options->vcpus == 0 || options->vcpus > VCPUS_MAX)
+		fail("vcpus", "N", "1 to 64");
+}
+
 void options_parse(struct options *options, int argc, char **argv)
 {
 	enum {
@@ -83,6 +107,10 @@ void options_parse(struct options *options, int argc, char **argv)
 		TICKS,
 		TICK_MS,
 		PROCESS,
+		FIRMWARE,
+		HASHES,
+		VCPUS,
+		SIGNATURE,
 		HELP
 	};
 	static const struct option longs[] = {
@@ -96,12 +124,22 @@ void options_parse(struct options *options, int argc, char **argv)
 		{ "ticks", required_argument, NULL, TICKS },
 		{ "tick-ms", required_argument, NULL, TICK_MS },
 		{ "process", no_argument, NULL, PROCESS },
+		{ "firmware", required_argument, NULL, FIRMWARE },
+		{ "hashes", required_argument, NULL, HASHES },
+		{ "vcpus", required_argument, NULL, VCPUS },
+		{ "signature", required_argument, NULL, SIGNATURE },
 		{ "help", no_argument, NULL, HELP },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 
-	*options = (struct options){ .kind = "guest-memfd", .size = 256ull << 20, .tick_ms = 100 };
+	*options = (struct options){
+		.kind = "guest-memfd",
+		.size = 256ull << 20,
+		.tick_ms = 100,
+		.vcpus = 1,
+		.signature = SIGNATURE_DEFAULT,
+	};
 	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		switch (option) {
 		case ADDRESS:
@@ -134,6 +172,18 @@ void options_parse(struct options *options, int argc, char **argv)
 		case PROCESS:
 			options->process = true;
 			break;
+		case FIRMWARE:
+			options->firmware = file_of("firmware", optarg);
+			break;
+		case HASHES:
+			options->hashes = file_of("hashes", optarg);
+			break;
+		case VCPUS:
+			options->vcpus = (unsigned)count_of("vcpus", optarg);
+			break;
+		case SIGNATURE:
+			options->signature = (uint32_t)count_of("signature", optarg);
+			break;
 		case 'h':
 		case HELP:
 			fputs(usage, stdout);
@@ -149,6 +199,7 @@ void options_parse(struct options *options, int argc, char **argv)
 		fputs("tinyvmm: --attach needs --token-file\n", stderr);
 		exit(2);
 	}
+	check_launch(options);
 	options->is_private = strcmp(options->kind, "sw-protected") == 0;
 	if (options->is_private && (options->process || options->token_file)) {
 		fputs("tinyvmm: private memory belongs to one VM and ends with it: "

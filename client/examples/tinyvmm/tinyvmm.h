@@ -7,9 +7,16 @@
 #define TINYVMM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <gmem.h>
+
+/* A file in memory. */
+struct image {
+	uint8_t *bytes;
+	size_t size;
+};
 
 struct options {
 	const char *address;
@@ -23,10 +30,23 @@ struct options {
 	bool process; /* no KVM: this process plays the guest's part */
 	bool allocate;
 	bool is_private; /* the kind has private memory */
+	/* Kinds with a launch: */
+	struct image firmware; /* none: the kind has no launch */
+	struct image hashes;   /* what the firmware is to check the kernel by: at most a page */
+	unsigned vcpus;
+	uint32_t signature; /* EAX of CPUID leaf 1 */
 };
 
 /* Fills @options or ends the program. */
 void options_parse(struct options *options, int argc, char **argv);
+
+/* All of a file, at most 64 MiB of it. 0 or -errno; freed with the process. */
+int image_read(const char *path, struct image *ret_image);
+
+/* A whole launch, as the options say. What main() returns. */
+int launch_run(gmem_client *client, const struct options *options);
+/* Whether guests of that kind are launched. */
+bool launch_has(const char *kind);
 
 /* Id and token of a domain in a file that only its owner can read. 0 or -errno. */
 int token_file_write(const char *path, uint64_t id, const uint8_t token[GMEM_TOKEN_SIZE]);

@@ -1,0 +1,261 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whole launches by tinyvmm from gmemd, on the platform model, on every version of the kernel.
+
+Three parties have a say in each digest: gmemd, which predicts it, the firmware of the model, and gmemctl measure,
+which has seen nothing but the files. tests/integration/measure_model.py is a fourth.
+"""
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+import harness
+import measure_model as model
+from harness import pb
+
+VERSIONS = ("6.11", "6.12", "6.16", "6.18", "7.0", "7.2")
+NAPLES = 0x800f12
+TDVF = ((0x2000, 0x2000, 2**32 - 0x2000, 0x2000, 0, 1), (0, 0x2000, 2**32 - 0x4000, 0x2000, 1, 0),
+        (0, 0, 0x809000, 0x2000, 2, 0), (0, 0, 0x810000, 0x10000, 3, 0))
+SLOTS = "SevEsSlots=8\nTdxSlots=8\n"
+
+
+def versions_of(kind):
+    return VERSIONS[2:] if kind == "tdx" else VERSIONS
+
+
+class Launch(unittest.TestCase):
+    def setUp(self):
+        if harness.SANITIZED:
+            self.skipTest("the model is preloaded, which sanitizers do not allow")
+        self.folder = tempfile.mkdtemp(prefix="gmemd-it-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.machine = os.path.join(self.folder, "machine")
+        self.env = {"GM_PLATFORM": self.machine,
+                    "LD_PRELOAD": os.path.join(harness.BUILD, "lib", "libgm_platform.so")}
+
+    def platform(self, *args):
+        return subprocess.run([harness.program("gm-platform"), *args], check=True, text=True, capture_output=True,
+                              timeout=harness.PATIENCE).stdout
+
+    def new_machine(self, version, *settings):
+        self.platform("new", self.machine, version, *settings)
+        self.addCleanup(self.platform, "remove", self.machine)
+
+    def daemon(self, policy=""):
+        return harness.Daemon({"acme": SLOTS + policy}, env=self.env,
+                              args=["--cgroup-root", self.machine + ".d", "--sandbox", "off"])
+
+    def file(self, name, data):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def image(self, kind):
+        if kind == "tdx":
+            return self.file("tdvf", model.firmware(tdvf=TDVF))
+        return self.file("ovmf", model.firmware(sections=model.USUAL))
+
+    def vmm(self, daemon, kind, *args):
+        return [harness.program("tinyvmm"), "--address", daemon.socket("acme"), "--kind", kind, "--size", "32M",
+                "--firmware", self.image(kind), *args]
+
+    def launch(self, daemon, kind, *args):
+        return subprocess.run(self.vmm(daemon, kind, *args), env={**os.environ, **self.env}, text=True,
+                              capture_output=True, timeout=harness.PATIENCE, check=False)
+
+    def start(self, daemon, kind, *args):
+        """A tinyvmm whose guest has been launched and stays: (process, digest)."""
+        vmm = subprocess.Popen(self.vmm(daemon, kind, "--ticks", "1000000", *args), text=True,
+                               env={**os.environ, **self.env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.addCleanup(lambda: (vmm.poll() is None and vmm.kill(), vmm.wait(), vmm.stdout.close()))
+        said = ""
+        for line in vmm.stdout:
+            said += line
+            found = re.search(r"launch running, measurement ([0-9a-f]{96})$", line)
+            if found:
+                return vmm, found.group(1)
+        self.fail(said)
+
+    def measured(self, kind, *args):
+        option = "--tdvf" if kind == "tdx" else "--ovmf"
+        return subprocess.run([harness.program("gmemctl"), "measure", kind, option, self.image(kind), *args],
+                              check=True, text=True, capture_output=True, timeout=harness.PATIENCE).stdout.strip()
+
+    def models(self):
+        """Digests that the model's firmware has now."""
+        return re.findall(r"\b[0-9a-f]{96}\b", self.platform("show", self.machine))
+
+    def assert_nothing_is_left(self, daemon):
+        self.assertIsNotNone(harness.wait_until(daemon.books_are_empty), daemon.used("acme"))
+        left = harness.wait_until(lambda: re.search(r"^vms 0\nguest_memfds 0\n", self.platform("show", self.machine),
+                                                    re.MULTILINE))
+        self.assertIsNotNone(left, self.platform("show", self.machine))
+
+    def need(self, daemon, kind):
+        """Skips where gmemd has no such kind, with its reason."""
+        found = [b for b in daemon.admin.host().backends if b.kind == kind.encode()]
+        if not found:
+            self.skipTest(f"this gmemd has no kind {kind}")
+        self.assertTrue(found[0].usable, found[0].reason)
+
+
+    def usual(self, kind):
+        """What gmemctl says of the guest that launch() and start() launch."""
+        return self.measured(kind, *([] if kind == "tdx" else ["--vcpus", "3", "--vcpu-type", "EPYC"]))
+
+    GUEST = ("--vcpus", "3", "--signature", str(NAPLES))
+
+    def on_each(self, body, policy="", kinds=("snp", "tdx")):
+        """body(daemon, kind), for each kind on each version that has it, on a machine that is empty again after it."""
+        for kind in kinds:
+            for version in versions_of(kind):
+                with self.subTest(kind=kind, version=version):
+                    self.on_machine(version, body, kind, policy)
+
+    def on_machine(self, version, body, kind, policy=""):
+        self.new_machine(version)
+        with self.daemon(policy) as daemon:
+            self.need(daemon, kind)
+            body(daemon, kind)
+            self.assert_nothing_is_left(daemon)
+
+    def end(self, vmm):
+        vmm.kill()
+        vmm.wait()
+
+    def assert_launches(self, daemon, kind):
+        """A guest can be launched, and has the digest that it ought to have."""
+        vmm, digest = self.start(daemon, kind, *self.GUEST)
+        self.assertEqual(digest, self.usual(kind))
+        self.end(vmm)
+
+    def assert_refused(self, done, status, rule):
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn(f"[{status}/{rule}]", done.stderr)
+
+
+class Digests(Launch):
+    def test_gmemd_the_firmware_and_gmemctl_have_one_digest(self):
+        def launch(daemon, kind):
+            vmm, digest = self.start(daemon, kind, *self.GUEST)
+            self.assertEqual([digest], self.models())
+            self.assertEqual(digest, self.usual(kind))
+            self.end(vmm)
+        self.on_each(launch)
+
+    def test_hashes_of_a_kernel_are_in_it(self):
+        kernel, append = self.file("kernel", b"vmlinuz"), "console=ttyS0"
+        table = model.kernel_hashes(b"vmlinuz", append=append.encode())
+        page = self.file("hashes", bytes(0xc00) + table)
+
+        def launch(daemon, kind):
+            vmm, digest = self.start(daemon, kind, *self.GUEST, "--hashes", page)
+            self.assertEqual([digest], self.models())
+            self.assertEqual(digest, self.measured(kind, "--vcpus", "3", "--vcpu-type", "EPYC", "--kernel", kernel,
+                                                   "--append", append))
+            self.end(vmm)
+        self.on_machine("7.2", launch, "snp")
+
+    def test_parts_signals_a_busy_firmware_and_corrections_do_not_change_it(self):
+        def launch(daemon, kind):
+            for setting in ("short=3", "interrupt=5", "busy=4", "correct-cpuid=1"):
+                self.platform("set", self.machine, setting)
+                self.assert_launches(daemon, kind)
+                self.platform("set", self.machine, setting.split("=")[0] + "=0")
+        self.on_each(launch)
+
+
+class Rules(Launch):
+    def test_a_host_without_room_is_the_same_answer_on_every_kernel(self):
+        def launch(daemon, kind):
+            self.platform("set", self.machine, "full=1")
+            self.assert_refused(self.launch(daemon, kind, *self.GUEST), "no-resource", "firmware")
+            self.platform("set", self.machine, "full=0")
+            self.assert_launches(daemon, kind)
+        self.on_each(launch)
+
+    def test_a_firmware_that_refuses_is_the_same_answer_on_every_kernel(self):
+        def launch(daemon, kind):
+            self.platform("set", self.machine, "firmware-error=26")
+            done = self.launch(daemon, kind, *self.GUEST)
+            self.assert_refused(done, "failed", "firmware")
+            self.assertIn("INVALID_PAGE_STATE (0x1a)", done.stderr)
+            self.assert_launches(daemon, kind)
+        self.on_each(launch, kinds=("snp",))
+
+    def test_a_digest_that_is_not_allowed_is_not_finished(self):
+        def launch(daemon, kind):
+            self.assert_refused(self.launch(daemon, kind, *self.GUEST), "denied", "MeasurementAllow")
+        self.on_each(launch, "MeasurementAllow=" + "00" * 48 + "\n")
+
+    def test_a_digest_that_is_allowed_is_finished(self):
+        for kind in ("snp", "tdx"):
+            self.on_machine("7.0", self.assert_launches, kind, f"MeasurementAllow={self.usual(kind)}\n")
+
+    def test_one_guest_more_than_there_are_slots_is_refused_in_advance(self):
+        def launch(daemon, kind):
+            vmm, _ = self.start(daemon, kind, *self.GUEST)
+            self.assert_refused(self.launch(daemon, kind, *self.GUEST), "over-limit", "slots")
+            self.assertIn("vms 1\n", self.platform("show", self.machine))
+            self.end(vmm)
+            self.assertIsNotNone(harness.wait_until(daemon.books_are_empty))
+            self.assert_launches(daemon, kind)
+        self.on_each(launch, "SevEsSlots=1\nTdxSlots=1\n")
+
+
+class Neighbours(Launch):
+    """What one VMM does to its own launch, and what another sees of it: nothing."""
+
+    def test_a_vmm_that_dies_anywhere_leaves_nothing_and_disturbs_nobody(self):
+        def launch(daemon, kind):
+            neighbour, digest = self.start(daemon, kind, *self.GUEST)
+            for ms in range(1, 30, 2):
+                vmm = subprocess.Popen(self.vmm(daemon, kind, *self.GUEST), env={**os.environ, **self.env},
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(ms / 1000)
+                self.end(vmm)
+            self.assert_launches(daemon, kind)
+            self.assertIn(digest, self.models())
+            self.end(neighbour)
+        for kind in ("snp", "tdx"):
+            self.on_machine("7.0", launch, kind)
+
+    def refused(self, client, *requests):
+        for request in requests:
+            with self.assertRaises(harness.gmem.Refused):
+                client.call(request)
+
+    def lie(self, daemon, kind):
+        """A client that reports steps that it has not done, and asks out of order and twice."""
+        with harness.gmem.Client(daemon.socket("acme"), name="liar") as liar:
+            domain = liar.domain_create(kind).id
+            start = pb.LaunchStartRequest(domain=domain, parameters=bytes(64 if kind == "snp" else 168))
+            finish = pb.LaunchFinishRequest(domain=domain)
+            self.refused(liar, finish, pb.StepDoneRequest(domain=domain, step=1))
+            step = liar.call(start).reply.step.step
+            done = pb.StepDoneRequest(domain=domain, step=step)
+            self.refused(liar, start, finish, pb.StepDoneRequest(domain=domain, step=step ^ 1))
+            liar.call(done)
+            self.refused(liar, start, done)
+            step = liar.call(finish).reply.step.step
+            liar.call(pb.StepDoneRequest(domain=domain, step=step))
+            self.refused(liar, start, finish, pb.LaunchAbortRequest(domain=domain))
+
+    def test_a_vmm_that_lies_about_its_steps_deceives_itself_alone(self):
+        def launch(daemon, kind):
+            neighbour, digest = self.start(daemon, kind, *self.GUEST)
+            self.lie(daemon, kind)
+            self.assert_launches(daemon, kind)
+            self.assertIn(digest, self.models())
+            self.end(neighbour)
+        self.on_each(launch)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
