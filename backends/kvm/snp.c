@@ -69,7 +69,9 @@ static int put_model(struct gm_launch_digest *digest, const struct gm_launch_vcp
 	if (vcpus->entry > UINT32_MAX)
 		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_FLAGS, "request", UINT32_MAX,
 					 0, vcpus->entry);
-	(void)gm_vmm_has_fixed_rdx(spec.vmm, &spec.rdx);
+	/* It gives a default also where the processor's signature counts. */
+	if (!gm_vmm_has_fixed_rdx(spec.vmm, &spec.rdx))
+		spec.rdx = vcpus->signature;
 	for (int i = 0; i < 2; i++) {
 		gm_vmsa_build(&spec, page);
 		gm_hash_bytes(GM_HASH_SHA384, page, sizeof(page), hashes[i][0]);
