@@ -107,6 +107,28 @@ void ctl_json_halves(json_object *tree, uint64_t allocated, uint64_t shared, uin
 	json_object_object_add(tree, "private_bytes", json_object_new_uint64(private));
 }
 
+static json_object *json_digest(const uint8_t *bytes, size_t size)
+{
+	char hex[2 * GMEM_MEASUREMENT_MAX + 1] = "";
+
+	for (size_t i = 0; i < size; i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+	return json_object_new_string(hex);
+}
+
+static void add_launch(json_object *tree, const struct gmem_domain_info *info)
+{
+	if (info->launch[0] == '\0')
+		return;
+	json_object_object_add(tree, "launch", json_object_new_string(info->launch));
+	if (info->measurement_size > 0)
+		json_object_object_add(tree, "measurement",
+				       json_digest(info->measurement, info->measurement_size));
+	if (info->measurement_reason[0] != '\0')
+		json_object_object_add(tree, "measurement_reason",
+				       json_object_new_string(info->measurement_reason));
+}
+
 json_object *ctl_json_domain(const struct gmem_domain_info *info)
 {
 	json_object *tree = json_object_new_object();
@@ -140,6 +162,7 @@ json_object *ctl_json_domain(const struct gmem_domain_info *info)
 	if (info->memlock_bytes > 0)
 		json_object_object_add(tree, "memlock_bytes",
 				       json_object_new_uint64(info->memlock_bytes));
+	add_launch(tree, info);
 	return tree;
 }
 
