@@ -209,6 +209,18 @@ class Rules(Launch):
         self.on_each(launch, "SevEsSlots=1\nTdxSlots=1\n")
 
 
+class Cost(Launch):
+    def test_what_gmemd_adds_to_a_launch(self):
+        self.new_machine("7.0", "hash=0")
+        with self.daemon() as daemon:
+            self.need(daemon, "snp")
+            done = subprocess.run([os.path.join(harness.BUILD, "tests", "t_launch_overhead"), daemon.socket("acme"),
+                                   "11", "1.2"], env={**os.environ, **self.env}, text=True, capture_output=True,
+                                  timeout=60, check=False)
+            print(done.stdout, end="")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
 class Neighbours(Launch):
     """What one VMM does to its own launch, and what another sees of it: nothing."""
 

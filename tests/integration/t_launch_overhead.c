@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What gmemd adds to a launch: 64 MiB in pieces of 2 MiB, not measured so that nobody hashes,
+ * beside the same requests to the kernel made bare. Both on the platform model, in turns, in one
+ * process.
+ *
+ * usage: t_launch_overhead SOCKET ROUNDS LIMIT, with the model preloaded. 1 when the ratio of the
+ * medians is above LIMIT.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <gmem.h>
+#include <gmem_kinds.h>
+#include <linux/kvm.h>
+
+#include "launch_steps.h"
+#include "vm.h"
+
+#define SIZE (64 * GM_MIB)
+#define PIECE (2 * GM_MIB)
+#define SNP_VM 4UL
+#define ROUNDS_MAX 100
+
+static const struct gmem_snp_start parameters = { .policy = 0x30000, .ghcb_version = 2 };
+
+static void check(bool good, const char *what)
+{
+	if (good)
+		return;
+	perror(what);
+	exit(2);
+}
+
+static double now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static int open_vm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int vm = ioctl(kvm, KVM_CREATE_VM, SNP_VM);
+
+	check(vm >= 0, "a VM");
+	(void)close(kvm);
+	return vm;
+}
+
+static int source_fd(void)
+{
+	int fd = memfd_create("source", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	check(ftruncate(fd, SIZE) == 0 && fallocate(fd, 0, 0, SIZE) == 0 &&
+		      fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == 0,
+	      "a source");
+	return fd;
+}
+
+static double bare(int source)
+{
+	const struct gm_launch_steps *steps = gm_launch_steps_find("snp");
+	struct gm_launch_vm vm = { open_vm(), open("/dev/sev", O_RDONLY | O_CLOEXEC), -1 };
+	void *shared = mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct gm_vm_slot slot = { .size = SIZE, .address = shared };
+	struct gm_launch_progress progress;
+	struct gm_launch_fault fault;
+	double start;
+
+	check(steps->start(&vm, &parameters, sizeof(parameters), &fault) == 0, "start");
+	check(gm_vm_create_memory(vm.vm_fd, SIZE, 0, &slot.private_fd) == 0, "memory");
+	check(gm_vm_bind(vm.vm_fd, &slot) == 0, "memslot");
+	start = now_ms();
+	for (uint64_t at = 0; at < SIZE; at += PIECE) {
+		struct gm_launch_pages pages = { GM_STEP_PAGE_UNMEASURED, at, PIECE, NULL };
+
+		pages.source = mmap(NULL, PIECE, PROT_READ, MAP_PRIVATE, source, (off_t)at);
+		check(steps->populate(&vm, &pages, &progress, &fault) == 0, "populate");
+		(void)munmap(pages.source, PIECE);
+	}
+	start = now_ms() - start;
+	(void)munmap(shared, SIZE);
+	(void)close(slot.private_fd);
+	(void)close(vm.device_fd);
+	(void)close(vm.vm_fd);
+	return start;
+}
+
+static double served(gmem_client *client, int fd)
+{
+	const struct gmem_domain_spec kind = { .kind = "snp" };
+	const struct gmem_region_spec spec = { .size = SIZE };
+	int vm = open_vm();
+	gmem_domain *domain;
+	gmem_region *region;
+	gmem_source *source;
+	double start;
+	int r;
+
+	r = gmem_domain_create(client, &kind, &domain);
+	if (r == 0)
+		r = gmem_vm_adopt(domain, vm);
+	if (r == 0)
+		r = gmem_launch_start(domain, &parameters, sizeof(parameters));
+	if (r == 0)
+		r = gmem_region_create(domain, &spec, &region);
+	if (r == 0)
+		r = gmem_region_bind(region, 0);
+	if (r == 0)
+		r = gmem_source_from_fd(domain, fd, &source);
+	start = now_ms();
+	for (uint64_t at = 0; at < SIZE && r == 0; at += PIECE)
+		r = gmem_region_populate(
+			region, &(struct gmem_population){ .offset = at,
+							   .length = PIECE,
+							   .type = GMEM_PAGE_TYPE_UNMEASURED,
+							   .source = source,
+							   .source_offset = at });
+	start = now_ms() - start;
+	check(r == 0, gmem_error(client)->text);
+	(void)gmem_domain_destroy(domain);
+	(void)close(vm);
+	return start;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+
+	return (left > right) - (left < right);
+}
+
+static double median(double *values, size_t n)
+{
+	qsort(values, n, sizeof(*values), by_value);
+	return values[n / 2];
+}
+
+int main(int argc, char *argv[])
+{
+	size_t rounds = argc == 4 ? strtoul(argv[2], NULL, 10) : 0;
+	double of_bare[ROUNDS_MAX], of_served[ROUNDS_MAX], limit, ratio;
+	gmem_client *client;
+	int source;
+
+	if (rounds == 0 || rounds > ROUNDS_MAX)
+		return 2;
+	limit = strtod(argv[3], NULL);
+	check(gmem_connect(argv[1], NULL, &client) == 0, "gmemd");
+	source = source_fd();
+	for (size_t i = 0; i < rounds; i++) {
+		of_bare[i] = bare(source);
+		of_served[i] = served(client, source);
+	}
+	gmem_disconnect(client);
+	ratio = median(of_served, rounds) / median(of_bare, rounds);
+	printf("64 MiB in 2 MiB populates: bare %.2f ms, gmemd %.2f ms, ratio %.2f (at most "
+	       "%.2f)\n",
+	       median(of_bare, rounds), median(of_served, rounds), ratio, limit);
+	return ratio > limit;
+}
