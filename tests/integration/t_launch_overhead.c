@@ -5,7 +5,7 @@
  * process.
  *
  * usage: t_launch_overhead SOCKET ROUNDS LIMIT, with the model preloaded. 1 when the ratio of the
- * medians is above LIMIT.
+ * fastest rounds is above LIMIT.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -133,17 +133,14 @@ static double served(gmem_client *client, int fd)
 	return start;
 }
 
-static int by_value(const void *a, const void *b)
+/* What other work on the host has added is not ours. */
+static double fastest(const double *values, size_t n)
 {
-	double left = *(const double *)a, right = *(const double *)b;
+	double best = values[0];
 
-	return (left > right) - (left < right);
-}
-
-static double median(double *values, size_t n)
-{
-	qsort(values, n, sizeof(*values), by_value);
-	return values[n / 2];
+	for (size_t i = 1; i < n; i++)
+		best = values[i] < best ? values[i] : best;
+	return best;
 }
 
 int main(int argc, char *argv[])
@@ -163,9 +160,9 @@ int main(int argc, char *argv[])
 		of_served[i] = served(client, source);
 	}
 	gmem_disconnect(client);
-	ratio = median(of_served, rounds) / median(of_bare, rounds);
+	ratio = fastest(of_served, rounds) / fastest(of_bare, rounds);
 	printf("64 MiB in 2 MiB populates: bare %.2f ms, gmemd %.2f ms, ratio %.2f (at most "
 	       "%.2f)\n",
-	       median(of_bare, rounds), median(of_served, rounds), ratio, limit);
+	       fastest(of_bare, rounds), fastest(of_served, rounds), ratio, limit);
 	return ratio > limit;
 }
