@@ -15,7 +15,10 @@
 #define SO_PASSRIGHTS 83
 #endif
 
-/* Packets taken from one peer in one turn of the loop. */
+/*
+ * Packets taken in one turn of the loop from the peers of one listener, who are a tenant's: more
+ * connections are no more of the daemon's time. One from each who has one, though.
+ */
 #define GM_PACKETS_MAX 16
 
 /*
@@ -167,7 +170,15 @@ static bool conn_may_read(const struct gm_conn *conn)
 /* How many packets to ask for in this turn. */
 static unsigned conn_appetite(const struct gm_conn *conn)
 {
-	return conn->lone_turns % GM_LONE_TURNS == 0 ? GM_PACKETS_MAX : 1;
+	struct gm_conn_context *context = conn->context;
+
+	if (context->turn != context->loop->turn) {
+		context->turn = context->loop->turn;
+		context->n_taken = 0;
+	}
+	if (conn->lone_turns % GM_LONE_TURNS != 0 || context->n_taken >= GM_PACKETS_MAX)
+		return 1;
+	return GM_PACKETS_MAX - context->n_taken;
 }
 
 static void conn_on_readable(evutil_socket_t fd, short what, void *arg)
@@ -184,10 +195,11 @@ static void conn_on_readable(evutil_socket_t fd, short what, void *arg)
 		if (error)
 			break;
 		n_packets++;
+		conn->context->n_taken++;
 	}
 	if (n_packets > 1)
 		conn->lone_turns = 0;
-	else if (n_packets == 1)
+	else if (n_packets == 1 && (appetite > 1 || conn->lone_turns % GM_LONE_TURNS != 0))
 		conn->lone_turns++;
 
 	if (error && error != -EAGAIN && error != -EPROTO)

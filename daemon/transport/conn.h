@@ -19,6 +19,8 @@ struct gm_conn_context {
 	void *arg;
 	struct gm_fd_sink sink; /* of @ops */
 	struct gm_conn_list conns;
+	uint64_t turn;	  /* the last in which a packet came... */
+	unsigned n_taken; /* ...and how many did in it */
 };
 
 /*

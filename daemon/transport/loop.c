@@ -181,12 +181,12 @@ void gm_event_loop_free(struct gm_event_loop *loop)
 
 int gm_event_loop_run(struct gm_event_loop *loop)
 {
-	int result;
-
-	errno = 0;
-	result = event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
-	if (result < 0)
-		return errno ? -errno : -EIO;
+	do {
+		loop->turn++;
+		errno = 0;
+		if (event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) < 0)
+			return errno ? -errno : -EIO;
+	} while (!event_base_got_break(loop->base));
 	return 0;
 }
 

@@ -16,6 +16,7 @@ struct gm_event_loop {
 	 * is dealt with before the next one is received. Pages are touched only by big packets.
 	 */
 	unsigned char *packet;
+	uint64_t turn; /* its number: each serves what was ready when it began */
 };
 
 #endif

@@ -46,6 +46,48 @@ static void pipelined_packets_are_answered_in_order(void **state)
 	fixture_done(&f);
 }
 
+static void more_connections_are_no_more_of_a_turn(void **state)
+{
+	enum {
+		GREEDY = USERS_MAX - 1,
+		QUEUED = 16
+	};
+	struct gm_listener *other;
+	struct sockaddr_un first;
+	int fds[USERS_MAX], fd;
+	unsigned position = 0;
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f);
+	for (unsigned i = 0; i < GREEDY; i++)
+		fds[i] = dial_in(&f);
+	/* A neighbour: another listener of the same loop. */
+	first = f.address;
+	snprintf(f.address.sun_path, sizeof(f.address.sun_path), "%s/other", f.folder);
+	assert_int_equal(gm_listen_at(f.address.sun_path, 0600, &fd), 0);
+	assert_int_equal(gm_listener_new(f.loop, fd, &fixture_ops, &f, &other), 0);
+	fds[GREEDY] = dial_in(&f);
+	for (unsigned i = 0; i < GREEDY; i++)
+		for (uint32_t serial = 1; serial <= QUEUED; serial++)
+			send_ping(fds[i], serial);
+	send_ping(fds[GREEDY], 1);
+	settle(&f);
+	while (f.order[position] != GREEDY)
+		position++;
+	print_message("%u packets of the neighbour's came first\n", position);
+	assert_in_range(position, 0, QUEUED + GREEDY);
+	/* And nobody is left out. */
+	assert_int_equal(f.n_order, GREEDY * QUEUED + 1);
+	for (unsigned i = 0; i < USERS_MAX; i++)
+		close(fds[i]);
+	settle(&f);
+	gm_listener_free(other);
+	unlink(f.address.sun_path);
+	f.address = first;
+	fixture_done(&f);
+}
+
 static void fds_ride_with_their_packet_both_ways(void **state)
 {
 	struct request request = ping(1);
@@ -479,6 +521,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		gm_test(a_packet_goes_to_the_service_and_its_answer_comes_back),
 		gm_test(pipelined_packets_are_answered_in_order),
+		gm_test(more_connections_are_no_more_of_a_turn),
 		gm_test(fds_ride_with_their_packet_both_ways),
 		gm_test(a_body_of_another_length_than_the_header_says_cuts_the_peer_off),
 		gm_test(an_unknown_version_cuts_the_peer_off),
