@@ -91,12 +91,13 @@ int gm_info_launch(struct gm_call *call, const struct gm_domain *domain, Gmem__D
 {
 	struct gm_refusal why = { 0 };
 	uint8_t *digest = gm_call_alloc(call, GM_LAUNCH_DIGEST_MAX + sizeof(why.text));
-	char *reason = (char *)digest + GM_LAUNCH_DIGEST_MAX;
 	size_t size = 0;
+	char *reason;
 	int r;
 
 	if (digest == NULL)
 		return -ENOMEM;
+	reason = (char *)digest + GM_LAUNCH_DIGEST_MAX;
 	if (domain->launch == NULL || domain->launch->state == GM_LAUNCH_READY)
 		return 0;
 	r = gm_launch_peek(domain->launch->digest, digest, &size, &why);
