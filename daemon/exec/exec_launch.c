@@ -60,7 +60,7 @@ static const char *find_fault(int fd, struct stat *ret_stat)
 int gm_exec_add_source(struct gm_exec *exec, struct gm_domain *domain, uint64_t id, int fd,
 		       uint64_t *ret_size, struct gm_refusal *refusal)
 {
-	struct stat status;
+	struct stat status = { 0 };
 	const char *fault = find_fault(fd, &status);
 	int r;
 
