@@ -197,7 +197,7 @@ static int measure(struct stage *stage, const struct bench_options *options,
 	if (r == 0)
 		r = daemon_once(stage, &ignored);
 	if (r == 0)
-		r = bench_sides(sides, 2, options->quick ? 7 : 25, 1);
+		r = bench_sides(sides, 2, options->quick ? 3 : 25, 1);
 	if (r < 0)
 		return r;
 	return bench_sides_report(report, stage->memory->figure, &sides[1], &sides[0], "ms",
