@@ -22,10 +22,11 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class Manager:
-    def __init__(self, tenants=("acme",), args=(), env=None):
+    def __init__(self, tenants=("acme",), args=(), env=None, sandbox="enforce"):
         self.tenants = tenants
         self.args = list(args)
         self.env = env or {}
+        self.sandbox = "off" if harness.SANITIZED else sandbox
         self.pid = 0
         self.store = []  # (name, fd), in the order of coming
         self.messages = []
@@ -140,7 +141,7 @@ class Manager:
         # Units, if any, are those that a test puts there, and never the host's.
         command = [harness.program("gmemd"), "--store", "fdstore", "--unit-root", self.folder,
                    *self.args,
-                   "--sandbox", "off" if harness.SANITIZED else "enforce"]
+                   "--sandbox", self.sandbox]
         for name in self.tenants:
             command += ["--policy", f"{name}={self.path(name + '.policy')}"]
         inherited = [(name, end.fileno()) for name, end in self.listening.items()] + self.store

@@ -16,6 +16,7 @@ import unittest
 import harness
 import measure_model as model
 from harness import pb
+from manager import Manager
 
 VERSIONS = ("6.11", "6.12", "6.16", "6.18", "7.0", "7.2")
 NAPLES = 0x800f12
@@ -273,6 +274,44 @@ class Neighbours(Launch):
             self.assertIn(digest, self.models())
             self.end(neighbour)
         self.on_each(launch)
+
+
+class Restarts(Launch):
+    """A launch goes on over a restart. The firmware's digest is what it would have been; gmemd, which is not to guess,
+    has that one too or none."""
+
+    def test_a_gmemd_that_is_killed_in_mid_launch_does_not_change_it(self):
+        for kind in ("snp", "tdx"):
+            with self.subTest(kind=kind):
+                self.new_machine("7.0")
+                self.killed_in_mid_launch(kind)
+
+    def killed_in_mid_launch(self, kind):
+        with Manager(args=["--cgroup-root", self.machine + ".d"], env=self.env, sandbox="off") as manager:
+            with open(manager.path("acme.policy"), "w", encoding="utf-8") as file:
+                file.write("[X-Gmemd]\n" + SLOTS)
+            manager.start()
+            for ms in range(2, 32, 3):
+                with self.subTest(ms=ms):
+                    self.launch_over_death(manager, kind, ms)
+
+    def launch_over_death(self, manager, kind, ms):
+        vmm = subprocess.Popen(self.vmm(manager, kind, "--ticks", "1000000", *self.GUEST), text=True,
+                               env={**os.environ, **self.env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            time.sleep(ms / 1000)
+            manager.restart()
+            said = ""
+            for line in vmm.stdout:
+                said += line
+                if "launch running" in line:
+                    break
+            self.assertRegex(said, f"launch running, measurement ({self.usual(kind)}|unpredictable: .* started again)")
+            self.assertEqual(self.models(), [self.usual(kind)])
+        finally:
+            self.end(vmm)
+            vmm.stdout.close()
+        self.assertIsNotNone(harness.wait_until(lambda: self.models() == []))
 
 
 if __name__ == "__main__":
