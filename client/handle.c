@@ -7,8 +7,8 @@
 
 #include "builtin.h"
 #include "client.h"
-#include "gm_cleanup.h"
 #include "gm_check.h"
+#include "gm_cleanup.h"
 #include "gm_fd.h"
 #include "gm_verdict.h"
 #include "gm_version.h"

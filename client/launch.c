@@ -124,7 +124,8 @@ int gmem_source_create(gmem_domain *domain, const void *data, size_t size, gmem_
 {
 	struct gmem_client *client = domain->client;
 	uint64_t rounded;
-	int fd, r;
+	int fd = -1;
+	int r;
 
 	gm_client_clear(client);
 	if (size == 0 || gm_add_overflows(size, GM_PAGE_4K - 1, &rounded))

@@ -176,11 +176,12 @@ int gm_remote_source_again(struct gmem_client *client, uint64_t domain,
 			   const struct gmem_source *source)
 {
 	struct gmem_source *ours = find_source(client, domain, source);
-	uint64_t id;
+	uint64_t id = 0;
 	int r;
 
+	/* What the daemon said stands. */
 	if (!ours)
-		return -client->failure.status;
+		return gm_client_fail(client, &client->failure);
 	r = hand_in(client, domain, ours->fd, ours->size, &id);
 	if (r < 0)
 		return r;
@@ -272,7 +273,7 @@ int gm_remote_launch_finish(struct gmem_domain *domain, const struct gmem_launch
 		if (r == 0)
 			r = ask_to_finish(client, done.domain, end, &reply);
 	}
-	if (r < 0)
+	if (r != 0)
 		return r;
 	r = gm_remote_check_order(client, ((const Gmem__LaunchFinishReply *)reply.message)->step,
 				  GMEM__STEP_KIND__STEP_LAUNCH_FINISH);

@@ -86,7 +86,7 @@ static void tell_correction(const struct gmem_population *what, const struct vie
 		return;
 	if (what->ret_corrected)
 		*what->ret_corrected = corrected;
-	if (what->ret_page)
+	if (what->ret_page && view->bytes)
 		memcpy(what->ret_page, view->bytes, view->size);
 }
 
@@ -162,5 +162,5 @@ int gm_remote_region_populate(struct gmem_region *region, const struct gmem_popu
 	r = open_view(client, what, &view);
 	if (r == 0)
 		r = ask(client, region->domain->id, region->id, what, &reply);
-	return r < 0 ? r : carry_out(client, steps, what, &view, &reply, &done);
+	return r != 0 ? r : carry_out(client, steps, what, &view, &reply, &done);
 }

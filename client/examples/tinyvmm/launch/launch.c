@@ -216,6 +216,8 @@ int launch_run(gmem_client *client, const struct options *options)
 	};
 	int r;
 
+	if (!launch.platform)
+		return launch_fault("guests of this kind are not launched") < 0;
 	if (launch.image.size == 0 || launch.image.size % PAGE_SIZE != 0)
 		return launch_fault("the firmware is not made of whole pages") < 0;
 	r = go_through(&launch);
