@@ -58,7 +58,8 @@ struct gm_news {
 	int result; /* a verdict, or -errno */
 	enum gm_rule rule;
 	uint64_t bytes;
-	const char *text; /* one line, never NULL */
+	const char *text;   /* one line, never NULL */
+	const char *unsaid; /* for the log alone, and no watcher; NULL or "": nothing */
 };
 
 /* Since the daemon's start. */

@@ -257,7 +257,7 @@ static uint64_t count_untold(const struct gm_exec_job *job, uint64_t absent)
 
 /*
  * Of a group above that of who pays nothing is told but that it has no room: others are in it, and
- * how much they have is theirs.
+ * how much they have is theirs. The host's log has it.
  */
 static int refuse(const struct gm_exec_job *job, enum gm_verdict verdict,
 		  const struct gm_cgroup_headroom *headroom, uint64_t asked,
@@ -275,6 +275,12 @@ static int refuse(const struct gm_exec_job *job, enum gm_verdict verdict,
 	else
 		gm_refuse_text(refusal, verdict, GM_RULE_MEMORY_CGROUP, tenant,
 			       "out of memory in a cgroup above %s: asked %" PRIu64, path, asked);
+	if (!headroom->is_own && headroom->bytes != GM_UNLIMITED) {
+		gm_cgroup_print(headroom->path, path, sizeof(path));
+		snprintf(refusal->unsaid, sizeof(refusal->unsaid),
+			 "%s: limit %" PRIu64 ", usage %" PRIu64, path, headroom->limit,
+			 headroom->usage);
+	}
 	refusal->limit = headroom->is_own ? headroom->limit : 0;
 	refusal->used = headroom->is_own ? headroom->usage : 0;
 	refusal->asked = asked;
@@ -325,6 +331,6 @@ int gm_exec_refuse_memory(const struct gm_exec_job *job, enum gm_verdict verdict
 	 */
 	if (gm_cgroup_memory_headroom(job->exec->charging.cgroups, path, 0, GM_CGROUP_READS_MAX,
 				      &headroom) < 0)
-		headroom = (struct gm_cgroup_headroom){ .is_own = false };
+		headroom = (struct gm_cgroup_headroom){ .bytes = GM_UNLIMITED };
 	return refuse(job, verdict, &headroom, job->total - job->done, refusal);
 }

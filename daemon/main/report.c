@@ -172,6 +172,8 @@ static void fill_line(struct line *line, const struct gm_news *news)
 	add_field(line, "VERB", news->verb);
 	if (news->rule != GM_RULE_NONE)
 		add_field(line, "RULE", gm_rule_name((int)news->rule));
+	if (news->unsaid != NULL && news->unsaid[0] != '\0')
+		add_field(line, "CGROUP", news->unsaid);
 	/* What a client must never do has no number, only words. */
 	if (news->kind == GM_NEWS_VIOLATION)
 		add_field(line, "RULE", news->text);

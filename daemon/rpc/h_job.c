@@ -76,6 +76,7 @@ static void tell_end(const struct gm_pending *pending, int result, const struct 
 		news.result = result;
 		news.rule = refusal->rule;
 		news.text = refusal->text;
+		news.unsaid = refusal->unsaid;
 	}
 	gm_service_tell(service, &news);
 }

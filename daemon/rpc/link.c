@@ -102,6 +102,7 @@ void gm_link_refuse(struct gm_link *link, uint16_t type, uint32_t serial, int re
 	news.verb = verb;
 	news.result = result;
 	news.rule = result > 0 ? refusal->rule : GM_RULE_NONE;
+	news.unsaid = result > 0 ? refusal->unsaid : NULL;
 	gm_counters_answer(gm_link_counters(link), result, news.rule);
 	gm_service_tell(link->service, &news);
 	gm_link_tell(link,

@@ -104,7 +104,9 @@ struct gm_refusal {
 	uint64_t used;
 	uint64_t asked;
 	char object[GM_OBJECT_MAX];
-	char text[GM_TEXT_MAX]; /* empty: the rule's own sentence is used */
+	char text[GM_TEXT_MAX];	  /* empty: the rule's own sentence is used */
+	char unsaid[GM_TEXT_MAX]; /* for the host's log alone: more than who asked may know; or ""
+				   */
 };
 
 /* "over-limit", "no-such-object", ... for logs and tables; never NULL. */

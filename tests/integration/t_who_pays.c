@@ -458,6 +458,7 @@ static void what_is_promised_to_one_group_is_no_room_for_the_group_beside_it(voi
 	/* What is in the group that both are in is for neither to know. */
 	assert_non_null(strstr(answer.text, "out of memory in a cgroup above /gm-both"));
 	assert_null(strstr(answer.text, "limit"));
+	assert_true(log_says("CGROUP="));
 	assert_int_equal(answer.limit, 0);
 	assert_int_equal(answer.used, 0);
 	assert_int_equal(answer.asked, guest_size);

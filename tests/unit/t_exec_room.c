@@ -202,6 +202,8 @@ static void of_a_group_that_others_are_in_it_is_told_no_figure(void **state)
 	assert_int_equal(refusal.limit, 0);
 	assert_int_equal(refusal.used, 0);
 	assert_int_equal(refusal.asked, REGION_SIZE);
+	/* The operator is. */
+	assert_string_equal(refusal.unsaid, "/shared: limit 5000000, usage 4000000");
 	stop();
 }
 
