@@ -10,22 +10,31 @@
 
 #include "gm_kvm_uapi.h"
 
-/* On 6.18 the file system is that of eventfds and VMs too: only the link text tells. */
-static bool is_guest_memfd(int fd)
+/*
+ * The file system is not asked: that of a stranger's file may take as long as it likes, or forever
+ * (FUSE). The text of an anonymous file never begins with a slash (anon_inodefs_dname); a path
+ * always does, and may hold any name behind it (d_path).
+ */
+static bool has_link_text(int fd)
 {
 	char path[32], text[64];
-	struct statfs fs;
 	ssize_t n;
 
-	if (fstatfs(fd, &fs) < 0 ||
-	    (fs.f_type != GM_ANON_INODE_FS_MAGIC && fs.f_type != GM_GUEST_MEMFD_MAGIC))
-		return false;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	n = readlink(path, text, sizeof(text) - 1);
-	if (n < 0)
+	if (n <= 0 || text[0] == '/')
 		return false;
 	text[n] = '\0';
 	return strstr(text, GM_GUEST_MEMFD_LINK) != NULL;
+}
+
+/* On 6.18 the file system is that of eventfds and VMs too: it does not tell alone. */
+static bool has_file_system(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == GM_ANON_INODE_FS_MAGIC || fs.f_type == GM_GUEST_MEMFD_MAGIC);
 }
 
 /* Without the MMAP flag the file has no mmap (ENODEV). No page is touched: nothing is allocated. */
@@ -43,7 +52,7 @@ bool gm_is_memory_file(int fd, uint64_t size)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size)
+	if (!has_link_text(fd) || !has_file_system(fd))
 		return false;
-	return is_guest_memfd(fd);
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
 }

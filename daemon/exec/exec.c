@@ -228,7 +228,7 @@ static bool takes_long_to_free(const struct gm_region *region)
 	return region->page_size == GM_PAGE_4K && region->size >= DISPOSE_MIN;
 }
 
-void gm_exec_dispose(struct gm_exec *exec, int fd)
+static void close_elsewhere(const struct gm_exec *exec, int fd)
 {
 	if (fd >= 0 && exec->hub != NULL)
 		gm_crew_hub_dispose(exec->hub, fd);
@@ -236,10 +236,23 @@ void gm_exec_dispose(struct gm_exec *exec, int fd)
 		gm_fd_close(fd);
 }
 
+void gm_exec_dispose(struct gm_exec *exec, const struct gm_tenant *tenant, int fd)
+{
+	if (fd >= 0 && exec->close_stranger != NULL)
+		exec->close_stranger(exec->close_stranger_arg, tenant, fd);
+	else
+		close_elsewhere(exec, fd);
+}
+
+bool gm_exec_is_full_of_fds(const struct gm_exec *exec, const struct gm_tenant *tenant)
+{
+	return exec->is_full != NULL && exec->is_full(exec->close_stranger_arg, tenant);
+}
+
 static void close_memory(struct gm_exec *exec, int fd, bool slow)
 {
 	if (slow)
-		gm_exec_dispose(exec, fd);
+		close_elsewhere(exec, fd);
 	else
 		gm_fd_close(fd);
 }

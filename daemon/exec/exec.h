@@ -71,6 +71,14 @@ struct gm_exec {
 	/* The process of a session: a borrowed pidfd, or -1; set by whoever knows, NULL: nobody. */
 	int (*session_pidfd)(void *arg, const struct gm_session *session);
 	void *session_pidfd_arg;
+	/*
+	 * Closes an fd that a client of the tenant has passed: takes it and never waits. Set by
+	 * main; NULL: the hub's workers do.
+	 */
+	void (*close_stranger)(void *arg, const struct gm_tenant *tenant, int fd);
+	/* The tenant has passed so many that it may pass no more; set with close_stranger. */
+	bool (*is_full)(void *arg, const struct gm_tenant *tenant);
+	void *close_stranger_arg;
 	bool leaves_limits;	 /* raised limits are for the next daemon to lower */
 	const char *cgroup_root; /* where they are mounted; NULL: where a host has them */
 	const struct gm_exec_keep_ops *keep_ops; /* NULL: nothing is kept; set by main */
@@ -96,8 +104,14 @@ GM_WARN_UNUSED int gm_exec_make_region(struct gm_exec *exec, struct gm_region *r
  */
 void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region);
 
-/* Takes an fd of a client's, and never waits for it; -1: nothing. */
-void gm_exec_dispose(struct gm_exec *exec, int fd);
+/*
+ * Takes an fd that a client of the tenant (NULL: of the operator's) has passed, whatever it is, and
+ * never waits for it; -1: nothing.
+ */
+void gm_exec_dispose(struct gm_exec *exec, const struct gm_tenant *tenant, int fd);
+
+/* Fds of the tenant's wait to be closed: it may pass no more until some are. */
+bool gm_exec_is_full_of_fds(const struct gm_exec *exec, const struct gm_tenant *tenant);
 
 /* What has left the books has been recorded: lets go of it. */
 void gm_exec_settle(struct gm_exec *exec);

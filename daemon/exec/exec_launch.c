@@ -71,7 +71,7 @@ int gm_exec_add_source(struct gm_exec *exec, struct gm_domain *domain, uint64_t 
 				       &(struct gm_file_id){ status.st_dev, status.st_ino },
 				       refusal);
 	if (r != 0)
-		gm_exec_dispose(exec, fd);
+		gm_exec_dispose(exec, domain->tenant, fd);
 	else
 		*ret_size = (uint64_t)status.st_size;
 	return r;
@@ -82,7 +82,7 @@ void gm_exec_drop_sources(struct gm_exec *exec, struct gm_domain *domain)
 	int fd;
 
 	while ((fd = gm_book_drop_source(domain)) >= 0)
-		gm_exec_dispose(exec, fd);
+		gm_exec_dispose(exec, domain->tenant, fd);
 }
 
 /* ---- population ---- */

@@ -75,7 +75,7 @@ int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *region, int fd,
 
 	/* It may be any file. */
 	if (r != 0)
-		gm_exec_dispose(exec, fd);
+		gm_exec_dispose(exec, region->domain->tenant, fd);
 	return r;
 }
 

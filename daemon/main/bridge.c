@@ -98,11 +98,20 @@ static void bridge_close_fd(void *arg, int fd)
 {
 	const struct gm_door *door = arg;
 
-	gm_service_dispose(door->service, fd);
+	gm_closer_dispose(&door->party->fds, fd);
+}
+
+/* A tenant whose files do not let go of gmemd gets no further chance to pass some. */
+static bool bridge_may_come(void *arg)
+{
+	const struct gm_door *door = arg;
+
+	return !gm_closer_is_full(&door->party->fds);
 }
 
 const struct gm_listener_ops gm_bridge_ops = {
 	.close_fd = bridge_close_fd,
+	.may_come = bridge_may_come,
 	.open = bridge_open,
 	.packet = bridge_packet,
 	.is_full = bridge_is_full,

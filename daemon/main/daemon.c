@@ -71,6 +71,40 @@ static int policy_check(void *arg, const struct gm_tenant *tenant,
 static const struct gm_policies_ops gm_policies_ops = { .rows = policy_rows,
 							.check = policy_check };
 
+/* ---- fds that peers have passed ---- */
+
+static struct gm_closer_account *fds_of(struct gm_daemon *daemon, const struct gm_tenant *tenant)
+{
+	struct gm_party *party = gm_tenants_find(&daemon->tenants, tenant);
+
+	/* Whoever has no socket, and so cannot have passed one, shares with the first. */
+	return party ? &party->fds : &daemon->tenants.parties[0].fds;
+}
+
+static void close_stranger(void *arg, const struct gm_tenant *tenant, int fd)
+{
+	gm_closer_dispose(fds_of(arg, tenant), fd);
+}
+
+static bool is_full(void *arg, const struct gm_tenant *tenant)
+{
+	return gm_closer_is_full(fds_of(arg, tenant));
+}
+
+static void check_closer(struct gm_daemon *daemon)
+{
+	for (unsigned i = 0; i < daemon->tenants.n_parties; i++) {
+		struct gm_party *party = &daemon->tenants.parties[i];
+		unsigned n_fds;
+
+		if (gm_closer_look(&party->fds, &n_fds))
+			gm_log(LOG_WARNING,
+			       "tenant %s has passed files that gmemd cannot close: %u wait; from "
+			       "%d on nobody of it can connect",
+			       party->name, n_fds, GM_CLOSER_FDS_MAX);
+	}
+}
+
 static int make_service(struct gm_daemon *daemon)
 {
 	struct gm_service_env env = {
@@ -113,6 +147,9 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 	daemon->exec.hub = daemon->hub;
 	daemon->exec.loop = loop_of(daemon);
 	daemon->exec.host_memory = gm_host_memory;
+	daemon->exec.close_stranger = close_stranger;
+	daemon->exec.is_full = is_full;
+	daemon->exec.close_stranger_arg = daemon;
 	daemon->exec.cgroup_root = daemon->opts.cgroup_root;
 	daemon->exec.charging = (struct gm_exec_charging){
 		.mode = daemon->opts.charge,
@@ -162,6 +199,7 @@ static void on_expiry(void *arg)
 	check_workers(daemon);
 	gm_report_held_back();
 	check_charging(daemon);
+	check_closer(daemon);
 	gm_service_expire(daemon->service);
 	set_timer(daemon, daemon->expiry, GM_EXPIRY_MS);
 }
@@ -367,6 +405,7 @@ int gm_daemon_done(struct gm_daemon *daemon)
 	error = close_books(daemon);
 	gm_report_close();
 	gm_event_loop_free(daemon->loop);
+	gm_closer_stop(&daemon->closer);
 	gm_spawner_stop(&daemon->spawner);
 	gm_cgroup_place_drop(daemon->own_place);
 	return error;

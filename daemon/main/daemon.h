@@ -5,6 +5,7 @@
 #ifndef GM_DAEMON_H
 #define GM_DAEMON_H
 
+#include "closer.h"
 #include "crew.h"
 #include "exec.h"
 #include "policies.h"
@@ -37,6 +38,7 @@ struct gm_daemon {
 	struct gm_crew_hub *hub;
 	struct gm_service *service;
 	struct gm_recording recording;
+	struct gm_closer closer;
 
 	enum gm_daemon_phase phase;
 	uint64_t phase_end_ms;

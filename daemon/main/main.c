@@ -205,6 +205,18 @@ static enum gm_exit make_service(struct gm_daemon *daemon)
 	return error ? failed(GM_EXIT_FAILURE, "cannot set the service up", error) : GM_EXIT_OK;
 }
 
+/* Confines its threads itself, and so before the daemon is no longer allowed to. */
+static enum gm_exit start_closer(struct gm_daemon *daemon)
+{
+	int error = gm_closer_start(&daemon->closer, daemon->opts.sandbox);
+
+	if (error)
+		return failed(GM_EXIT_SANDBOX, "cannot start the threads that close fds", error);
+	for (unsigned i = 0; i < daemon->tenants.n_parties; i++)
+		gm_closer_open(&daemon->closer, &daemon->tenants.parties[i].fds);
+	return GM_EXIT_OK;
+}
+
 static enum gm_exit confine(struct gm_daemon *daemon)
 {
 	int error = gm_sandbox_daemon(daemon->opts.sandbox);
@@ -219,8 +231,9 @@ static enum gm_exit confine(struct gm_daemon *daemon)
 static enum gm_exit set_up(struct gm_daemon *daemon)
 {
 	static enum gm_exit (*const stages[])(struct gm_daemon *) = {
-		find_sockets, read_policies, open_books,   find_cgroups, start_spawner,
-		open_record,  open_backends, open_sockets, make_service, confine,
+		find_sockets,  read_policies, open_books,    find_cgroups,
+		start_spawner, open_record,   open_backends, open_sockets,
+		start_closer,  make_service,  confine,
 	};
 
 	daemon->spawner = GM_SPAWNER_NULL;

@@ -6,6 +6,7 @@
 #define GM_TENANTS_H
 
 #include "book.h"
+#include "closer.h"
 #include "listener.h"
 #include "log.h"
 #include "opts.h"
@@ -28,6 +29,7 @@ struct gm_party {
 	struct gm_policy_view view;   /* as last read; not the operator's */
 	struct gm_tenant *tenant;     /* in the books; NULL for the operator */
 	struct gm_counters *counters; /* in the books */
+	struct gm_closer_account fds; /* that its peers have passed */
 	/* Lines in the log, by kind: what a tenant can cause without end drowns nothing else. */
 	struct gm_log_limit lines[GM_NEWS_N_];
 };

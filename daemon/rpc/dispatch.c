@@ -41,6 +41,9 @@ static const char *find_fault(struct gm_link *link, const struct gm_frame *frame
 		return state_fault(link->session->state);
 	if (n_fds != method->n_fds)
 		return "a wrong number of file descriptors";
+	/* Each connection adds those of one packet at most to what waits. */
+	if (n_fds > 0 && gm_exec_is_full_of_fds(link->service->exec, link->session->tenant))
+		return "fds that the tenant has passed before have yet to be closed";
 	if (frame->body_length > method->body_max)
 		return "a body longer than the request can need";
 	if (link->n_pending > 0 && gm_link_find_pending(link, frame->serial) != NULL)

@@ -191,9 +191,9 @@ int gm_service_open(struct gm_service *service, struct gm_tenant *tenant,
 	return 0;
 }
 
-void gm_service_dispose(struct gm_service *service, int fd)
+void gm_service_dispose(struct gm_service *service, const struct gm_tenant *tenant, int fd)
 {
-	gm_exec_dispose(service->exec, fd);
+	gm_exec_dispose(service->exec, tenant, fd);
 }
 
 int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const void *body,
@@ -201,11 +201,12 @@ int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const 
 {
 	/* The link may end inside. */
 	struct gm_service *service = link->service;
+	const struct gm_tenant *tenant = link->session->tenant;
 	int r;
 
 	r = gm_dispatch(link, frame, body, fds, ret_fault);
 	for (size_t i = 0; i < fds->n_fds; i++)
-		gm_service_dispose(service, gm_fdset_steal(fds, i));
+		gm_service_dispose(service, tenant, gm_fdset_steal(fds, i));
 	gm_fdset_done(fds);
 	return r;
 }

@@ -104,8 +104,9 @@ uint32_t gm_service_jobs(const struct gm_service *service);
 /* Called from a timer: persistent domains that have outstayed their TTL end. */
 void gm_service_expire(struct gm_service *service);
 
-/* Takes @fd, which a peer has passed and nobody wants, and never waits for it. */
-void gm_service_dispose(struct gm_service *service, int fd);
+/* Takes @fd, which a peer of the tenant (NULL: the operator) has passed and nobody wants, and never
+ * waits for it. */
+void gm_service_dispose(struct gm_service *service, const struct gm_tenant *tenant, int fd);
 
 /* Counts the news, has them logged, and tells whoever watches. */
 void gm_service_tell(struct gm_service *service, const struct gm_news *news);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The system calls that each process may make, as an allow list. A call that is not on it kills
- * the process: there is no honest way to make one.
+ * The system calls that each process or thread may make, as an allow list. A call that is not on it
+ * kills the process: there is no honest way to make one.
  */
 #ifndef GM_SECCOMP_H
 #define GM_SECCOMP_H
@@ -12,6 +12,7 @@ enum gm_seccomp_profile {
 	GM_SECCOMP_DAEMON,
 	GM_SECCOMP_SPAWNER,
 	GM_SECCOMP_WORKER,
+	GM_SECCOMP_CLOSER,
 	GM_SECCOMP_PROFILE_N_
 };
 

@@ -159,13 +159,29 @@ int gm_sandbox_spawner(enum gm_sandbox_mode mode)
 	return confine(GM_SECCOMP_SPAWNER, SPAWNER_CAPABILITY, mode);
 }
 
-int gm_sandbox_worker(enum gm_sandbox_mode mode)
+/* By itself: libcap-ng looks into /proc and asks for more than a worker's filter allows. */
+static int drop_all(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
 
-	/* By itself: libcap-ng looks into /proc and asks for more than the filter allows. */
-	if (syscall(SYS_capset, &header, none) < 0)
+	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+int gm_sandbox_worker(enum gm_sandbox_mode mode)
+{
+	int r = drop_all();
+
+	return r ? r : load_filter(GM_SECCOMP_WORKER, mode);
+}
+
+int gm_sandbox_closer(enum gm_sandbox_mode mode)
+{
+	int r = drop_all();
+
+	if (r)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	return load_filter(GM_SECCOMP_WORKER, mode);
+	return load_filter(GM_SECCOMP_CLOSER, mode);
 }

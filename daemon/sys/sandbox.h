@@ -42,4 +42,11 @@ GM_WARN_UNUSED int gm_sandbox_spawner(enum gm_sandbox_mode mode);
  */
 GM_WARN_UNUSED int gm_sandbox_worker(enum gm_sandbox_mode mode);
 
+/*
+ * In a thread that the daemon has started before it confines itself.
+ * Should: give up every capability, of this thread alone, and leave it the closing of fds.
+ * Must not: allocate afterwards.
+ */
+GM_WARN_UNUSED int gm_sandbox_closer(enum gm_sandbox_mode mode);
+
 #endif

@@ -12,6 +12,7 @@
 static const struct gm_seccomp_list *const profiles[GM_SECCOMP_PROFILE_N_][LISTS_MAX] = {
 	[GM_SECCOMP_DAEMON] = { &gm_seccomp_common, &gm_seccomp_own_abort, &gm_seccomp_daemon },
 	[GM_SECCOMP_SPAWNER] = { &gm_seccomp_common, &gm_seccomp_worker, &gm_seccomp_spawner },
+	[GM_SECCOMP_CLOSER] = { &gm_seccomp_own_abort, &gm_seccomp_closer },
 	[GM_SECCOMP_WORKER] = { &gm_seccomp_common, &gm_seccomp_own_abort, &gm_seccomp_worker },
 };
 

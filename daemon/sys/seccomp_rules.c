@@ -217,3 +217,21 @@ static const struct gm_seccomp_rule spawner_rules[] = {
 	ALLOW("seccomp", "the worker's filter"),
 };
 LIST(gm_seccomp_spawner, spawner_rules);
+
+static const struct gm_seccomp_rule closer_rules[] = {
+	ALLOW("close", "the work"),
+	ALLOW("futex", "waiting for work"),
+	ALLOW("munmap", "the end of a thread; what loading the filter has used"),
+	ALLOW("madvise", "the end of a thread"),
+	ALLOW("mprotect", "what loading the filter has used"),
+	ALLOW("brk", "what loading the filter has used"),
+	ALLOW("rt_sigprocmask", "the end of a thread, abort"),
+	ALLOW("rt_sigaction", "abort"),
+	ALLOW("rt_sigreturn", "signal handlers"),
+	ALLOW("getpid", "abort"),
+	ALLOW("gettid", "abort"),
+	ALLOW("restart_syscall", "a wait that a stop signal has interrupted"),
+	ALLOW("exit", "the end of a thread"),
+	ALLOW("exit_group", "the end"),
+};
+LIST(gm_seccomp_closer, closer_rules);

@@ -31,5 +31,6 @@ extern const struct gm_seccomp_list gm_seccomp_own_abort; /* not the spawner */
 extern const struct gm_seccomp_list gm_seccomp_daemon;
 extern const struct gm_seccomp_list gm_seccomp_worker; /* the spawner too: filters add up */
 extern const struct gm_seccomp_list gm_seccomp_spawner;
+extern const struct gm_seccomp_list gm_seccomp_closer; /* one thread of the daemon */
 
 #endif

@@ -26,13 +26,18 @@ struct gm_listener {
 	struct event *pause_over;
 };
 
-static void listener_rest(struct gm_listener *listener, int error)
+static void listener_rest(struct gm_listener *listener)
 {
 	const struct timeval pause = { .tv_sec = 0, .tv_usec = GM_ACCEPT_PAUSE_MS * 1000L };
 
 	/* Out of memory even for the timer: the next turn tries again, which is no worse. */
 	if (event_add(listener->pause_over, &pause) == 0)
 		(void)event_del(listener->acceptable);
+}
+
+static void listener_fall_short(struct gm_listener *listener, int error)
+{
+	listener_rest(listener);
 	listener->context.ops->shortage(listener->context.arg, error);
 }
 
@@ -45,7 +50,7 @@ static void listener_on_pause_over(evutil_socket_t fd, short what, void *arg)
 	if (listener->paused)
 		return;
 	if (event_add(listener->acceptable, NULL) < 0)
-		listener_rest(listener, ENOMEM);
+		listener_fall_short(listener, ENOMEM);
 }
 
 /* The peer gave up between connect(2) and here, or a signal came: none of our business. */
@@ -54,22 +59,33 @@ static bool is_fleeting(int error)
 	return error == EINTR || error == ECONNABORTED || error == EPROTO || error == EPERM;
 }
 
+static bool may_come(const struct gm_listener *listener)
+{
+	const struct gm_listener_ops *ops = listener->context.ops;
+
+	return !ops->may_come || ops->may_come(listener->context.arg);
+}
+
 static void listener_on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
 	struct gm_listener *listener = arg;
 
 	(void)what;
 	for (unsigned i = 0; i < GM_ACCEPT_MAX; i++) {
-		int socket = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		int error;
+		int socket, error;
 
+		if (!may_come(listener)) {
+			listener_rest(listener);
+			return;
+		}
+		socket = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (socket < 0 && errno == EAGAIN)
 			return;
 		if (socket < 0 && is_fleeting(errno))
 			continue;
 		error = socket < 0 ? -errno : gm_conn_start(&listener->context, socket);
 		if (error) {
-			listener_rest(listener, -error);
+			listener_fall_short(listener, -error);
 			return;
 		}
 	}

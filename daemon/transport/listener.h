@@ -44,6 +44,11 @@ struct gm_listener_ops {
 	 */
 	void (*close_fd)(void *arg, int fd);
 	/*
+	 * False: peers that come wait, in the socket's backlog, until this is true again; it is
+	 * asked now and then. NULL: nobody has to.
+	 */
+	bool (*may_come)(void *arg);
+	/*
 	 * A peer has connected. 0 and *ret_user, or nonzero: what was queued with gm_conn_send is
 	 * sent, then the connection is closed.
 	 */

@@ -2,13 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fds of strangers: whatever a client passes, or leaves unread, keeps nobody else waiting.
 
-The worst that a socket can do to whoever closes it last is to linger. Private memory of a VM is what
-fds are for; the fds here are not that.
+The worst that a socket can do to whoever closes it last is to linger. A file on FUSE is worse: its
+server is asked at each close, and by fstatfs, and need not answer. Private memory of a VM is what fds
+are for; the fds here are not that.
 """
+import contextlib
+import ctypes
 import os
+import signal
 import socket
 import struct
+import tempfile
 import time
+import unittest
 
 import harness
 from harness import MIB, gmem, pb
@@ -16,6 +22,7 @@ from harness import MIB, gmem, pb
 LINGER_S = 20
 QUICK_S = 1.0
 KIND = "sw-protected"
+CLOSING_MAX = 64
 
 
 class Sockets:
@@ -48,6 +55,73 @@ class Sockets:
             self.server.close()
 
 
+libc = ctypes.CDLL(None, use_errno=True)
+FUSE_HEADER = struct.Struct("<IIQQIIII")  # fuse_in_header
+FUSE_GETATTR, FUSE_OPEN, FUSE_RELEASE, FUSE_INIT = 3, 14, 18, 26
+
+
+def fuse_attr():
+    """struct fuse_attr of the only file."""
+    return struct.pack("<QQQQQQIIIIIIIIII", 1, MIB, 0, 0, 0, 0, 0, 0, 0, 0o100600, 1, 0, 0, 0, 4096, 0)
+
+
+def fuse_answer(opcode):
+    """None: a question that is left without an answer."""
+    if opcode == FUSE_INIT:
+        return struct.pack("<IIIIHHIIHHI7I", 7, 31, 0, 0, 0, 0, 4096, 1, 0, 0, 0, *[0] * 7)
+    if opcode == FUSE_GETATTR:
+        return struct.pack("<QII", 0, 0, 0) + fuse_attr()
+    if opcode == FUSE_OPEN:
+        return struct.pack("<QII", 1, 0, 0)
+    if opcode == FUSE_RELEASE:
+        return b""
+    return None
+
+
+class SilentFile:
+    """A file on FUSE whose server lets it be opened and then says nothing to a close (FLUSH) or to
+    fstatfs (STATFS): whoever asks waits until the server ends."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        # Its path is to say what only the kernel may say.
+        self.path = os.path.join(self.folder.name, "[kvm-gmem]")
+        open(self.path, "wb").close()
+        try:
+            self.device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise unittest.SkipTest(f"/dev/fuse: {error}") from error
+        options = f"fd={self.device},rootmode=100600,user_id=0,group_id=0,allow_other"
+        if libc.mount(b"silent", self.path.encode(), b"fuse", 0, options.encode()) < 0:
+            os.close(self.device)
+            raise unittest.SkipTest(f"mount: {os.strerror(ctypes.get_errno())}")
+        self.server = os.fork()
+        if self.server == 0:
+            self._serve()
+        os.close(self.device)
+
+    def _serve(self):
+        try:
+            while True:
+                request = os.read(self.device, 1 << 20)
+                _, opcode, unique, *_ = FUSE_HEADER.unpack_from(request)
+                body = fuse_answer(opcode)
+                if body is not None:
+                    os.write(self.device, struct.pack("<IiQ", 16 + len(body), 0, unique) + body)
+        finally:
+            os._exit(1)
+
+    def open(self):
+        return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+
+    def close(self):
+        """The end of the server answers everybody."""
+        os.kill(self.server, signal.SIGKILL)
+        os.waitpid(self.server, 0)
+        libc.umount2(self.path.encode(), 2)
+        self.folder.cleanup()
+
+
 class StrangeFds(harness.DaemonCase):
     TENANTS = {"acme": "SessionsMax=200\n", "rival": ""}
 
@@ -73,6 +147,15 @@ class StrangeFds(harness.DaemonCase):
         body = pb.StepMemoryRequest(region=region, step=step).SerializeToString()
         client.send_frame(gmem.STEP_MEMORY, serial, body, fds=[fd])
 
+    @contextlib.contextmanager
+    def daemon_stopped(self):
+        """Whoever closes its fds in here is not the last to: gmemd will be."""
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.daemon.pid, signal.SIGCONT)
+
     def assert_quick(self):
         """While the strange fds are being closed, a neighbour is answered."""
         for _ in range(5):
@@ -93,8 +176,9 @@ class StrangeFds(harness.DaemonCase):
         client, region, step = self.private_client()
         for n in range(12):
             full = self.sockets.make()
-            self.step_memory(client, region, step, full.fileno(), 1000 + n)
-            full.close()
+            with self.daemon_stopped():
+                self.step_memory(client, region, step, full.fileno(), 1000 + n)
+                full.close()
             frame = client.receive_frame(timeout=QUICK_S)
             self.assertEqual(frame.flags, gmem.ANSWER | gmem.REFUSED)
             status = pb.Status.FromString(frame.body)
@@ -105,25 +189,82 @@ class StrangeFds(harness.DaemonCase):
         client, region, step = self.private_client()
         full = [self.sockets.make() for _ in range(4)]
         body = pb.StepMemoryRequest(region=region, step=step).SerializeToString()
-        client.send_frame(gmem.STEP_MEMORY, 1000, body, fds=[s.fileno() for s in full], n_fds=1)
-        for each in full:
-            each.close()
+        with self.daemon_stopped():
+            client.send_frame(gmem.STEP_MEMORY, 1000, body, fds=[s.fileno() for s in full], n_fds=1)
+            for each in full:
+                each.close()
         self.assert_quick()
         self.assertIsNone(client.receive_frame(timeout=QUICK_S))
 
     def test_unread_ones_keep_nobody_waiting_when_the_client_goes(self):
         client, region, step = self.private_client()
         full = [self.sockets.make() for _ in range(3)]
-        # The first ends the connection, so that those behind it stay unread.
-        client.send_frame(99, 1000, b"")
-        for n, each in enumerate(full):
-            try:
+        with self.daemon_stopped():
+            # The first ends the connection, so that those behind it stay unread.
+            client.send_frame(99, 1000, b"")
+            for n, each in enumerate(full):
                 self.step_memory(client, region, step, each.fileno(), 2000 + n)
-            except gmem.Disconnected:
-                pass
-            each.close()
+                each.close()
         client.close()
         self.assert_quick()
+
+    def pass_silent(self, silent, n):
+        """Passes the file until gmemd has had enough. How many refusals there were."""
+        client, region, step = self.private_client()
+        refused = 0
+        for serial in range(n):
+            fd = silent.open()
+            try:
+                self.step_memory(client, region, step, fd, 1000 + serial)
+            except gmem.Disconnected:
+                break
+            finally:
+                # To close it asks the server, which will not answer.
+                self.left.append(fd)
+            frame = client.receive_frame(timeout=QUICK_S)
+            if frame is None:
+                break
+            self.assertEqual(pb.Status.FromString(frame.body).rule, pb.RULE_FD)
+            refused += 1
+        return refused
+
+    def close_left(self):
+        for fd in self.left:
+            # The server has gone: that is an error, and it is closed all the same.
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def test_a_file_whose_server_is_silent_keeps_nobody_waiting(self):
+        self.left = []
+        silent = SilentFile()
+        try:
+            self.assertEqual(self.pass_silent(silent, 5), 5)
+            self.assert_quick()
+            self.daemon.wait_log("acme", "cannot close")
+        finally:
+            silent.close()
+            self.close_left()
+        self.client("acme").ping()
+
+    def test_one_tenant_can_have_so_many_of_them_only(self):
+        self.left = []
+        silent = SilentFile()
+        try:
+            self.assertEqual(self.pass_silent(silent, 2 * CLOSING_MAX), CLOSING_MAX)
+            # It gets no further connection. Its neighbour does.
+            late = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            late.connect(self.daemon.socket("acme"))
+            late.settimeout(QUICK_S)
+            late.send(b"x")
+            with self.assertRaises(TimeoutError):
+                late.recv(1)
+            late.close()
+            self.client("rival").ping()
+            self.assert_quick()
+        finally:
+            silent.close()
+            self.close_left()
+        self.client("acme").ping()
 
     def test_without_private_memory_no_fd_gets_in(self):
         client = self.client()

@@ -160,6 +160,40 @@ static void accepting_rests_while_the_host_is_short_of_fds_and_goes_on_after_it(
 	fixture_done(&f);
 }
 
+static bool may_come;
+
+static bool may_they_come(void *arg)
+{
+	assert_non_null(arg);
+	return may_come;
+}
+
+static void while_nobody_may_come_peers_wait_in_the_backlog(void **state)
+{
+	struct gm_listener_ops ops = fixture_ops;
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	ops.may_come = may_they_come;
+	may_come = false;
+	fixture_init_with(&f, &ops);
+	fd = dial(&f);
+	send_ping(fd, 1);
+	run_for(&f, 300);
+	assert_int_equal(f.n_users, 0);
+	/* That is no shortage of the host's. */
+	assert_int_equal(f.n_shortages, 0);
+	expect_nothing(fd);
+
+	may_come = true;
+	run_for(&f, 300);
+	assert_int_equal(f.n_users, 1);
+	expect_answer(fd, 1);
+	close(fd);
+	fixture_done(&f);
+}
+
 static void a_peer_that_there_is_no_fd_to_watch_is_let_go_and_the_shortage_told(void **state)
 {
 	struct rlimit before, low;
@@ -380,6 +414,7 @@ int main(void)
 		gm_test(a_connection_ends_with_its_process_even_if_another_holds_the_socket),
 		gm_test(a_peer_whose_process_is_gone_before_it_is_accepted_is_not_kept),
 		gm_test(a_peer_that_is_turned_away_can_read_why_though_it_said_hello_already),
+		gm_test(while_nobody_may_come_peers_wait_in_the_backlog),
 		gm_test(accepting_rests_while_the_host_is_short_of_fds_and_goes_on_after_it),
 		gm_test(a_peer_that_there_is_no_fd_to_watch_is_let_go_and_the_shortage_told),
 		gm_test(a_connection_that_memory_is_short_for_leaves_nothing_behind),

@@ -290,6 +290,55 @@ static void memory_of_another_region_is_refused(void **state)
 	stop();
 }
 
+static unsigned n_strangers;
+static bool full_of_fds;
+
+static void close_stranger(void *arg, const struct gm_tenant *tenant, int fd)
+{
+	assert_ptr_equal(arg, &rig);
+	assert_non_null(tenant);
+	n_strangers++;
+	close(fd);
+}
+
+static bool is_full_of_fds(void *arg, const struct gm_tenant *tenant)
+{
+	assert_ptr_equal(arg, &rig);
+	assert_non_null(tenant);
+	return full_of_fds;
+}
+
+static void a_tenant_whose_fds_wait_to_be_closed_is_cut_off_when_it_passes_more(void **state)
+{
+	const struct gm_frame frame = { .version = GM_PROTOCOL_VERSION,
+					.type = GM_MSG_STEP_MEMORY,
+					.serial = 1000,
+					.n_fds = 1 };
+	struct gm_fdset fds = GM_FDSET_NULL;
+	struct step_region region;
+
+	(void)state;
+	start();
+	rig.exec.close_stranger = close_stranger;
+	rig.exec.is_full = is_full_of_fds;
+	rig.exec.close_stranger_arg = &rig;
+	n_strangers = 0;
+	full_of_fds = false;
+	region = bound();
+	expect_refused(step_memory(&peer, region.id, region.step, region.half), GM_INVALID,
+		       GM_RULE_STEP);
+	assert_int_equal(n_strangers, 1);
+
+	full_of_fds = true;
+	assert_int_equal(gm_fdset_add(&fds, gm_fd_dup(region.half)), 0);
+	assert_int_equal(peer_raw(&peer, &frame, NULL, &fds), -EPROTO);
+	assert_non_null(strstr(peer.fault, "have yet to be closed"));
+	assert_int_equal(n_strangers, 2);
+	assert_int_equal(fake_crew_disposed(rig.hub), 0);
+	step_region_close(&region);
+	stop();
+}
+
 static void an_fd_that_comes_with_no_step_is_not_closed_here(void **state)
 {
 	struct step_region region;
@@ -617,6 +666,7 @@ int main(void)
 		gm_test(other_ranges_than_those_of_the_step_are_refused),
 		gm_test(what_is_no_private_memory_of_that_size_is_refused_and_the_step_goes_on),
 		gm_test(memory_of_another_region_is_refused),
+		gm_test(a_tenant_whose_fds_wait_to_be_closed_is_cut_off_when_it_passes_more),
 		gm_test(an_fd_that_comes_with_no_step_is_not_closed_here),
 		gm_test(a_step_of_another_tenant_is_not_there),
 		gm_test(only_what_was_done_is_booked),
