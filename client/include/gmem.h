@@ -686,7 +686,7 @@ int gmem_get_host(gmem_client *client, struct gmem_host_info *ret_info);
 
 struct gmem_policy_row {
 	char key[64];
-	char value[512];   /* as it would be assigned; "": what an empty assignment stands for */
+	char value[2048];  /* as it would be assigned; "": what an empty assignment stands for */
 	char source[1024]; /* "FILE:LINE"; "" for a default */
 };
 

@@ -480,6 +480,9 @@ int gm_launch_step_done(struct gm_call *call)
 		tell_failed(call, domain);
 	} else {
 		gm_book_launch_step_done(domain);
+		if (domain->running)
+			gm_link_tell_domain(call->service, call->link, GM_NEWS_DOMAIN, domain,
+					    "a launch was finished");
 	}
 	gm_launch_settle(call->service, domain);
 	return 0;

@@ -2,6 +2,7 @@
 /* What a restart finds, and what it costs to write it down. */
 #include <errno.h>
 
+#include "book_launch.h"
 #include "store_fixture.h"
 
 static void a_session_comes_back_with_peer_client_and_key(void **state)
@@ -144,6 +145,39 @@ static void locked_memory_and_a_slot_come_back_over_todays_limits(void **state)
 	assert_int_equal(recorded_only_domain(&world)->memlock.amount, 0);
 	assert_int_equal(world.book.host.used[GM_RES_MEMLOCK], 0);
 	assert_int_equal(world.book.host.used[GM_RES_SLOT_1], 1);
+	recorded_done(&world);
+}
+
+static void a_launch_comes_back_with_its_state_and_step(void **state)
+{
+	const struct gm_domain_spec spec = { .name = "vm1",
+					     .kind = "measured",
+					     .lifetime = GM_LIFETIME_BOUND,
+					     .traits = GM_TRAIT_PRIVATE | GM_TRAIT_LAUNCH };
+	const struct gm_step_spec step = { .id = 77, .deadline_ms = 9000 };
+	const uint8_t digest[GM_LAUNCH_DIGEST_SIZE] = { 1 };
+	const struct gm_token token = { .bytes = { 9 } };
+	struct gm_domain *domain;
+	struct recorded world;
+
+	(void)state;
+	recorded_init(&world);
+	assert_int_equal(gm_book_create_domain(&world.book, world.session, &spec,
+					       (struct gm_domain_id){ ++world.next_id }, &token,
+					       1000, &domain, NULL),
+			 0);
+	assert_int_equal(gm_book_begin_launch(domain, &step, digest, NULL), 0);
+	recorded_commit(&world);
+	recorded_restart(&world, true);
+	domain = recorded_only_domain(&world);
+	assert_int_equal(gm_domain_launch_state(domain), GM_LAUNCH_STARTING);
+	assert_int_equal(gm_book_find_launch_step(domain, 77, NULL), 0);
+	assert_int_equal(domain->launch->deadline_ms, 9000);
+	/* And what became of it after the restart, once more. */
+	gm_book_launch_step_done(domain);
+	recorded_commit(&world);
+	recorded_restart(&world, true);
+	assert_int_equal(gm_domain_launch_state(recorded_only_domain(&world)), GM_LAUNCH_OPEN);
 	recorded_done(&world);
 }
 
@@ -493,6 +527,7 @@ int main(void)
 		gm_test(a_region_comes_back_with_its_pages_file_and_charges),
 		gm_test(what_was_granted_comes_back_over_todays_limits),
 		gm_test(locked_memory_and_a_slot_come_back_over_todays_limits),
+		gm_test(a_launch_comes_back_with_its_state_and_step),
 		gm_test(what_was_not_committed_is_not_there),
 		gm_test(a_destroyed_region_stays_gone_and_its_room_is_free),
 		gm_test(pages_of_a_region_are_not_seen_by_the_next_one_in_its_place),
