@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -69,6 +70,19 @@ static void become_gmemd(const char *charge, uid_t uid, int program)
 	_exit(127);
 }
 
+/* A socket has its name before anybody listens at it. */
+static bool is_listening(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	bool listening;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+	listening = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	gm_fd_close(fd);
+	return listening;
+}
+
 static void start_gmemd(const char *charge, uid_t uid)
 {
 	const char *build = getenv("GMEMD_BUILD");
@@ -89,7 +103,7 @@ static void start_gmemd(const char *charge, uid_t uid)
 	if (gmemd == 0)
 		become_gmemd(charge, uid, program);
 	gm_fd_close(program);
-	for (int i = 0; i < 500 && access(socket_path, F_OK) < 0; i++)
+	for (int i = 0; i < 3000 && !is_listening(); i++)
 		nap_ms(10);
 }
 
