@@ -10,6 +10,8 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -455,7 +457,13 @@ static void tell_failed(struct gm_call *call, const struct gm_domain *domain)
 {
 	const Gmem__StepDoneRequest *request = call->request;
 	struct gm_news news = gm_link_news(call->link, GM_NEWS_FAILURE, "a launch has failed");
+	char text[64];
 
+	if (request->firmware_error != 0) {
+		snprintf(text, sizeof(text), "a launch has failed: firmware error %#" PRIx32,
+			 request->firmware_error);
+		news.text = text;
+	}
 	news.verb = "STEP_DONE";
 	news.domain = domain->id.v;
 	news.result = -(int)(request->sys_errno <= INT16_MAX ? request->sys_errno : EIO);

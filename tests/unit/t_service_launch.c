@@ -432,6 +432,31 @@ static void a_failure_ends_the_launch_and_nothing_repairs_it(void **state)
 	stop();
 }
 
+static void the_firmware_error_of_a_failed_step_is_told_to_the_operator(void **state)
+{
+	Gmem__StepDoneRequest request = GMEM__STEP_DONE_REQUEST__INIT;
+	const Gmem__LaunchStartReply *started;
+	struct answer answer;
+
+	(void)state;
+	start();
+	answer = ask_start(&peer, domain.id);
+	started = expect_reply(&answer);
+	request.has_domain = 1;
+	request.domain = domain.id;
+	request.has_step = 1;
+	request.step = started->step->step;
+	request.has_sys_errno = 1;
+	request.sys_errno = EIO;
+	request.has_firmware_error = 1;
+	request.firmware_error = 0x17;
+	step_expect_good(peer_ask(&peer, GM_MSG_STEP_DONE, &request.base));
+	assert_int_equal(rig_news.kind, GM_NEWS_FAILURE);
+	assert_int_equal(rig_news.result, -EIO);
+	assert_string_equal(rig_news.text, "a launch has failed: firmware error 0x17");
+	stop();
+}
+
 static void a_part_reported_as_all_is_not_believed(void **state)
 {
 	struct step_region region;
@@ -763,6 +788,7 @@ int main(void)
 		gm_test(while_one_population_is_hashed_or_under_way_no_other_begins),
 		gm_test(a_page_is_not_populated_twice),
 		gm_test(a_failure_ends_the_launch_and_nothing_repairs_it),
+		gm_test(the_firmware_error_of_a_failed_step_is_told_to_the_operator),
 		gm_test(a_part_reported_as_all_is_not_believed),
 		gm_test(a_step_that_is_not_reported_in_time_has_failed),
 		gm_test(a_worker_that_dies_leaves_the_launch_as_it_was),
