@@ -63,7 +63,7 @@ static int flood_with_jobs(struct bench_client *client)
 	Gmem__DiscardRequest discard = GMEM__DISCARD_REQUEST__INIT;
 	Gmem__Range range = GMEM__RANGE__INIT;
 	Gmem__Range *ranges[] = { &range };
-	uint64_t domain, region;
+	uint64_t domain, region = 0;
 	int fd, r;
 
 	r = bench_create_domain(client, "memfd", &domain);
