@@ -211,8 +211,10 @@ static uint64_t pages_of(const struct gm_region *region, enum gm_resource resour
 	case GM_RES_HUGE_1G:
 		return region->page_size == GM_PAGE_1G ? region->size : 0;
 	case GM_RES_REGIONS:
-	case GM_RES_FDS:
 		return 1;
+	case GM_RES_FDS:
+		/* The private half has one, too. */
+		return region->domain->traits & GM_TRAIT_PRIVATE ? 2 : 1;
 	case GM_RES_DOMAINS:
 	case GM_RES_SESSIONS:
 	case GM_RES_JOBS:
