@@ -33,6 +33,7 @@ static int grant(const struct gm_pending *pending, struct gm_region *region)
 		gm_link_news(pending->link, GM_NEWS_GRANT, "a region was granted, allocated");
 	int r;
 
+	assert(region != NULL);
 	gm_book_answered(region);
 	reply.has_region = 1;
 	reply.region = region->id.v;
