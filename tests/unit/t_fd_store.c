@@ -212,17 +212,24 @@ static void a_keeper_that_hangs_has_a_small_share_of_the_time(void **state)
 
 static void patience_comes_back(void **state)
 {
+	const double share = 400.0 / GM_FD_STORE_SHARE - 3;
 	struct gm_fd_store store;
 	int keeper = keeper_new();
-	double start;
+	double waited = 0;
 
 	(void)state;
 	assert_int_equal(gm_fd_store_open(&store), 0);
 	assert_true(fill(&store) > 0);
-	(void)usleep(400 * 1000);
-	start = now_ms();
-	assert_int_equal(gm_fd_store_push(&store, "+r0", STDERR_FILENO), -EAGAIN);
-	assert_true(now_ms() - start >= 400.0 / GM_FD_STORE_SHARE - 3);
+	/* What a busy host added to the waiting until now is owed first. */
+	for (int i = 0; i < 5 && waited < share; i++) {
+		double start;
+
+		(void)usleep(400 * 1000);
+		start = now_ms();
+		assert_int_equal(gm_fd_store_push(&store, "+r0", STDERR_FILENO), -EAGAIN);
+		waited = now_ms() - start;
+	}
+	assert_true(waited >= share);
 	gm_fd_store_close(&store);
 	gm_fd_close(keeper);
 }
