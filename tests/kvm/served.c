@@ -128,8 +128,12 @@ static gmem_client *connect_to(const struct served *served)
 						.ret_error_size = sizeof(why) };
 	gmem_client *client;
 
-	if (gmem_connect(served->socket, &spec, &client) < 0)
-		fail_msg("no client: %s", why);
+	/* A socket has its name before anybody listens at it. */
+	for (int i = 0; gmem_connect(served->socket, &spec, &client) < 0; i++) {
+		if (i == 100)
+			fail_msg("no client: %s", why);
+		nap_ms(10);
+	}
 	return client;
 }
 
