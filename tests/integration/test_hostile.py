@@ -183,7 +183,7 @@ class Hostile(unittest.TestCase):
         self.assertLess(median, max(GRANT_FACTOR * self.quiet[0], GRANT_FLOOR), "grants are slow")
         self.assertLess(longest, PAUSE_MAX, "a grant has waited")
         self.assertEqual([line for line in self.victim.guest.said if "out of order" in line], [])
-        self.assertIsNone(self.victim.guest.process.poll())
+        self.assertIsNone(self.victim.guest.process.poll(), self.victim.guest.said)
         self.assertEqual(self.victim.hash_memory(), self.victim.hash)
         self.assertLess(self.daemon_rss() - self.rss, RSS_GROWTH_MAX)
         lines = self.lines()[self.log_lines:]
