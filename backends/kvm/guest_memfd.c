@@ -110,11 +110,6 @@ static int try_scratch(int carrier)
 	return r;
 }
 
-static bool is_shortage(int r)
-{
-	return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
-}
-
 /* What works on this carrier, in @probe. 0, or -errno when the daemon is short of something. */
 static int probe_carrier(int carrier, struct gm_probe *probe)
 {
@@ -131,7 +126,7 @@ static int probe_carrier(int carrier, struct gm_probe *probe)
 		return 0;
 	}
 	r = try_scratch(carrier);
-	if (is_shortage(r))
+	if (gm_kvm_is_shortage(r))
 		return r;
 	if (r < 0) {
 		(void)snprintf(probe->reason, sizeof(probe->reason),
@@ -156,9 +151,9 @@ static int open_carrier(int *ret_carrier, struct gm_probe *probe)
 
 	r = gm_kvm_device_open(&kvm, probe->reason, sizeof(probe->reason));
 	if (r < 0)
-		return is_shortage(r) ? r : 0;
+		return gm_kvm_is_shortage(r) ? r : 0;
 	carrier = gm_kvm_create_vm(kvm, GM_KVM_VM_TYPE_DEFAULT);
-	if (is_shortage(carrier))
+	if (gm_kvm_is_shortage(carrier))
 		return carrier;
 	if (carrier < 0) {
 		(void)snprintf(probe->reason, sizeof(probe->reason), "/dev/kvm: creating a VM: %s",

@@ -54,3 +54,8 @@ int gm_kvm_set_attributes(int vm_fd, uint64_t address, uint64_t size, uint64_t a
 
 	return ioctl(vm_fd, GM_KVM_SET_MEMORY_ATTRIBUTES, &args) < 0 ? -errno : 0;
 }
+
+bool gm_kvm_is_shortage(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}

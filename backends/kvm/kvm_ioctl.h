@@ -24,4 +24,8 @@ GM_WARN_UNUSED int gm_kvm_create_guest_memfd(int vm_fd, uint64_t size, uint64_t 
 GM_WARN_UNUSED int gm_kvm_set_attributes(int vm_fd, uint64_t address, uint64_t size,
 					 uint64_t attributes);
 
+/* Is @error, a -errno, a shortage of this process or host, and not what the kernel can or cannot?
+ */
+bool gm_kvm_is_shortage(int error);
+
 #endif

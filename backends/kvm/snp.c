@@ -11,6 +11,7 @@
 
 #include "gm_cleanup.h"
 #include "gm_vmsa.h"
+#include "halves.h"
 #include "kinds.h"
 #include "kvm_ioctl.h"
 #include "launch_digest.h"
@@ -135,9 +136,9 @@ static const struct gm_measured_platform platform = {
 static const struct gm_private_half private_half = {
 	.vm_type = GM_KVM_VM_TYPE_SNP,
 	.memory_flags = 0,
-	.verify = gm_measured_private_verify,
+	.verify = gm_halves_private_verify,
 	.kind = "guest-memfd",
-	.present = gm_measured_private_present,
+	.present = gm_halves_private_present,
 };
 
 static int snp_open(struct gm_backend_state **ret_state, struct gm_probe *ret_probe)
@@ -150,5 +151,5 @@ const struct gm_backend gm_snp_backend = {
 	.private_half = &private_half,
 	.launch = &rules,
 	.open = snp_open,
-	GM_MEASURED_OPERATIONS,
+	GM_HALVES_OPERATIONS,
 };

@@ -4,6 +4,7 @@
  * their content, or only added. vCPUs are not in it. KVM keeps a mirror of the secure page table:
  * to zap a page destroys what it holds.
  */
+#include "halves.h"
 #include "kinds.h"
 #include "kvm_ioctl.h"
 #include "launch_digest.h"
@@ -49,9 +50,9 @@ static const struct gm_measured_platform platform = {
 static const struct gm_private_half private_half = {
 	.vm_type = GM_KVM_VM_TYPE_TDX,
 	.memory_flags = 0,
-	.verify = gm_measured_private_verify,
+	.verify = gm_halves_private_verify,
 	.kind = "guest-memfd",
-	.present = gm_measured_private_present,
+	.present = gm_halves_private_present,
 };
 
 static int tdx_open(struct gm_backend_state **ret_state, struct gm_probe *ret_probe)
@@ -64,5 +65,5 @@ const struct gm_backend gm_tdx_backend = {
 	.private_half = &private_half,
 	.launch = &rules,
 	.open = tdx_open,
-	GM_MEASURED_OPERATIONS,
+	GM_HALVES_OPERATIONS,
 };
