@@ -166,6 +166,14 @@ void gm_link_stop_watching(struct gm_link *link);
 
 void gm_link_tell_gone(struct gm_link *link, struct gm_domain_id domain, Gmem__Farewell why);
 
+/*
+ * The request is answered when the job has ended: what @ops get is its struct gm_pending. 0, a
+ * verdict or -errno.
+ */
+GM_WARN_UNUSED int gm_call_start_job(struct gm_call *call, struct gm_region *region,
+				     enum gm_page_op op, struct gm_range *ranges, size_t n,
+				     const struct gm_exec_job_ops *ops);
+
 /* NULL without memory. */
 struct gm_pending *gm_pending_new(struct gm_call *call);
 /* From now on the request is answered later. */

@@ -152,8 +152,8 @@ void gm_pending_enter(struct gm_call *call, struct gm_pending *pending)
 	call->deferred = true;
 }
 
-static int start(struct gm_call *call, struct gm_region *region, enum gm_page_op op,
-		 struct gm_range *ranges, size_t n)
+int gm_call_start_job(struct gm_call *call, struct gm_region *region, enum gm_page_op op,
+		      struct gm_range *ranges, size_t n, const struct gm_exec_job_ops *ops)
 {
 	struct gm_pending *pending = gm_pending_new(call);
 	int r;
@@ -161,7 +161,7 @@ static int start(struct gm_call *call, struct gm_region *region, enum gm_page_op
 	if (pending == NULL)
 		return -ENOMEM;
 	r = gm_exec_start_job(call->exec, call->session, gm_link_pidfd(call->link), region, op,
-			      ranges, n, &job_ops, pending, &pending->job, &call->refusal);
+			      ranges, n, ops, pending, &pending->job, &call->refusal);
 	if (r != 0) {
 		free(pending);
 		return r;
@@ -189,7 +189,7 @@ static int handle(struct gm_call *call, uint64_t region_id, enum gm_page_op op, 
 		r = gm_call_read_ranges(call, n, messages, &ranges);
 	if (r != 0)
 		return r;
-	return start(call, region, op, ranges, n);
+	return gm_call_start_job(call, region, op, ranges, n, &job_ops);
 }
 
 int gm_handle_allocate(struct gm_call *call)

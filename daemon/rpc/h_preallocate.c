@@ -4,8 +4,6 @@
  * is on record as unanswered: after a restart it goes, and the request comes again.
  */
 #include <assert.h>
-#include <errno.h>
-#include <stdlib.h>
 
 #include "call.h"
 
@@ -79,21 +77,7 @@ static const struct gm_exec_job_ops ops = { .end = on_end };
 int gm_call_preallocate(struct gm_call *call, struct gm_region *region)
 {
 	struct gm_range all = { .offset = 0, .length = region->size };
-	struct gm_pending *pending = gm_pending_new(call);
-	int r;
 
-	if (pending == NULL)
-		return -ENOMEM;
 	gm_book_unanswered(region);
-	r = gm_exec_start_job(call->exec, call->session, gm_link_pidfd(call->link), region,
-			      GM_PAGE_OP_ALLOCATE, &all, 1, &ops, pending, &pending->job,
-			      &call->refusal);
-	if (r != 0) {
-		free(pending);
-		return r;
-	}
-	pending->domain = region->domain->id.v;
-	pending->region = region->id.v;
-	gm_pending_enter(call, pending);
-	return 0;
+	return gm_call_start_job(call, region, GM_PAGE_OP_ALLOCATE, &all, 1, &ops);
 }
