@@ -165,6 +165,25 @@ static void count_op(struct gm_region *region, enum gm_page_op op, int by)
 		gm_mark_dirty(region->domain->tenant->marks, &region->mark);
 }
 
+static void count(const struct gm_job_ticket *ticket, int by)
+{
+	struct gm_region *region = ticket->region;
+
+	if (ticket->hashes)
+		region->domain->launch->n_hashing += (unsigned)by;
+	else if (!ticket->frees_half)
+		count_op(region, ticket->op, by);
+	region->n_jobs += (unsigned)by;
+	region->domain->n_jobs += (unsigned)by;
+	if (ticket->session)
+		ticket->session->n_jobs += (unsigned)by;
+}
+
+void gm_book_enter_job(const struct gm_job_ticket *ticket)
+{
+	count(ticket, +1);
+}
+
 int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct gm_region *region,
 		      enum gm_page_op op, struct gm_range *ranges, size_t n_ranges,
 		      struct gm_job_ticket *ret_ticket, struct gm_refusal *refusal)
@@ -198,10 +217,7 @@ int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct g
 	if (r)
 		return r;
 
-	count_op(region, op, +1);
-	region->n_jobs++;
-	region->domain->n_jobs++;
-	session->n_jobs++;
+	gm_book_enter_job(&ticket);
 	*ret_ticket = ticket;
 	return 0;
 }
@@ -301,6 +317,15 @@ int gm_book_apply(struct gm_region *region, enum gm_page_op op, const struct gm_
 	return r;
 }
 
+bool gm_book_apply_or_lose(struct gm_region *region, enum gm_page_op op,
+			   const struct gm_range *range)
+{
+	if (gm_book_apply(region, op, range, NULL) == 0)
+		return true;
+	gm_book_lose_pages(region, range);
+	return false;
+}
+
 void gm_book_lose_pages(struct gm_region *region, const struct gm_range *range)
 {
 	gm_page_map_set_lost(&region->map, range->offset, range->length);
@@ -335,14 +360,7 @@ void gm_book_end_job(struct gm_job_ticket *ticket)
 	assert(ticket->region->domain->n_jobs > 0);
 	assert(!ticket->session || ticket->session->n_jobs > 0);
 
-	if (ticket->hashes)
-		ticket->region->domain->launch->n_hashing--;
-	else if (!ticket->frees_half)
-		count_op(ticket->region, ticket->op, -1);
-	ticket->region->n_jobs--;
-	ticket->region->domain->n_jobs--;
-	if (ticket->session)
-		ticket->session->n_jobs--;
+	count(ticket, -1);
 	gm_charge_done(&ticket->charge);
 	*ticket = (struct gm_job_ticket){ 0 };
 }

@@ -258,10 +258,7 @@ int gm_book_begin_hashing(struct gm_book *book, struct gm_session *session,
 				   refusal);
 	if (r)
 		return r;
-	region->n_jobs++;
-	region->domain->n_jobs++;
-	session->n_jobs++;
-	region->domain->launch->n_hashing++;
+	gm_book_enter_job(&ticket);
 	*ret_ticket = ticket;
 	return 0;
 }
@@ -283,22 +280,6 @@ int gm_book_begin_populate(struct gm_region *region, enum gm_page_op op,
 	return 0;
 }
 
-static int refuse_report(const struct gm_region *region, const char *why,
-			 struct gm_refusal *refusal)
-{
-	return gm_refuse_text(refusal, GM_INVALID, GM_RULE_STEP,
-			      gm_book_object("region", region->id.v).text, "%s", why);
-}
-
-/* Where the page map is short of memory the pages are lost: then the launch has failed as well. */
-static bool book_pages(struct gm_region *region, const struct gm_range *range)
-{
-	if (range->length == 0 || gm_book_apply(region, region->step->op, range, NULL) == 0)
-		return true;
-	gm_book_lose_pages(region, range);
-	return false;
-}
-
 int gm_book_populated(struct gm_region *region, const struct gm_range *range, uint64_t n_done,
 		      bool failed, struct gm_refusal *refusal)
 {
@@ -311,12 +292,13 @@ int gm_book_populated(struct gm_region *region, const struct gm_range *range, ui
 	assert(step->kind == GM_STEP_POPULATE);
 	if (gm_siphash(&step->key, range, sizeof(*range)) != step->digest ||
 	    n_done > range->length || !gm_is_aligned(n_done, GM_PAGE_4K))
-		return refuse_report(region, "this is not the range of the step", refusal);
+		return gm_book_refuse_report(region, "this is not the range of the step", refusal);
 	if (!failed && n_done != range->length)
-		return refuse_report(
+		return gm_book_refuse_report(
 			region, "the command is repeated until all pages are in, or has failed",
 			refusal);
-	if (!book_pages(region, &done))
+	/* Pages that could not be booked: the launch has failed as well. */
+	if (!gm_book_apply_or_lose(region, step->op, &done))
 		failed = true;
 	if (failed && rest.length > 0)
 		gm_book_lose_pages(region, &rest);

@@ -81,6 +81,20 @@ GM_WARN_UNUSED int gm_book_check_pages(const struct gm_region *region, enum gm_p
 GM_WARN_UNUSED int gm_book_apply(struct gm_region *region, enum gm_page_op op,
 				 const struct gm_range *range, struct gm_refusal *refusal);
 
+/*
+ * The same of what has happened and cannot be refused any more: where the page map is short of
+ * memory for it the pages are lost, and the answer is false. An empty range is no change.
+ */
+bool gm_book_apply_or_lose(struct gm_region *region, enum gm_page_op op,
+			   const struct gm_range *range);
+
+/* The job counts with its region, domain and session, until gm_book_end_job(). */
+void gm_book_enter_job(const struct gm_job_ticket *ticket);
+
+/* GM_INVALID (GM_RULE_STEP): a report that fits no step of the region. */
+int gm_book_refuse_report(const struct gm_region *region, const char *why,
+			  struct gm_refusal *refusal);
+
 /* The pages of @range, and around it where memory is short, are lost, and marked. */
 void gm_book_lose_pages(struct gm_region *region, const struct gm_range *range);
 

@@ -247,8 +247,8 @@ int gm_book_enter_populate(struct gm_region *region, enum gm_page_op op,
 
 /* ---- reports ---- */
 
-static int refuse_report(const struct gm_region *region, const char *why,
-			 struct gm_refusal *refusal)
+int gm_book_refuse_report(const struct gm_region *region, const char *why,
+			  struct gm_refusal *refusal)
 {
 	return gm_refuse_text(refusal, GM_INVALID, GM_RULE_STEP, name_of(region).text, "%s", why);
 }
@@ -259,9 +259,10 @@ int gm_book_find_step(const struct gm_region *region, uint64_t id, enum gm_step_
 	const struct gm_step *step = region->step;
 
 	if (!step || step->id != id || step->reported)
-		return refuse_report(region, "no such step is under way", refusal);
+		return gm_book_refuse_report(region, "no such step is under way", refusal);
 	if (step->kind != kind)
-		return refuse_report(region, "the step under way is of another kind", refusal);
+		return gm_book_refuse_report(region, "the step under way is of another kind",
+					     refusal);
 	return 0;
 }
 
@@ -283,11 +284,12 @@ int gm_book_check_reported(const struct gm_region *region, const struct gm_range
 
 	assert(step && step->kind == GM_STEP_CONVERT && step->reported);
 	if (gm_siphash(&step->key, ranges, n_ranges * sizeof(*ranges)) != step->digest)
-		return refuse_report(region, "the ranges are not those of the step", refusal);
+		return gm_book_refuse_report(region, "the ranges are not those of the step",
+					     refusal);
 	for (size_t i = 0; i < n_done; i++)
 		if (i >= n_ranges || !is_converted(region, &ranges[i]))
-			return refuse_report(region, "it was reported with fewer ranges done",
-					     refusal);
+			return gm_book_refuse_report(
+				region, "it was reported with fewer ranges done", refusal);
 	return 0;
 }
 
@@ -325,18 +327,12 @@ int gm_book_check_memory(const struct gm_book *book, const struct gm_region *reg
 	return 0;
 }
 
-int gm_book_memory_made(struct gm_book *book, struct gm_region *region, int fd,
-			const struct gm_file_id *file, struct gm_refusal *refusal)
+void gm_book_memory_made(struct gm_region *region, int fd, const struct gm_file_id *file)
 {
-	int r = gm_book_check_memory(book, region, file, refusal);
-
 	assert(region->step && region->step->kind == GM_STEP_CREATE_MEMORY);
-	if (r)
-		return r;
 	region->private_fd = fd;
 	region->private_file = *file;
 	gm_book_end_step(region);
-	return 0;
 }
 
 void gm_book_bound(struct gm_region *region)
@@ -344,13 +340,6 @@ void gm_book_bound(struct gm_region *region)
 	assert(region->step && region->step->kind == GM_STEP_BIND);
 	region->bound = true;
 	gm_book_end_step(region);
-}
-
-/* Room for what the pages are now is all that can be missing. */
-static void book_range(struct gm_region *region, enum gm_page_op op, const struct gm_range *range)
-{
-	if (gm_book_apply(region, op, range, NULL) != 0)
-		gm_book_lose_pages(region, range);
 }
 
 int gm_book_converted(struct gm_region *region, const struct gm_range *ranges, size_t n_ranges,
@@ -362,9 +351,10 @@ int gm_book_converted(struct gm_region *region, const struct gm_range *ranges, s
 	assert(step && step->kind == GM_STEP_CONVERT && !step->reported);
 	if (n_done > n_ranges ||
 	    gm_siphash(&step->key, ranges, n_ranges * sizeof(*ranges)) != step->digest)
-		return refuse_report(region, "the ranges are not those of the step", refusal);
+		return gm_book_refuse_report(region, "the ranges are not those of the step",
+					     refusal);
 	for (size_t i = 0; i < n_done; i++) {
-		book_range(region, step->op, &ranges[i]);
+		(void)gm_book_apply_or_lose(region, step->op, &ranges[i]);
 		bytes += ranges[i].length;
 	}
 	gm_book_allocated(region);
@@ -387,10 +377,7 @@ void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region,
 		.frees_half = true,
 		.private_half = region->step->op == GM_PAGE_OP_TO_SHARED,
 	};
-	region->n_jobs++;
-	region->domain->n_jobs++;
-	if (session)
-		session->n_jobs++;
+	gm_book_enter_job(ret_ticket);
 }
 
 void gm_book_lose_ranges(struct gm_region *region, const struct gm_range *ranges, size_t n_ranges)

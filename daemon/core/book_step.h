@@ -55,10 +55,9 @@ GM_WARN_UNUSED int gm_book_check_memory(const struct gm_book *book, const struct
 
 /*
  * GM_STEP_CREATE_MEMORY is reported: the region owns @fd from here on. The caller has looked at
- * it. GM_EXISTS (GM_RULE_FD) when another region has this file: nothing has changed then.
+ * it, and gm_book_check_memory() has allowed it.
  */
-GM_WARN_UNUSED int gm_book_memory_made(struct gm_book *book, struct gm_region *region, int fd,
-				       const struct gm_file_id *file, struct gm_refusal *refusal);
+void gm_book_memory_made(struct gm_region *region, int fd, const struct gm_file_id *file);
 
 /* GM_STEP_BIND is reported as done. */
 void gm_book_bound(struct gm_region *region);

@@ -63,9 +63,10 @@ static int adopt(struct gm_exec *exec, struct gm_region *region, int fd, struct 
 	r = gm_book_check_memory(exec->book, region, &file, refusal);
 	if (r == 0 && exec->keep_ops != NULL)
 		r = exec->keep_ops->keep_half(exec->keep_arg, region, fd, refusal);
-	if (r == 0)
-		r = gm_book_memory_made(exec->book, region, fd, &file, refusal);
-	return r;
+	if (r != 0)
+		return r;
+	gm_book_memory_made(region, fd, &file);
+	return 0;
 }
 
 int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *region, int fd,

@@ -43,7 +43,9 @@ static int make(struct world *w, uint64_t inode)
 	int r = gm_book_begin_memory(w->region, &spec, &w->host.refusal);
 
 	if (r == 0)
-		r = gm_book_memory_made(&w->host.book, w->region, 3, &file, &w->host.refusal);
+		r = gm_book_check_memory(&w->host.book, w->region, &file, &w->host.refusal);
+	if (r == 0)
+		gm_book_memory_made(w->region, 3, &file);
 	return r;
 }
 
