@@ -30,6 +30,7 @@ enum gm_backend_cap {
 	GM_CAP_PRIVATE = 1 << 4,	     /* pages can be private to the guest */
 	GM_CAP_PROTECTED_STATE = 1 << 5,     /* so are the registers */
 	GM_CAP_MIRRORED_PAGE_TABLE = 1 << 6, /* zapping destroys contents */
+	/* One file for both: gm_backend::convert makes its pages private or shared. */
 	GM_CAP_IN_PLACE_CONVERSION = 1 << 7,
 	GM_CAP_DIGEST_BINDS_ADDRESSES = 1 << 8,
 	GM_CAP_LAUNCH = 1 << 9, /* guests run after a launch only: gm_backend::launch */
@@ -75,6 +76,10 @@ struct gm_private_half {
 
 	/* 0 when @fd is such a file, of that size, and nobody can map it; -EBADF when not. */
 	int (*verify)(int fd, uint64_t size);
+
+	/* With GM_CAP_IN_PLACE_CONVERSION, in place of the two above: all of it can be mapped. */
+	uint64_t in_place_flags;
+	int (*verify_in_place)(int fd, uint64_t size);
 
 	/* As those of struct gm_backend, for this half, under the name by which workers know it. */
 	const char *kind;
@@ -128,6 +133,16 @@ struct gm_backend {
 	 */
 	int (*present)(int fd, uint64_t offset, uint64_t length, uint64_t page_size,
 		       uint64_t *ret_bytes);
+
+	/*
+	 * In a worker, of files that are converted in place; NULL: there are none. Makes all pages
+	 * of the range private or shared; what they held is gone, but for what a private page had
+	 * before as a shared one. Pages that are so already stay so: it may be repeated. -EAGAIN:
+	 * somebody holds pages from *ret_offset on, which is inside the range, and whether those
+	 * before it have been converted is unknown. After any other error none has.
+	 */
+	int (*convert)(int fd, uint64_t offset, uint64_t length, bool to_private,
+		       uint64_t *ret_offset);
 };
 
 /* All kinds, NULL-ended, in the order in which doctor shows them. */

@@ -76,6 +76,13 @@ static int gmem_present(int fd, uint64_t offset, uint64_t length, uint64_t page_
 	return gm_file_cached(fd, offset, length, ret_bytes);
 }
 
+static int gmem_convert(int fd, uint64_t offset, uint64_t length, bool to_private,
+			uint64_t *ret_offset)
+{
+	return gm_kvm_convert(fd, offset, length, to_private ? GM_KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
+			      ret_offset);
+}
+
 /*
  * Writes through the mapping by way of the kernel: where a touch would be a SIGBUS, getrandom
  * answers EFAULT, and the daemon lives to say why.
@@ -206,4 +213,5 @@ const struct gm_backend gm_guest_memfd_backend = {
 	.allocate = gmem_allocate,
 	.discard = gmem_discard,
 	.present = gmem_present,
+	.convert = gmem_convert,
 };

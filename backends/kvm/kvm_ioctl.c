@@ -55,6 +55,37 @@ int gm_kvm_set_attributes(int vm_fd, uint64_t address, uint64_t size, uint64_t a
 	return ioctl(vm_fd, GM_KVM_SET_MEMORY_ATTRIBUTES, &args) < 0 ? -errno : 0;
 }
 
+/* An offset that is not in the range, or not of a page, says nothing: the range as such is held. */
+static uint64_t held_at(const struct gm_kvm_memory_attributes2 *args, uint64_t offset)
+{
+	uint64_t at = args->error_offset;
+
+	if (at < offset || at - offset >= args->size || !gm_is_aligned(at, GM_PAGE_4K))
+		return offset;
+	return at;
+}
+
+int gm_kvm_convert(int memory_fd, uint64_t offset, uint64_t size, uint64_t attributes,
+		   uint64_t *ret_offset)
+{
+	struct gm_kvm_memory_attributes2 args = {
+		.offset = offset,
+		.size = size,
+		.attributes = attributes,
+	};
+	int r;
+
+	do {
+		r = ioctl(memory_fd, GM_KVM_SET_MEMORY_ATTRIBUTES2, &args);
+	} while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return 0;
+	r = -errno;
+	if (r == -EAGAIN)
+		*ret_offset = held_at(&args, offset);
+	return r;
+}
+
 bool gm_kvm_is_shortage(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;

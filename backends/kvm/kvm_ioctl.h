@@ -24,6 +24,15 @@ GM_WARN_UNUSED int gm_kvm_create_guest_memfd(int vm_fd, uint64_t size, uint64_t 
 GM_WARN_UNUSED int gm_kvm_set_attributes(int vm_fd, uint64_t address, uint64_t size,
 					 uint64_t attributes);
 
+/*
+ * In place: by any process, on the file itself. It unmaps the range in all processes and waits for
+ * whoever is at it. -EAGAIN: pages from *ret_offset on, which is inside the range, are held by
+ * somebody (a pin, an I/O under way). Whether those before it have been converted the kernel does
+ * not say (kvm_gmem_set_attributes looks at all of them first). -ENOTTY: it has no such request.
+ */
+GM_WARN_UNUSED int gm_kvm_convert(int memory_fd, uint64_t offset, uint64_t size,
+				  uint64_t attributes, uint64_t *ret_offset);
+
 /* Is @error, a -errno, a shortage of this process or host, and not what the kernel can or cannot?
  */
 bool gm_kvm_is_shortage(int error);

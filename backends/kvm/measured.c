@@ -13,17 +13,18 @@
 /* ---- is it there? ---- */
 
 /* Makes a page private on a VM of its own, without a launch. 0, or -errno and where it ended. */
-static int try_vm(int kvm, const struct gm_measured_platform *platform, const char **ret_step)
+static int try_vm(int kvm, const struct gm_measured_platform *platform,
+		  struct gm_halves_trial *ret_trial)
 {
 	int types;
 
-	*ret_step = "KVM has no such VMs";
+	ret_trial->step = "KVM has no such VMs";
 	types = gm_kvm_check_extension(kvm, GM_KVM_CAP_VM_TYPES);
 	if (types < 0)
 		return types;
 	if (!((unsigned)types >> platform->vm_type & 1))
 		return -EOPNOTSUPP;
-	return gm_halves_try(kvm, platform->vm_type, ret_step);
+	return gm_halves_try(kvm, platform->vm_type, ret_trial);
 }
 
 static int say(struct gm_probe *probe, const struct gm_measured_platform *platform,
@@ -56,16 +57,16 @@ static int probe_platform(const void *what, struct gm_probe *probe)
 {
 	const struct gm_measured_platform *platform = what;
 	_gm_close_ int kvm = -1;
-	const char *step;
+	struct gm_halves_trial trial;
 	int r;
 
 	*probe = (struct gm_probe){ 0 };
 	r = gm_kvm_device_open(&kvm, probe->reason, sizeof(probe->reason));
 	if (r < 0)
 		return gm_kvm_is_shortage(r) ? r : 0;
-	r = try_vm(kvm, platform, &step);
+	r = try_vm(kvm, platform, &trial);
 	if (r < 0)
-		return gm_kvm_is_shortage(r) ? r : say(probe, platform, step, r);
+		return gm_kvm_is_shortage(r) ? r : say(probe, platform, trial.step, r);
 	r = try_device(platform, probe);
 	if (r < 0)
 		return gm_kvm_is_shortage(r) ? r : 0;
@@ -74,6 +75,7 @@ static int probe_platform(const void *what, struct gm_probe *probe)
 		      GM_CAP_PROTECTED_STATE | GM_CAP_DIGEST_BINDS_ADDRESSES | GM_CAP_LAUNCH;
 	probe->page_sizes = GM_PAGE_4K;
 	(void)snprintf(probe->reason, sizeof(probe->reason), "%s", platform->name);
+	gm_halves_tell(&trial, probe);
 	return 0;
 }
 

@@ -137,6 +137,8 @@ static const struct gm_private_half private_half = {
 	.vm_type = GM_KVM_VM_TYPE_SNP,
 	.memory_flags = 0,
 	.verify = gm_halves_private_verify,
+	.in_place_flags = GM_KVM_GUEST_MEMFD_MMAP,
+	.verify_in_place = gm_halves_verify_in_place,
 	.kind = "guest-memfd",
 	.present = gm_halves_private_present,
 };

@@ -17,6 +17,8 @@ static const struct gm_private_half private_half = {
 	.vm_type = GM_KVM_VM_TYPE_SW_PROTECTED,
 	.memory_flags = 0,
 	.verify = gm_halves_private_verify,
+	.in_place_flags = GM_KVM_GUEST_MEMFD_MMAP,
+	.verify_in_place = gm_halves_verify_in_place,
 	.kind = "guest-memfd",
 	.present = gm_halves_private_present,
 };
@@ -25,7 +27,7 @@ static int probe_kvm(const void *platform, struct gm_probe *probe)
 {
 	_gm_close_ int kvm = -1;
 	struct utsname host;
-	const char *step;
+	struct gm_halves_trial trial;
 	int r;
 
 	(void)platform;
@@ -33,14 +35,14 @@ static int probe_kvm(const void *platform, struct gm_probe *probe)
 	r = gm_kvm_device_open(&kvm, probe->reason, sizeof(probe->reason));
 	if (r < 0)
 		return gm_kvm_is_shortage(r) ? r : 0;
-	r = gm_halves_try(kvm, private_half.vm_type, &step);
+	r = gm_halves_try(kvm, private_half.vm_type, &trial);
 	if (gm_kvm_is_shortage(r))
 		return r;
 	(void)uname(&host);
 	if (r < 0) {
 		(void)snprintf(probe->reason, sizeof(probe->reason),
 			       "kernel %.64s (needs 6.8 with KVM_SW_PROTECTED_VM): %s: %s",
-			       host.release, step, strerror(-r));
+			       host.release, trial.step, strerror(-r));
 		return 0;
 	}
 	probe->usable = true;
@@ -48,6 +50,7 @@ static int probe_kvm(const void *platform, struct gm_probe *probe)
 	probe->page_sizes = GM_PAGE_4K;
 	(void)snprintf(probe->reason, sizeof(probe->reason),
 		       "private pages without protection: for development only");
+	gm_halves_tell(&trial, probe);
 	return 0;
 }
 

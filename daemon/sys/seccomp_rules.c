@@ -23,6 +23,7 @@
 /* KVM's numbers, which the headers of older systems lack. */
 #define KVM_CHECK_EXTENSION_REQUEST 0xae03U
 #define KVM_CREATE_GUEST_MEMFD_REQUEST 0xc040aed4U
+#define KVM_SET_MEMORY_ATTRIBUTES2_REQUEST 0xc080aed2U
 
 /* Of an int argument the kernel sees the low half only. */
 #define INT_MASK UINT64_C(0xffffffff)
@@ -183,6 +184,7 @@ LIST(gm_seccomp_daemon, daemon_rules);
 
 static const struct gm_seccomp_rule worker_rules[] = {
 	ALLOW("fallocate", "the work"),
+	ALLOW_IF("ioctl", "conversions in place", INT(1, KVM_SET_MEMORY_ATTRIBUTES2_REQUEST)),
 	ALLOW("mbind", "hugepage reservations on nodes"),
 	ALLOW("set_mempolicy", "the nodes of a job"),
 	ALLOW_IF("clone", "threads; never a process", MASKED(0, CLONE_THREAD, CLONE_THREAD)),

@@ -194,6 +194,8 @@ static bool worker_take_report(struct gm_crew_worker *worker, const struct gm_jo
 	}
 	if (report->last && report->error == 0 && job->ops->digest)
 		job->ops->digest(job->arg, report->digest);
+	if (report->last && report->error == -EAGAIN && job->ops->held)
+		job->ops->held(job->arg, report->held_at);
 	if (report->last)
 		worker_job_over(worker, job, report->error);
 	return true;

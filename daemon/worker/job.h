@@ -24,6 +24,8 @@ enum gm_job_verb {
 	GM_JOB_DISCARD,
 	GM_JOB_DIGEST, /* nothing is changed: the ranges of a sealed file go into a digest, in order
 			*/
+	GM_JOB_MAKE_SHARED, /* in place; in ascending order */
+	GM_JOB_MAKE_PRIVATE,
 	GM_JOB_VERB_N_
 };
 
@@ -82,6 +84,11 @@ struct gm_job_report {
 	uint64_t job;
 	int32_t error; /* with last: 0, -ECANCELED, or the first -errno of a thread */
 	uint32_t last; /* bool */
+	/*
+	 * Of GM_JOB_MAKE_*, with last and -EAGAIN: pages from here on were held by somebody all the
+	 * time. Of those that are not reported none was converted.
+	 */
+	uint64_t held_at;
 	uint32_t n_done;
 	uint8_t digest[GM_JOB_DIGEST_SIZE]; /* of GM_JOB_DIGEST, with last and no error: what it is
 					       now */

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "channel.h"
+#include "convert.h"
 #include "digest.h"
 #include "gm_cleanup.h"
 #include "work.h"
@@ -72,6 +73,8 @@ static int worker_obey(struct worker *worker, const struct gm_job_order *order, 
 	worker->stopped = false;
 	if (order->verb == GM_JOB_DIGEST)
 		return gm_digest_run(order, gm_take_fd(&fd), &sink);
+	if (order->verb == GM_JOB_MAKE_SHARED || order->verb == GM_JOB_MAKE_PRIVATE)
+		return gm_convert_run(order, gm_take_fd(&fd), backend, &gm_convert_pace, &sink);
 	return gm_work_run(order, gm_take_fd(&fd), backend, &sink);
 }
 

@@ -187,6 +187,11 @@ static int do_kvm_ioctls(void)
 	return ioctl(-1, 0xc040aed4UL, NULL) < 0 && errno == EBADF ? ANSWER_OK : ANSWER_FAILED;
 }
 
+static int do_convert(void)
+{
+	return ioctl(-1, 0xc080aed2UL, NULL) < 0 && errno == EBADF ? ANSWER_OK : ANSWER_FAILED;
+}
+
 static int do_map_code(void)
 {
 	void *map = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -384,6 +389,7 @@ static void a_call_outside_the_daemons_list_kills_it(void **state)
 		{ "a stream socket", do_unix_stream },
 		{ "another ioctl", do_other_ioctl },
 		{ "KVM_CREATE_VM", do_create_vm },
+		{ "conversion in place", do_convert },
 		{ "mapping code", do_map_code },
 		{ "making memory code", do_make_code },
 		{ "ptrace", do_ptrace },
@@ -446,7 +452,7 @@ static void the_workers_own_work_is_allowed(void **state)
 	static const struct named_action allowed[] = {
 		{ "nothing", nothing },		 { "malloc", do_big_malloc },
 		{ "threads", do_threads },	 { "fallocate", do_fallocate },
-		{ "last words", do_last_words },
+		{ "last words", do_last_words }, { "conversion in place", do_convert },
 	};
 
 	(void)state;

@@ -9,3 +9,4 @@ foreach(name crew crew_dispose charge)
 endforeach()
 gm_add_test(NAME t_worker_digest SOURCES t_worker_digest.c worker_backends.c
 	LINK gm_worker gm_measure LABELS threads)
+gm_add_test(NAME t_worker_convert SOURCES t_worker_convert.c worker_backends.c LINK gm_worker)
