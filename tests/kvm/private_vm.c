@@ -98,7 +98,7 @@ void private_vm_create(struct private_vm *vm)
 
 void private_vm_boot(struct private_vm *vm)
 {
-	vm->vcpu = ioctl(vm->vm, KVM_CREATE_VCPU, 0UL);
+	vm->vcpu = ioctl(vm->vm, KVM_CREATE_VCPU, vm->vcpu_id);
 	assert_return_code(vm->vcpu, errno);
 	vm->run_size = (size_t)ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);

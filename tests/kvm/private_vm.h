@@ -40,6 +40,7 @@ struct private_vm {
 	int kvm;
 	int vm;
 	int vcpu;
+	unsigned long vcpu_id;
 	int gmem;
 	unsigned char *shared; /* the shared half, as the host sees it */
 	struct kvm_run *run;

@@ -48,23 +48,44 @@ static void become_gmemd(const struct served *served, bool keep)
 	(void)snprintf(program, sizeof(program), "%s/bin/gmemd", getenv("GMEMD_BUILD"));
 	(void)snprintf(listen, sizeof(listen), "test=%s", served->socket);
 	unsetenv("NOTIFY_SOCKET");
-	execl(program, "gmemd", "--listen", listen, "--sandbox", SANDBOX, keep ? "--keep" : NULL,
-	      NULL);
+	execl(program, "gmemd", "--listen", listen, "--sandbox", SANDBOX, "--policy",
+	      served->policy, keep ? "--keep" : NULL, NULL);
 	_exit(127);
 }
 
-void served_start(struct served *served, bool keep)
+static void write_policy(const struct served *served, const char *keys)
+{
+	int fd = open(served->policy, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_return_code(fd, errno);
+	assert_true(dprintf(fd, "[X-Gmemd]\n%s", keys) > 0);
+	gm_fd_close(fd);
+}
+
+static void start(struct served *served, bool keep, const char *keys)
 {
 	strcpy(served->folder, "/tmp/gmemd-served-XXXXXX");
 	assert_non_null(mkdtemp(served->folder));
 	(void)snprintf(served->socket, sizeof(served->socket), "%s/sock", served->folder);
 	(void)snprintf(served->log, sizeof(served->log), "%s/log", served->folder);
+	(void)snprintf(served->policy, sizeof(served->policy), "%s/policy", served->folder);
+	write_policy(served, keys);
 	served->pid = fork();
 	assert_return_code(served->pid, errno);
 	if (served->pid == 0)
 		become_gmemd(served, keep);
 	for (int i = 0; i < 1000 && access(served->socket, F_OK) < 0; i++)
 		nap_ms(10);
+}
+
+void served_start(struct served *served, bool keep)
+{
+	start(served, keep, "");
+}
+
+void served_start_under(struct served *served, const char *keys)
+{
+	start(served, false, keys);
 }
 
 /* True when nothing was wrong, else it is shown. */
@@ -92,6 +113,7 @@ void served_stop(struct served *served)
 	good = check_log(served, status);
 	(void)unlink(served->log);
 	(void)unlink(served->socket);
+	(void)unlink(served->policy);
 	(void)rmdir(served->folder);
 	assert_true(good);
 }
@@ -187,7 +209,7 @@ void served_guest_open(struct served_guest *guest, const struct served *served, 
 {
 	const struct gmem_domain_spec kind = { .kind = "sw-protected" };
 	const struct gmem_region_spec spec = { .size = size };
-	const struct gmem_range code = { 0, CODE_SIZE };
+	const struct gmem_range code = { 0, served->code_size ? served->code_size : CODE_SIZE };
 	void *shared;
 
 	guest->client = connect_to(served);

@@ -16,6 +16,8 @@ struct served {
 	char folder[32];
 	char socket[64];
 	char log[64];
+	char policy[64];
+	uint64_t code_size; /* of each guest, from 0 on, and shared; 0: 8 KiB */
 };
 
 struct served_guest {
@@ -30,6 +32,8 @@ struct served_guest {
 void served_needed(void);
 
 void served_start(struct served *served, bool keep);
+/* Under a policy: the keys of its section. */
+void served_start_under(struct served *served, const char *keys);
 /* Fails the case when gmemd did not end with empty books. */
 void served_stop(struct served *served);
 /* SIGKILL to the daemon below its keeper, which starts the next. */
@@ -38,7 +42,7 @@ void served_kill(const struct served *served);
 /* Bytes that gmemd has handed out. */
 uint64_t served_bytes(const struct served *served);
 
-/* A guest with @size bytes from address 0 on; the first 8 KiB are shared. */
+/* A guest with @size bytes from address 0 on; its code is shared. */
 void served_guest_open(struct served_guest *guest, const struct served *served, uint64_t size);
 void served_guest_close(struct served_guest *guest);
 

@@ -21,7 +21,7 @@
 #define PUBLIC 0xb1
 
 /* Conversions of the random walk: what the test machine does in a few seconds. */
-#define WALK_DEFAULT 800
+#define WALK_DEFAULT 1000
 #define DEATHS 4
 
 static struct served served;

@@ -9,14 +9,15 @@
 #   run.sh --shell BUILD     a shell in it instead; "exit" ends it.
 #
 # Results are BUILD/vm/results/NAME.log and NAME.rc. Exit status 77, and why, where there can be no
-# machine; with GMEMD_VM=insist that is 1. GMEMD_VM_TIMEOUT: seconds for everything (600).
+# machine; with GMEMD_VM=insist that is 1. GMEMD_VM_TIMEOUT: seconds for everything (600, with
+# GMEMD_LONG 5400).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 
 mode=some
 case "${1-}" in
 --all | --shell) mode=${1#--}; shift ;;
--* | '') sed -n '4,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
+-* | '') sed -n '4,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 build=$(cd "$1" && pwd)
 shift
@@ -78,10 +79,12 @@ if [ "$mode" = shell ]; then
 	exec "${machine[@]}" -serial mon:stdio -append "$parameters gmvm=shell"
 fi
 
+patience=${GMEMD_VM_TIMEOUT:-${GMEMD_LONG:+5400}}
+patience=${patience:-600}
 rc=0
-timeout "${GMEMD_VM_TIMEOUT:-600}" "${machine[@]}" -serial "file:$out/console" \
+timeout "$patience" "${machine[@]}" -serial "file:$out/console" \
 	-serial "file:$out/report" -append "$parameters" </dev/null 2>"$out/emulator" || rc=$?
-[ $rc -ne 124 ] || echo "the machine was stopped after ${GMEMD_VM_TIMEOUT:-600} seconds"
+[ $rc -ne 124 ] || echo "the machine was stopped after $patience seconds"
 rc=0
 split "$out/report" || rc=$?
 if [ $rc -eq 2 ]; then
