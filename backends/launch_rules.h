@@ -67,6 +67,8 @@ struct gm_launch_rules {
 		      struct gm_refusal *refusal);
 	/* The digest that an ID block of the right size asks for. */
 	const uint8_t *(*id_block_digest)(const uint8_t *id_block);
+	/* "INVALID_PARAM" for what the firmware may say, "unknown" for what nobody knows. */
+	const char *(*firmware_name)(uint32_t code);
 };
 
 /* ---- digests of any kind ---- */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "firmware_names.h"
 #include "gm_cleanup.h"
 #include "gm_vmsa.h"
 #include "halves.h"
@@ -124,6 +125,7 @@ static const struct gm_launch_rules rules = {
 	.begin = begin,
 	.finish = finish,
 	.id_block_digest = id_block_digest,
+	.firmware_name = gm_firmware_name_sev,
 };
 
 static const struct gm_measured_platform platform = {

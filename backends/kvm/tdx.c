@@ -4,6 +4,7 @@
  * their content, or only added. vCPUs are not in it. KVM keeps a mirror of the secure page table:
  * to zap a page destroys what it holds.
  */
+#include "firmware_names.h"
 #include "halves.h"
 #include "kinds.h"
 #include "kvm_ioctl.h"
@@ -38,6 +39,7 @@ static const struct gm_launch_rules rules = {
 	.parameters_max = 16384,
 	.begin = begin,
 	.finish = finish,
+	.firmware_name = gm_firmware_name_tdx,
 };
 
 static const struct gm_measured_platform platform = {

@@ -32,14 +32,6 @@ bool gm_launch_again(struct gm_launch_patience *patience, int error, bool busy)
 	return true;
 }
 
-const char *gm_launch_name(const struct gm_launch_name *names, uint32_t code)
-{
-	for (; names->name; names++)
-		if (names->code == code)
-			return names->name;
-	return "unknown";
-}
-
 void *gm_launch_zeros_new(size_t size)
 {
 	void *zeros = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

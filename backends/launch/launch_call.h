@@ -26,13 +26,6 @@ GM_WARN_UNUSED int gm_launch_call(int fd, void *envelope);
  */
 bool gm_launch_again(struct gm_launch_patience *patience, int error, bool busy);
 
-/* Names by number, ended by a NULL name. */
-struct gm_launch_name {
-	uint32_t code;
-	const char *name;
-};
-const char *gm_launch_name(const struct gm_launch_name *names, uint32_t code);
-
 /* Zeros to populate from, where the kernel wants a source for them too. NULL: errno says why. */
 void *gm_launch_zeros_new(size_t size);
 void gm_launch_zeros_free(void *zeros, size_t size);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "firmware_names.h"
 #include "gmem_kinds.h"
 #include "launch_call.h"
 #include "snp_abi.h"
@@ -15,53 +16,6 @@ static_assert(sizeof(struct gmem_snp_start) == 64, "layout of the library");
  * again is safe; a signal is over then, and the others stay.
  */
 #define NAMELESS_MAX 16
-
-static const struct gm_launch_name firmware_names[] = {
-	{ 0x01, "INVALID_PLATFORM_STATE" },
-	{ 0x02, "INVALID_GUEST_STATE" },
-	{ 0x03, "INVALID_PLATFORM_CONFIG" },
-	{ 0x04, "INVALID_LEN" },
-	{ 0x05, "ALREADY_OWNED" },
-	{ 0x06, "INVALID_CERTIFICATE" },
-	{ 0x07, "POLICY_FAILURE" },
-	{ 0x08, "INACTIVE" },
-	{ 0x09, "INVALID_ADDRESS" },
-	{ 0x0a, "BAD_SIGNATURE" },
-	{ 0x0b, "BAD_MEASUREMENT" },
-	{ 0x0c, "ASID_OWNED" },
-	{ 0x0d, "INVALID_ASID" },
-	{ 0x0e, "WBINVD_REQUIRED" },
-	{ 0x0f, "DFFLUSH_REQUIRED" },
-	{ 0x10, "INVALID_GUEST" },
-	{ 0x11, "INVALID_COMMAND" },
-	{ 0x12, "ACTIVE" },
-	{ 0x13, "HWERROR_PLATFORM" },
-	{ 0x14, "HWERROR_UNSAFE" },
-	{ 0x15, "UNSUPPORTED" },
-	{ 0x16, "INVALID_PARAM" },
-	{ 0x17, "RESOURCE_LIMIT" },
-	{ 0x18, "SECURE_DATA_INVALID" },
-	{ 0x19, "INVALID_PAGE_SIZE" },
-	{ 0x1a, "INVALID_PAGE_STATE" },
-	{ 0x1b, "INVALID_MDATA_ENTRY" },
-	{ 0x1c, "INVALID_PAGE_OWNER" },
-	{ 0x1d, "AEAD_OFLOW" },
-	{ 0x1f, "EXIT_RING_BUFFER" },
-	{ 0x20, "RMP_INIT_REQUIRED" },
-	{ 0x21, "BAD_SVN" },
-	{ 0x22, "BAD_VERSION" },
-	{ 0x23, "SHUTDOWN_REQUIRED" },
-	{ 0x24, "UPDATE_FAILED" },
-	{ 0x25, "RESTORE_REQUIRED" },
-	{ 0x26, "RMP_INITIALIZATION_FAILED" },
-	{ 0x27, "INVALID_KEY" },
-	{ 0, NULL },
-};
-
-static const char *firmware_name(uint32_t code)
-{
-	return gm_launch_name(firmware_names, code);
-}
 
 static int command(const struct gm_launch_vm *vm, enum gm_sev_id id, void *data,
 		   struct gm_launch_fault *fault)
@@ -296,5 +250,5 @@ const struct gm_launch_steps gm_snp_steps = {
 	.start = snp_start,
 	.populate = snp_populate,
 	.finish = snp_finish,
-	.firmware_name = firmware_name,
+	.firmware_name = gm_firmware_name_sev,
 };

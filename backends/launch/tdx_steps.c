@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "firmware_names.h"
 #include "gm_cleanup.h"
 #include "gmem_kinds.h"
 #include "launch_call.h"
@@ -14,32 +15,6 @@ static_assert(sizeof(struct gmem_tdx_cpuid) == GM_TDX_CPUID_SIZE, "layout of the
 
 /* A zeroed source is made in pieces, so that a big range costs no more than this. */
 #define ZEROS_SIZE (2 * GM_MIB)
-
-/* Upper halves of what a SEAMCALL returns (tdx_errno.h); the lower ones name an operand. */
-static const struct gm_launch_name firmware_names[] = {
-	{ 0x40000001, "NON_RECOVERABLE_VCPU" },
-	{ 0x40000002, "NON_RECOVERABLE_TD" },
-	{ 0x80000003, "INTERRUPTED_RESUMABLE" },
-	{ 0xc0000100, "OPERAND_INVALID" },
-	{ 0x80000200, "OPERAND_BUSY" },
-	{ 0x80000201, "PREVIOUS_TLB_EPOCH_BUSY" },
-	{ 0xc0000300, "PAGE_METADATA_INCORRECT" },
-	{ 0x80000702, "VCPU_NOT_ASSOCIATED" },
-	{ 0x80000800, "KEY_GENERATION_FAILED" },
-	{ 0xc0000810, "KEY_STATE_INCORRECT" },
-	{ 0x00000815, "KEY_CONFIGURED" },
-	{ 0x00000821, "NO_HKID_READY_TO_WBCACHE" },
-	{ 0x80000824, "FLUSHVP_NOT_DONE" },
-	{ 0xc0000b00, "EPT_WALK_FAILED" },
-	{ 0xc0000b0d, "EPT_ENTRY_STATE_INCORRECT" },
-	{ 0xc0000c02, "METADATA_FIELD_NOT_READABLE" },
-	{ 0, NULL },
-};
-
-static const char *firmware_name(uint32_t code)
-{
-	return gm_launch_name(firmware_names, code);
-}
 
 static int command(int fd, struct gm_tdx_cmd cmd, struct gm_launch_fault *fault)
 {
@@ -246,5 +221,5 @@ const struct gm_launch_steps gm_tdx_steps = {
 	.start = tdx_start,
 	.populate = tdx_populate,
 	.finish = tdx_finish,
-	.firmware_name = firmware_name,
+	.firmware_name = gm_firmware_name_tdx,
 };

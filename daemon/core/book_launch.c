@@ -51,6 +51,20 @@ static void name_domain(struct gm_refusal *refusal, const struct gm_domain *doma
 		snprintf(refusal->object, sizeof(refusal->object), "%s", name_of(domain).text);
 }
 
+void gm_book_tell_failure(const struct gm_domain *domain, struct gm_refusal *refusal)
+{
+	const struct gm_launch_failure *why = &domain->launch->failure;
+
+	if (!refusal)
+		return;
+	refusal->sys_errno = why->sys_errno;
+	refusal->firmware_error = why->firmware_error;
+	if (why->firmware_error != 0)
+		refusal->rule = GM_RULE_FIRMWARE;
+	snprintf(refusal->text, sizeof(refusal->text),
+		 "the launch has failed, only the end of the domain is left: %s", why->text);
+}
+
 int gm_book_check_launch(const struct gm_domain *domain, enum gm_launch_event event,
 			 struct gm_refusal *refusal)
 {
@@ -63,6 +77,8 @@ int gm_book_check_launch(const struct gm_domain *domain, enum gm_launch_event ev
 		r = gm_launch_after(gm_domain_launch_state(domain), event, &next, &intent, refusal);
 	if (r > 0)
 		name_domain(refusal, domain);
+	if (r > 0 && gm_domain_launch_state(domain) == GM_LAUNCH_FAILED)
+		gm_book_tell_failure(domain, refusal);
 	if (r == 0 && domain->launch->n_hashing > 0 && event != GM_LAUNCH_ABORT)
 		r = gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY, name_of(domain).text);
 	return r;
@@ -78,6 +94,13 @@ static enum gm_launch_intent apply(struct gm_domain *domain, enum gm_launch_even
 	assert(r == 0);
 	mark(domain);
 	return intent;
+}
+
+static void set_digest(struct gm_launch *launch, uint8_t to[GM_LAUNCH_DIGEST_SIZE],
+		       const uint8_t from[GM_LAUNCH_DIGEST_SIZE])
+{
+	memcpy(to, from, GM_LAUNCH_DIGEST_SIZE);
+	launch->changed = true;
 }
 
 static void set_step(struct gm_domain *domain, enum gm_step_kind kind,
@@ -104,8 +127,7 @@ int gm_book_begin_launch(struct gm_domain *domain, const struct gm_step_spec *sp
 	if (r)
 		return r;
 	(void)apply(domain, GM_LAUNCH_START);
-	memcpy(domain->launch->digest, digest, GM_LAUNCH_DIGEST_SIZE);
-	memcpy(domain->launch->next_digest, digest, GM_LAUNCH_DIGEST_SIZE);
+	gm_book_replace_digest(domain, digest);
 	set_step(domain, GM_STEP_LAUNCH_START, spec);
 	return 0;
 }
@@ -118,7 +140,7 @@ int gm_book_begin_finish(struct gm_domain *domain, const struct gm_step_spec *sp
 	if (r)
 		return r;
 	(void)apply(domain, GM_LAUNCH_FINISH);
-	memcpy(domain->launch->next_digest, digest, GM_LAUNCH_DIGEST_SIZE);
+	set_digest(domain->launch, domain->launch->next_digest, digest);
 	set_step(domain, GM_STEP_LAUNCH_FINISH, spec);
 	return 0;
 }
@@ -137,14 +159,30 @@ void gm_book_launch_step_done(struct gm_domain *domain)
 	struct gm_launch *launch = domain->launch;
 
 	assert(launch->step_kind != GM_STEP_NONE);
-	memcpy(launch->digest, launch->next_digest, GM_LAUNCH_DIGEST_SIZE);
+	set_digest(launch, launch->digest, launch->next_digest);
 	clear_step(domain);
 	if (apply(domain, GM_LAUNCH_STEP_DONE) == GM_LAUNCH_DO_RUN)
 		domain->running = true;
 }
 
-void gm_book_fail_launch(struct gm_domain *domain)
+static void note_failure(struct gm_launch *launch, const struct gm_launch_failure *why)
 {
+	if (launch->state == GM_LAUNCH_FAILED)
+		return;
+	launch->failure = *why;
+	launch->changed = true;
+}
+
+void gm_book_replace_digest(struct gm_domain *domain, const uint8_t digest[GM_LAUNCH_DIGEST_SIZE])
+{
+	set_digest(domain->launch, domain->launch->digest, digest);
+	set_digest(domain->launch, domain->launch->next_digest, digest);
+	mark(domain);
+}
+
+void gm_book_fail_launch(struct gm_domain *domain, const struct gm_launch_failure *why)
+{
+	note_failure(domain->launch, why);
 	clear_step(domain);
 	(void)apply(domain, GM_LAUNCH_ABORT);
 }
@@ -276,13 +314,16 @@ int gm_book_begin_populate(struct gm_region *region, enum gm_page_op op,
 	if (r)
 		return r;
 	(void)apply(domain, GM_LAUNCH_POPULATE);
-	memcpy(domain->launch->next_digest, digest, GM_LAUNCH_DIGEST_SIZE);
+	set_digest(domain->launch, domain->launch->next_digest, digest);
 	return 0;
 }
 
 int gm_book_populated(struct gm_region *region, const struct gm_range *range, uint64_t n_done,
-		      bool failed, struct gm_refusal *refusal)
+		      const struct gm_launch_failure *failure, struct gm_refusal *refusal)
 {
+	static const struct gm_launch_failure unbooked = {
+		.text = "pages that were populated could not be booked"
+	};
 	const struct gm_step *step = region->step;
 	struct gm_domain *domain = region->domain;
 	struct gm_range done = { range->offset, n_done };
@@ -293,24 +334,25 @@ int gm_book_populated(struct gm_region *region, const struct gm_range *range, ui
 	if (gm_siphash(&step->key, range, sizeof(*range)) != step->digest ||
 	    n_done > range->length || !gm_is_aligned(n_done, GM_PAGE_4K))
 		return gm_book_refuse_report(region, "this is not the range of the step", refusal);
-	if (!failed && n_done != range->length)
+	if (!failure && n_done != range->length)
 		return gm_book_refuse_report(
 			region, "the command is repeated until all pages are in, or has failed",
 			refusal);
 	/* Pages that could not be booked: the launch has failed as well. */
 	if (!gm_book_apply_or_lose(region, step->op, &done))
-		failed = true;
-	if (failed && rest.length > 0)
+		failure = failure ? failure : &unbooked;
+	if (failure && rest.length > 0)
 		gm_book_lose_pages(region, &rest);
 	gm_book_allocated(region);
 	gm_book_end_step(region);
 	if (domain->launch->state != GM_LAUNCH_POPULATING)
 		return 0;
-	if (failed) {
+	if (failure) {
+		note_failure(domain->launch, failure);
 		(void)apply(domain, GM_LAUNCH_STEP_FAILED);
 		return 0;
 	}
-	memcpy(domain->launch->digest, domain->launch->next_digest, GM_LAUNCH_DIGEST_SIZE);
+	set_digest(domain->launch, domain->launch->digest, domain->launch->next_digest);
 	(void)apply(domain, GM_LAUNCH_STEP_DONE);
 	return 0;
 }

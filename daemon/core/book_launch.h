@@ -7,6 +7,9 @@
  * two, the one of what was reported and the one with what the step under way puts in, which becomes
  * the first when that step is reported as done, and is forgotten with everything else when not.
  *
+ * Both are recorded: the daemon may be killed between the hash, the step and its report, and the
+ * next one goes on from there.
+ *
  * What has failed stays failed: pages of a step that has failed or was lost are lost, and nothing
  * but the end of the domain is left.
  */
@@ -40,9 +43,14 @@ GM_WARN_UNUSED int gm_book_begin_finish(struct gm_domain *domain, const struct g
 GM_WARN_UNUSED int gm_book_find_launch_step(const struct gm_domain *domain, uint64_t id,
 					    struct gm_refusal *refusal);
 
-/* It is reported: STARTING becomes OPEN, FINISHING becomes RUNNING; or FAILED, as with abort. */
+/* It is reported: STARTING becomes OPEN, FINISHING becomes RUNNING. */
 void gm_book_launch_step_done(struct gm_domain *domain);
-void gm_book_fail_launch(struct gm_domain *domain);
+
+/* FAILED, for good. The first failure is what later refusals tell. */
+void gm_book_fail_launch(struct gm_domain *domain, const struct gm_launch_failure *why);
+
+/* After a restart: what had been measured is not on record, or no digest. */
+void gm_book_replace_digest(struct gm_domain *domain, const uint8_t digest[GM_LAUNCH_DIGEST_SIZE]);
 
 /* A domain whose own step is overdue at @now_ms, or NULL. */
 struct gm_domain *gm_book_overdue_launch(const struct gm_book *book, uint64_t now_ms);
@@ -90,10 +98,11 @@ GM_WARN_UNUSED int gm_book_begin_populate(struct gm_region *region, enum gm_page
 
 /*
  * GM_STEP_POPULATE is reported: this was its range, and @n_done bytes of it were populated; with
- * @failed the launch has failed. GM_INVALID (GM_RULE_STEP) when it was another range, more bytes,
- * or not all of them and yet no failure: the step stays under way.
+ * @failure (NULL: none) the launch has failed. GM_INVALID (GM_RULE_STEP) when it was another range,
+ * more bytes, or not all of them and yet no failure: the step stays under way.
  */
 GM_WARN_UNUSED int gm_book_populated(struct gm_region *region, const struct gm_range *range,
-				     uint64_t n_done, bool failed, struct gm_refusal *refusal);
+				     uint64_t n_done, const struct gm_launch_failure *failure,
+				     struct gm_refusal *refusal);
 
 #endif

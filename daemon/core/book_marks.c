@@ -24,6 +24,20 @@ static struct gm_region *region_of(struct gm_mark *mark)
 	return GM_CONTAINER_OF(mark, struct gm_region, mark);
 }
 
+/* The object is recorded as it is. */
+static void settle(struct gm_mark *mark)
+{
+	struct gm_domain *domain;
+
+	if (mark->kind == GM_MARK_REGION)
+		region_of(mark)->map_is_unknown = false;
+	if (mark->kind != GM_MARK_DOMAIN)
+		return;
+	domain = GM_CONTAINER_OF(mark, struct gm_domain, mark);
+	if (domain->launch)
+		domain->launch->changed = false;
+}
+
 static void free_object(struct gm_mark *mark)
 {
 	switch (mark->kind) {
@@ -52,8 +66,7 @@ void gm_marks_clear(struct gm_marks *marks)
 	while ((mark = TAILQ_FIRST(&marks->dirty))) {
 		TAILQ_REMOVE(&marks->dirty, mark, link);
 		mark->state = GM_MARK_CLEAN;
-		if (mark->kind == GM_MARK_REGION)
-			region_of(mark)->map_is_unknown = false;
+		settle(mark);
 	}
 	while ((mark = TAILQ_FIRST(&marks->removed))) {
 		TAILQ_REMOVE(&marks->removed, mark, link);

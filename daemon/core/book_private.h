@@ -107,6 +107,9 @@ void gm_book_enter_step(struct gm_region *region, struct gm_step *step);
 /* The step of a region that is going, if there is one, goes with it. */
 void gm_book_forget_step(struct gm_region *region);
 
+/* Why the launch of the domain, which has failed, did: into the refusal of what is asked now. */
+void gm_book_tell_failure(const struct gm_domain *domain, struct gm_refusal *refusal);
+
 /* A new domain's launch, where its kind has one: 0 or -ENOMEM; and its end. */
 GM_WARN_UNUSED int gm_book_launch_new(struct gm_domain *domain);
 void gm_book_launch_free(struct gm_domain *domain);

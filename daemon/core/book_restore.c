@@ -118,6 +118,8 @@ static bool launch_is_sound(const struct gm_domain_restore *from)
 
 	if (!(from->traits & GM_TRAIT_LAUNCH))
 		return from->launch.state == GM_LAUNCH_NONE;
+	if (from->launch.failure && !text_is_sound(from->launch.failure->text, GM_LAUNCH_WHY_MAX))
+		return false;
 	if (from->launch.state <= GM_LAUNCH_NONE || from->launch.state >= GM_LAUNCH_STATE_N_)
 		return false;
 	if ((from->launch.step_id != 0) != (starting || finishing))
@@ -177,6 +179,13 @@ static int restore_launch(struct gm_domain *domain, const struct gm_domain_resto
 	domain->launch->step_kind = from->launch.step_kind;
 	domain->launch->step_id = from->launch.step_id;
 	domain->launch->deadline_ms = from->launch.deadline_ms;
+	if (from->launch.digest && from->launch.next_digest) {
+		memcpy(domain->launch->digest, from->launch.digest, GM_LAUNCH_DIGEST_SIZE);
+		memcpy(domain->launch->next_digest, from->launch.next_digest,
+		       GM_LAUNCH_DIGEST_SIZE);
+	}
+	if (from->launch.failure)
+		domain->launch->failure = *from->launch.failure;
 	domain->running = from->launch.state == GM_LAUNCH_RUNNING;
 	return 0;
 }

@@ -44,12 +44,15 @@ struct gm_domain_restore {
 	uint64_t memlock_bytes; /* of the process of its session */
 	struct gm_limits memlock_base;
 	unsigned traits;
-	/* With GM_TRAIT_LAUNCH. What had been measured is not on record: see book_launch.h. */
-	struct {
+	struct { /* with GM_TRAIT_LAUNCH */
 		enum gm_launch_state state;
 		enum gm_step_kind step_kind;
 		uint64_t step_id;
 		uint64_t deadline_ms;
+		/* NULL: what had been measured is not on record. */
+		const uint8_t *digest;
+		const uint8_t *next_digest;
+		const struct gm_launch_failure *failure;
 	} launch;
 };
 

@@ -48,10 +48,12 @@ int gm_book_check_step_idle(const struct gm_region *region, struct gm_refusal *r
 		return gm_refuse_text(
 			refusal, GM_UNSUPPORTED, GM_RULE_PAGE_STATE, name_of(region).text,
 			"memory of kind %s has no private pages", region->domain->kind);
-	if (gm_domain_launch_state(region->domain) == GM_LAUNCH_FAILED)
-		return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE,
-				      gm_book_object("domain", region->domain->id.v).text,
-				      "the launch is failed: only the end of the domain is left");
+	if (gm_domain_launch_state(region->domain) == GM_LAUNCH_FAILED) {
+		gm_refuse(refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE,
+			  gm_book_object("domain", region->domain->id.v).text);
+		gm_book_tell_failure(region->domain, refusal);
+		return GM_WRONG_STATE;
+	}
 	if (region->step)
 		return gm_refuse(refusal, GM_BUSY, GM_RULE_STEP_UNDER_WAY, name_of(region).text);
 	if (region->n_jobs > 0)
@@ -409,9 +411,12 @@ void gm_book_lose_step(struct gm_region *region)
 {
 	const struct gm_step *step = region->step;
 	const struct gm_range all = { .offset = 0, .length = region->size };
+	static const struct gm_launch_failure lost = {
+		.text = "a population was not reported in time"
+	};
 
 	if (step->kind == GM_STEP_POPULATE && region->domain->launch->state == GM_LAUNCH_POPULATING)
-		gm_book_fail_launch(region->domain);
+		gm_book_fail_launch(region->domain, &lost);
 	if (step->kind == GM_STEP_POPULATE || (step->kind == GM_STEP_CONVERT && !step->reported)) {
 		for (size_t i = 0; i < step->n_ranges; i++)
 			gm_book_lose_pages(region, &step->ranges[i]);

@@ -128,6 +128,7 @@ enum gm_step_kind {
 
 #define GM_LAUNCH_DIGEST_SIZE 512
 #define GM_LAUNCH_SOURCES_MAX 16
+#define GM_LAUNCH_WHY_MAX 112
 
 /* A sealed file that pages can be populated from. */
 struct gm_source {
@@ -135,6 +136,13 @@ struct gm_source {
 	int fd;
 	uint64_t size;
 	struct gm_charge fds; /* GM_RES_FDS */
+};
+
+/* Why a launch has failed; all zero while it has not. */
+struct gm_launch_failure {
+	uint32_t sys_errno;
+	uint32_t firmware_error;
+	char text[GM_LAUNCH_WHY_MAX];
 };
 
 /* Of a domain whose kind has GM_TRAIT_LAUNCH. See book_launch.h. */
@@ -146,6 +154,8 @@ struct gm_launch {
 	unsigned n_hashing; /* jobs that work out what the next step puts in */
 	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
 	uint8_t next_digest[GM_LAUNCH_DIGEST_SIZE];
+	struct gm_launch_failure failure;
+	bool changed; /* digests or failure, since they were recorded */
 	unsigned n_sources;
 	struct gm_source sources[GM_LAUNCH_SOURCES_MAX];
 };

@@ -175,18 +175,29 @@ int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session *session, int 
 				    ret_job, refusal);
 }
 
+static bool can_be_read(const uint8_t blob[GM_LAUNCH_BLOB_SIZE])
+{
+	uint8_t digest[GM_LAUNCH_DIGEST_MAX];
+	size_t size;
+
+	return gm_launch_peek(blob, digest, &size, NULL) >= 0;
+}
+
 void gm_exec_restore_launch(const struct gm_exec *exec, struct gm_domain *domain)
 {
 	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain->kind);
-	struct gm_launch *launch = domain->launch;
+	const struct gm_launch *launch = domain->launch;
+	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
 	int r;
 
-	if (rules == NULL || launch == NULL || launch->state == GM_LAUNCH_READY)
+	if (rules == NULL || launch == NULL || launch->state == GM_LAUNCH_READY ||
+	    (can_be_read(launch->digest) && can_be_read(launch->next_digest)))
 		return;
-	rules->begin(launch->digest);
-	r = gm_launch_spoil(launch->digest, "the daemon was started again after the launch began");
+	rules->begin(digest);
+	r = gm_launch_spoil(digest, "what had been measured when the daemon was started again is "
+				    "not on record");
 	assert(r == 0);
-	memcpy(launch->next_digest, launch->digest, sizeof(launch->next_digest));
+	gm_book_replace_digest(domain, digest);
 }
 
 /* ---- the end ---- */

@@ -55,8 +55,8 @@ GM_WARN_UNUSED int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session
 const uint8_t *gm_exec_hashed(const struct gm_exec_job *job);
 
 /*
- * After a restart: what had been measured is not on record. The launch goes on, and its digest is
- * not known.
+ * After a restart: goes on from the digest that is on record. Where there is none that can be read
+ * (it is damaged, or an older daemon has written the record) the digest is not known from now on.
  */
 void gm_exec_restore_launch(const struct gm_exec *exec, struct gm_domain *domain);
 

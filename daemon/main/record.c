@@ -97,6 +97,13 @@ static int on_room_for_region(void *arg, uint64_t size, struct gm_refusal *refus
 	return gm_store_room_for_region(record->store, size, refusal);
 }
 
+static int on_room_for_launch(void *arg, struct gm_refusal *refusal)
+{
+	const struct gm_record *record = arg;
+
+	return gm_store_room_for_launch(record->store, refusal);
+}
+
 /* ---- fds ---- */
 
 struct gm_unremoved {
@@ -251,6 +258,7 @@ const struct gm_recorder_ops gm_record_recorder_ops = {
 	.room_for_session = on_room_for_session,
 	.room_for_domain = on_room_for_domain,
 	.room_for_region = on_room_for_region,
+	.room_for_launch = on_room_for_launch,
 	.hold = on_hold,
 	.let_go = on_let_go,
 	.pidfd = on_pidfd,

@@ -197,8 +197,12 @@ static void write_line(int level, const struct line *line, const struct gm_news 
 			      news->text);
 		break;
 	case GM_NEWS_FAILURE:
-		gm_log_fields(level, line->fields, line->n_fields, "%s failed: %s", verb,
-			      gm_strerror(-news->result));
+		/* What has failed was no request of its own: the text says what it was. */
+		if (news->verb == NULL)
+			gm_log_fields(level, line->fields, line->n_fields, "%s", news->text);
+		else
+			gm_log_fields(level, line->fields, line->n_fields, "%s failed: %s", verb,
+				      gm_strerror(-news->result));
 		break;
 	case GM_NEWS_VIOLATION:
 		gm_log_fields(level, line->fields, line->n_fields,

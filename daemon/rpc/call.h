@@ -202,6 +202,8 @@ GM_WARN_UNUSED int gm_service_room_for_domain(const struct gm_service *service,
 					      struct gm_refusal *refusal);
 GM_WARN_UNUSED int gm_service_room_for_region(const struct gm_service *service, uint64_t size,
 					      struct gm_refusal *refusal);
+GM_WARN_UNUSED int gm_service_room_for_launch(const struct gm_service *service,
+					      struct gm_refusal *refusal);
 
 uint64_t gm_service_now(const struct gm_service *service);
 

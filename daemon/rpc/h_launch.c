@@ -17,6 +17,7 @@
 
 #include "exec_launch.h"
 #include "gm_check.h"
+#include "gm_fault.h"
 #include "step.h"
 
 #define PARAMETERS_MAX 16384
@@ -107,6 +108,8 @@ int gm_handle_launch_start(struct gm_call *call)
 		r = gm_refuse_numbers(&call->refusal, GM_INVALID, GM_RULE_SIZE, "request",
 				      PARAMETERS_MAX, 0, request->parameters.len);
 	if (r == 0)
+		r = gm_service_room_for_launch(call->service, &call->refusal);
+	if (r == 0)
 		r = gm_step_draw(call->service, &spec);
 	if (r == 0)
 		r = add_device(call, domain, reply);
@@ -149,6 +152,7 @@ int gm_handle_source(struct gm_call *call)
 
 int gm_handle_launch_abort(struct gm_call *call)
 {
+	static const struct gm_launch_failure given_up = { .text = "its VMM has given it up" };
 	const Gmem__LaunchAbortRequest *request = call->request;
 	struct gm_domain *domain;
 	int r;
@@ -156,7 +160,7 @@ int gm_handle_launch_abort(struct gm_call *call)
 	r = find_domain(call, request->domain, GM_LAUNCH_ABORT, &domain);
 	if (r != 0)
 		return r;
-	gm_book_fail_launch(domain);
+	gm_book_fail_launch(domain, &given_up);
 	gm_launch_settle(call->service, domain);
 	gm_link_tell_domain(call->service, call->link, GM_NEWS_FAILURE, domain,
 			    "a launch was given up");
@@ -248,8 +252,10 @@ static void on_hashed(void *arg, int result, const struct gm_refusal *refusal, u
 	uint64_t step;
 
 	(void)bytes;
+	GM_FAULT_POINT("launch: hashed");
 	if (result == 0)
 		result = go_on(pending, &step, &why);
+	GM_FAULT_POINT("launch: step ordered");
 	if (result == 0)
 		answer_step(pending, step);
 	if (result == 0)
@@ -453,18 +459,43 @@ void gm_launch_settle(struct gm_service *service, struct gm_domain *domain)
 		gm_exec_drop_sources(service->exec, domain);
 }
 
+static const char *errno_name(uint32_t error)
+{
+	const char *name = error <= INT16_MAX ? strerrorname_np((int)error) : NULL;
+
+	return name != NULL ? name : "unknown error";
+}
+
+/* @step: what the kernel was asked for. */
+static struct gm_launch_failure failure_of(const struct gm_call *call,
+					   const struct gm_domain *domain, const char *step)
+{
+	const struct gm_launch_rules *rules = gm_exec_launch_rules(call->exec, domain->kind);
+	const Gmem__StepDoneRequest *request = call->request;
+	struct gm_launch_failure failure = { .sys_errno = request->sys_errno,
+					     .firmware_error = request->firmware_error };
+
+	if (failure.firmware_error != 0 && rules != NULL)
+		snprintf(failure.text, sizeof(failure.text),
+			 "%s: firmware error %s (%#" PRIx32 "), %s", step,
+			 rules->firmware_name(failure.firmware_error), failure.firmware_error,
+			 errno_name(failure.sys_errno));
+	else
+		snprintf(failure.text, sizeof(failure.text), "%s: %s", step,
+			 errno_name(failure.sys_errno));
+	return failure;
+}
+
 static void tell_failed(struct gm_call *call, const struct gm_domain *domain)
 {
 	const Gmem__StepDoneRequest *request = call->request;
-	struct gm_news news = gm_link_news(call->link, GM_NEWS_FAILURE, "a launch has failed");
-	char text[64];
+	struct gm_news news = gm_link_news(call->link, GM_NEWS_FAILURE, NULL);
+	char text[GM_LAUNCH_WHY_MAX + 32];
 
-	if (request->firmware_error != 0) {
-		snprintf(text, sizeof(text), "a launch has failed: firmware error %#" PRIx32,
-			 request->firmware_error);
-		news.text = text;
-	}
-	news.verb = "STEP_DONE";
+	snprintf(text, sizeof(text), "a launch has failed: %s", domain->launch->failure.text);
+	news.text = text;
+	if (request->firmware_error != 0)
+		news.rule = GM_RULE_FIRMWARE;
 	news.domain = domain->id.v;
 	news.result = -(int)(request->sys_errno <= INT16_MAX ? request->sys_errno : EIO);
 	gm_service_tell(call->service, &news);
@@ -473,6 +504,7 @@ static void tell_failed(struct gm_call *call, const struct gm_domain *domain)
 int gm_launch_step_done(struct gm_call *call)
 {
 	const Gmem__StepDoneRequest *request = call->request;
+	struct gm_launch_failure failure;
 	struct gm_domain *domain;
 	int r;
 
@@ -484,7 +516,11 @@ int gm_launch_step_done(struct gm_call *call)
 	if (r != 0)
 		return r;
 	if (request->sys_errno != 0) {
-		gm_book_fail_launch(domain);
+		failure = failure_of(call, domain,
+				     domain->launch->step_kind == GM_STEP_LAUNCH_START
+					     ? "the start"
+					     : "the finish");
+		gm_book_fail_launch(domain, &failure);
 		tell_failed(call, domain);
 	} else {
 		gm_book_launch_step_done(domain);
@@ -501,6 +537,7 @@ int gm_launch_populated(struct gm_call *call, struct gm_region *region)
 	const Gmem__StepDoneRequest *request = call->request;
 	Gmem__StepDoneReply *reply = call->answer;
 	bool failed = request->sys_errno != 0;
+	struct gm_launch_failure failure;
 	struct gm_range range;
 	uint64_t done;
 	int r;
@@ -510,7 +547,9 @@ int gm_launch_populated(struct gm_call *call, struct gm_region *region)
 				      "a population is of one range");
 	range = (struct gm_range){ request->ranges[0]->offset, request->ranges[0]->length };
 	done = failed || request->has_done ? request->done * GM_PAGE_4K : range.length;
-	r = gm_book_populated(region, &range, done, failed, &call->refusal);
+	if (failed)
+		failure = failure_of(call, region->domain, "a population");
+	r = gm_book_populated(region, &range, done, failed ? &failure : NULL, &call->refusal);
 	if (r != 0)
 		return r;
 	reply->has_bytes = 1;
@@ -523,13 +562,16 @@ int gm_launch_populated(struct gm_call *call, struct gm_region *region)
 
 void gm_launch_expire(struct gm_service *service)
 {
+	static const struct gm_launch_failure late = {
+		.text = "a step of it was not reported in time"
+	};
 	uint64_t now_ms = gm_service_now(service);
 	struct gm_domain *domain;
 
 	while ((domain = gm_book_overdue_launch(service->book, now_ms)) != NULL) {
 		gm_link_tell_domain(service, NULL, GM_NEWS_FAILURE, domain,
 				    "a step of a launch was not reported in time");
-		gm_book_fail_launch(domain);
+		gm_book_fail_launch(domain, &late);
 		gm_launch_settle(service, domain);
 	}
 }

@@ -106,7 +106,8 @@ int gm_info_launch(struct gm_call *call, const struct gm_domain *domain, Gmem__D
 		(void)snprintf(why.text, sizeof(why.text), "it was lost with a restart");
 	if (domain->launch->state == GM_LAUNCH_FAILED) {
 		r = GM_WRONG_STATE;
-		(void)snprintf(why.text, sizeof(why.text), "the launch has failed");
+		(void)snprintf(why.text, sizeof(why.text), "the launch has failed: %s",
+			       domain->launch->failure.text);
 	}
 	info->has_measurement = r == 0;
 	info->measurement = (ProtobufCBinaryData){ .len = size, .data = digest };

@@ -38,6 +38,7 @@ struct gm_recorder_ops {
 	int (*room_for_session)(void *arg, struct gm_refusal *refusal);
 	int (*room_for_domain)(void *arg, struct gm_refusal *refusal);
 	int (*room_for_region)(void *arg, uint64_t size, struct gm_refusal *refusal);
+	int (*room_for_launch)(void *arg, struct gm_refusal *refusal);
 
 	/*
 	 * The session is about to have a domain. @pidfd, borrowed, -1 where there is none, must

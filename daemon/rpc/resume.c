@@ -55,6 +55,13 @@ int gm_service_room_for_region(const struct gm_service *service, uint64_t size,
 				     : 0;
 }
 
+int gm_service_room_for_launch(const struct gm_service *service, struct gm_refusal *refusal)
+{
+	const struct gm_recorder *recorder = &service->env.recorder;
+
+	return recorder->ops != NULL ? recorder->ops->room_for_launch(recorder->arg, refusal) : 0;
+}
+
 /* A request that comes again is to find its answer, or to be done again without harm. */
 static bool is_kept(const struct gm_link *link, uint16_t type, size_t length)
 {

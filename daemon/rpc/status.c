@@ -216,6 +216,8 @@ static void fill_refusal(struct gm_status *status, int verdict, const struct gm_
 	message->asked = refusal->asked;
 	message->has_sys_errno = refusal->sys_errno != 0;
 	message->sys_errno = refusal->sys_errno;
+	message->has_firmware_error = refusal->firmware_error != 0;
+	message->firmware_error = refusal->firmware_error;
 }
 
 void gm_status_fill(struct gm_status *status, int result, const struct gm_refusal *refusal,

@@ -110,12 +110,13 @@ static int allocate(struct gm_store *store)
 			return -ENOMEM;
 	}
 	store->places = calloc(limits->regions, sizeof(*store->places));
+	store->launches = calloc(limits->domains, sizeof(*store->launches));
 	store->gibs = calloc(limits->map_gibs, sizeof(*store->gibs));
 	store->n_answers = calloc(limits->sessions, sizeof(*store->n_answers));
 	store->stale_tenants = calloc(limits->tenants, sizeof(*store->stale_tenants));
 	store->scratch = malloc(GM_PAGE_GIB_BYTES_MAX);
-	if (!store->places || !store->gibs || !store->n_answers || !store->stale_tenants ||
-	    !store->scratch)
+	if (!store->places || !store->launches || !store->gibs || !store->n_answers ||
+	    !store->stale_tenants || !store->scratch)
 		return -ENOMEM;
 	return gm_ranges_init(&store->ranges, limits->map_gibs);
 }
@@ -128,6 +129,7 @@ void gm_store_close(struct gm_store *store)
 		free(store->tables[kind].free);
 	gm_ranges_done(&store->ranges);
 	free(store->places);
+	free(store->launches);
 	free(store->gibs);
 	free(store->n_answers);
 	free(store->stale_tenants);
@@ -207,6 +209,16 @@ int gm_store_room_for_domain(const struct gm_store *store, struct gm_refusal *re
 	if (gm_store_table_has_room(store, GM_MARK_DOMAIN))
 		return 0;
 	return refuse_full(store, GM_MARK_DOMAIN, "record of domains", refusal);
+}
+
+int gm_store_room_for_launch(const struct gm_store *store, struct gm_refusal *refusal)
+{
+	if (gm_ranges_has(&store->ranges, 0))
+		return 0;
+	return gm_refuse_text(refusal, GM_OVER_LIMIT, GM_RULE_NONE, "record of launches",
+			      "the record has no room for another launch beside the page maps of "
+			      "%" PRIu32 " GiB",
+			      store->limits.map_gibs);
 }
 
 int gm_store_room_for_region(const struct gm_store *store, uint64_t size,

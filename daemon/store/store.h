@@ -124,6 +124,8 @@ GM_WARN_UNUSED int gm_store_room_for_session(const struct gm_store *store,
 					     struct gm_refusal *refusal);
 GM_WARN_UNUSED int gm_store_room_for_domain(const struct gm_store *store,
 					    struct gm_refusal *refusal);
+GM_WARN_UNUSED int gm_store_room_for_launch(const struct gm_store *store,
+					    struct gm_refusal *refusal);
 GM_WARN_UNUSED int gm_store_room_for_region(const struct gm_store *store, uint64_t size,
 					    struct gm_refusal *refusal);
 

@@ -25,6 +25,8 @@ static void give_place(struct gm_store *store, enum gm_mark_kind kind, uint32_t 
 	if (kind == GM_MARK_REGION)
 		gm_ranges_give(&store->ranges, store->places[record - 1].order,
 			       store->places[record - 1].first);
+	if (kind == GM_MARK_DOMAIN)
+		gm_store_give_launch(store, record);
 	gm_store_table_give(store, kind, record);
 }
 
@@ -72,18 +74,35 @@ static void undo_places(struct gm_store *store, struct gm_marks *marks, const st
 	}
 }
 
+/* Taken as well for a commit that then fails: the next one finds it taken. */
+static int take_launch(struct gm_store *store, const struct gm_mark *mark)
+{
+	if (mark->kind != GM_MARK_DOMAIN || gm_store_is_ending(mark) ||
+	    !gm_store_wants_launch(store, gm_store_domain_of(mark)))
+		return 0;
+	return gm_store_take_launch(store, mark->record) ? 0 : -ENOSPC;
+}
+
+static int take_all_of(struct gm_store *store, struct gm_mark *mark)
+{
+	int r = 0;
+
+	if (is_skipped(mark))
+		return 0;
+	if (mark->record == 0)
+		r = take_place(store, mark);
+	return r ? r : take_launch(store, mark);
+}
+
 static int take_places(struct gm_store *store, struct gm_marks *marks)
 {
 	struct gm_mark *mark;
 
 	TAILQ_FOREACH(mark, &marks->dirty, link) {
-		int r;
+		int r = take_all_of(store, mark);
 
-		if (mark->record != 0 || is_skipped(mark))
-			continue;
-		r = take_place(store, mark);
 		if (r) {
-			undo_places(store, marks, mark);
+			undo_places(store, marks, TAILQ_NEXT(mark, link));
 			return r;
 		}
 	}
@@ -155,6 +174,8 @@ static void forget(struct gm_store *store, enum gm_mark_kind kind, uint32_t reco
 		gm_store_release_answers(store, record);
 	if (kind == GM_MARK_REGION)
 		gm_store_release_map(store, &store->places[record - 1]);
+	if (kind == GM_MARK_DOMAIN)
+		gm_store_release_launch(store, record);
 	give_place(store, kind, record);
 }
 

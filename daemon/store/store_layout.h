@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the record lies in its two areas. Version 3.
+ * How the record lies in its two areas. Version 4.
  *
  *   state:  header | counters | log control | tenants | sessions | domains | regions | answers |
  * log maps:   header | a head for each GiB | a slot for each GiB
@@ -8,6 +8,8 @@
  * Numbers are of the machine: the record is for the next process on the same host. A change that an
  * older daemon can live with makes a new GM_STORE_VERSION; one that it cannot live with makes a new
  * GM_STORE_COMPAT as well, which is the version that a reader has to know at least.
+ *
+ * Version 3 did not know what a launch had measured, and would give the place of it to a region.
  *
  * Version 2 knew no private memory: a daemon of that version would keep the files of VMs for ever.
  *
@@ -25,8 +27,8 @@
 
 #define GM_STORE_MAGIC UINT64_C(0x4554415453444d47)	 /* "GMDSTATE" */
 #define GM_STORE_MAPS_MAGIC UINT64_C(0x5350414d53444d47) /* "GMDSMAPS" */
-#define GM_STORE_VERSION 3u
-#define GM_STORE_COMPAT 3u
+#define GM_STORE_VERSION 4u
+#define GM_STORE_COMPAT 4u
 
 /* Magic, version and compat stay where they are in every version. */
 struct gm_store_header {
@@ -114,7 +116,9 @@ struct gm_store_domain {
 	uint8_t launch_step_kind;
 	uint64_t launch_step_id;
 	uint64_t launch_deadline_ms;
-	uint8_t zero[256 - 240];
+	uint32_t launch_gib;  /* whose slot has the rest, and 1; since version 4, and so is this: */
+	uint32_t launch_copy; /* which of the two there counts */
+	uint8_t zero[256 - 248];
 };
 static_assert(offsetof(struct gm_store_domain, launch_step_id) == 224, "no padding that counts");
 static_assert(offsetof(struct gm_store_domain, memlock_bytes) == 192, "no padding");
@@ -190,6 +194,25 @@ static_assert(sizeof(struct gm_store_gib_head) == 32, "no padding");
 #define GM_STORE_SNAPSHOT_AT(active) (64u * 1024u + (active) * (96u * 1024u))
 static_assert(GM_STORE_OPS_MAX * 8 <= GM_STORE_SNAPSHOT_AT(0), "the operations fit");
 static_assert(GM_PAGE_GIB_BYTES_MAX <= 96 * GM_KIB, "a snapshot fits");
+
+/*
+ * What a launch has measured: in the slot of a GiB that no page map has, for there are few launches
+ * and it is long. The domain's record leads to it. Two copies: one that counts is not written over
+ * before the transaction that makes the other one count.
+ */
+struct gm_store_launch {
+	uint64_t check;
+	uint64_t domain_id;
+	uint32_t sys_errno;
+	uint32_t firmware_error;
+	char failure[GM_LAUNCH_WHY_MAX];
+	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
+	uint8_t next_digest[GM_LAUNCH_DIGEST_SIZE];
+};
+static_assert(sizeof(struct gm_store_launch) == 24 + 112 + 2 * 512, "no padding");
+
+#define GM_STORE_LAUNCH_AT(copy) ((copy)*UINT64_C(2048))
+static_assert(sizeof(struct gm_store_launch) <= 2048, "a copy fits");
 
 /* Where everything is, by the limits. */
 struct gm_store_layout {

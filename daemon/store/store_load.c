@@ -267,6 +267,26 @@ static struct gm_session *find_session(const struct load *load, const struct gm_
 		       : NULL;
 }
 
+/* Into @from, which points to @launch then. */
+static void load_launch(struct load *load, uint32_t record, const struct gm_store_domain *at,
+			struct gm_store_launch *launch, struct gm_launch_failure *failure,
+			struct gm_domain_restore *from)
+{
+	int r = gm_store_load_launch(load->store, record, at, launch);
+
+	if (r < 0)
+		report_object(load, GM_MARK_DOMAIN, at->id,
+			      "what its launch has measured is damaged");
+	if (r)
+		return;
+	failure->sys_errno = launch->sys_errno;
+	failure->firmware_error = launch->firmware_error;
+	memcpy(failure->text, launch->failure, sizeof(failure->text));
+	from->launch.digest = launch->digest;
+	from->launch.next_digest = launch->next_digest;
+	from->launch.failure = failure;
+}
+
 static int visit_domain(struct load *load, uint32_t record)
 {
 	const struct gm_store_domain *at = gm_store_record(load->store, GM_MARK_DOMAIN, record);
@@ -288,11 +308,14 @@ static int visit_domain(struct load *load, uint32_t record)
 			    .step_id = at->launch_step_id,
 			    .deadline_ms = at->launch_deadline_ms },
 	};
+	struct gm_launch_failure failure = { 0 };
 	struct gm_refusal refusal = { 0 };
 	struct gm_domain *domain = NULL;
 	struct gm_tenant *tenant = NULL;
+	struct gm_store_launch launch;
 	int r;
 
+	load_launch(load, record, at, &launch, &failure, &from);
 	memcpy(from.token.bytes, at->token, sizeof(from.token.bytes));
 	memcpy(from.kind, at->kind, sizeof(from.kind));
 	memcpy(from.name, at->name, sizeof(from.name));

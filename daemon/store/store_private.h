@@ -36,6 +36,12 @@ struct gm_store_place {
 	bool is_used; /* some slot may have been written */
 };
 
+/* Where the record of a domain's launch is. */
+struct gm_store_launch_place {
+	uint32_t gib; /* of the maps, and 1; 0: it has none */
+	uint8_t copy;
+};
+
 struct gm_store {
 	unsigned char *at[GM_STORE_PART_N_];
 	struct gm_store_limits limits;
@@ -43,9 +49,10 @@ struct gm_store {
 	uint32_t version; /* that the record has */
 	struct gm_store_table tables[GM_MARK_KIND_N_];
 	struct gm_ranges ranges;
-	struct gm_store_place *places; /* by region record */
-	struct gm_store_gib *gibs;     /* by GiB of the maps */
-	uint64_t *n_answers;	       /* by session record: how many it has had */
+	struct gm_store_place *places;		/* by region record */
+	struct gm_store_launch_place *launches; /* by domain record */
+	struct gm_store_gib *gibs;		/* by GiB of the maps */
+	uint64_t *n_answers;			/* by session record: how many it has had */
 	uint32_t *stale_tenants; /* records that nothing refers to, removed with the next commit */
 	uint32_t n_stale_tenants;
 	uint32_t first_touched; /* GiB, and 1 */
@@ -113,6 +120,7 @@ void gm_store_put_removal(struct gm_store *store, enum gm_mark_kind kind, uint32
 /* The object is leaving: it loses its record. */
 bool gm_store_is_ending(const struct gm_mark *mark);
 
+const struct gm_domain *gm_store_domain_of(const struct gm_mark *mark);
 struct gm_region *gm_store_region_of(const struct gm_mark *mark);
 
 /* ---- page maps: store_maps.c ---- */
@@ -151,6 +159,29 @@ void gm_store_release_map(struct gm_store *store, const struct gm_store_place *p
 GM_WARN_UNUSED int gm_store_load_map(struct gm_store *store, const struct gm_store_region *record,
 				     struct gm_store_place *place, struct gm_page_map *map,
 				     uint64_t *ret_lost);
+
+/* ---- launches: store_launch.c ---- */
+
+/* The domain has something of a launch to be recorded, and no place for it yet. */
+bool gm_store_wants_launch(const struct gm_store *store, const struct gm_domain *domain);
+
+/* False: there is no room. */
+bool gm_store_take_launch(struct gm_store *store, uint32_t record);
+
+/* Gives the place back, if there is one. */
+void gm_store_give_launch(struct gm_store *store, uint32_t record);
+
+/* Writes what has changed where nothing points to yet; @record, of the domain, will. */
+void gm_store_put_launch(struct gm_store *store, const struct gm_domain *domain,
+			 struct gm_store_domain *record);
+
+/* Gives what the place takes in memory back. */
+void gm_store_release_launch(struct gm_store *store, uint32_t record);
+
+/* 0; 1: the domain has none; or -EBADMSG. */
+GM_WARN_UNUSED int gm_store_load_launch(struct gm_store *store, uint32_t record,
+					const struct gm_store_domain *domain,
+					struct gm_store_launch *ret_launch);
 
 /* ---- answers: store_answer.c ---- */
 

@@ -15,7 +15,7 @@ static const struct gm_session *session_of(const struct gm_mark *mark)
 	return (const void *)((const char *)mark - offsetof(struct gm_session, mark));
 }
 
-static const struct gm_domain *domain_of(const struct gm_mark *mark)
+const struct gm_domain *gm_store_domain_of(const struct gm_mark *mark)
 {
 	return (const void *)((const char *)mark - offsetof(struct gm_domain, mark));
 }
@@ -31,7 +31,7 @@ bool gm_store_is_ending(const struct gm_mark *mark)
 	case GM_MARK_SESSION:
 		return session_of(mark)->state != GM_SESSION_OPEN;
 	case GM_MARK_DOMAIN:
-		return domain_of(mark)->dying;
+		return gm_store_domain_of(mark)->dying;
 	case GM_MARK_REGION:
 		return gm_store_region_of(mark)->domain->dying;
 	case GM_MARK_TENANT:
@@ -107,6 +107,7 @@ static void put_domain(struct gm_store *store, const struct gm_domain *domain)
 	memcpy(record.token, domain->token.bytes, sizeof(record.token));
 	memcpy(record.kind, domain->kind, sizeof(record.kind));
 	memcpy(record.name, domain->name, sizeof(record.name));
+	gm_store_put_launch(store, domain, &record);
 	put(store, &domain->mark, &record);
 	explicit_bzero(&record, sizeof(record));
 }
@@ -179,7 +180,7 @@ void gm_store_put_record(struct gm_store *store, const struct gm_mark *mark)
 		put_session(store, session_of(mark));
 		return;
 	case GM_MARK_DOMAIN:
-		put_domain(store, domain_of(mark));
+		put_domain(store, gm_store_domain_of(mark));
 		return;
 	case GM_MARK_REGION:
 		put_region(store, gm_store_region_of(mark));

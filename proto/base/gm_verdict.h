@@ -99,6 +99,7 @@ enum gm_rule {
 struct gm_refusal {
 	enum gm_rule rule;
 	uint32_t sys_errno;
+	uint32_t firmware_error;
 	uint64_t offset;
 	uint64_t limit;
 	uint64_t used;

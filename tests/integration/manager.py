@@ -22,7 +22,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class Manager:
-    def __init__(self, tenants=("acme",), args=(), env=None, sandbox="enforce"):
+    def __init__(self, tenants=("acme",), args=(), env=None, sandbox="enforce", program="gmemd"):
+        self.program = program
         self.tenants = tenants
         self.args = list(args)
         self.env = env or {}
@@ -139,7 +140,7 @@ class Manager:
         self._drain()
         since = len(self.messages)
         # Units, if any, are those that a test puts there, and never the host's.
-        command = [harness.program("gmemd"), "--store", "fdstore", "--unit-root", self.folder,
+        command = [harness.program(self.program), "--store", "fdstore", "--unit-root", self.folder,
                    *self.args,
                    "--sandbox", self.sandbox]
         for name in self.tenants:

@@ -15,6 +15,7 @@ import unittest
 
 import harness
 import measure_model as model
+from faults import Faults
 from harness import pb
 from manager import Manager
 
@@ -22,6 +23,7 @@ VERSIONS = ("6.11", "6.12", "6.16", "6.18", "7.0", "7.2")
 NAPLES = 0x800f12
 TDVF = ((0x2000, 0x2000, 2**32 - 0x2000, 0x2000, 0, 1), (0, 0x2000, 2**32 - 0x4000, 0x2000, 1, 0),
         (0, 0, 0x809000, 0x2000, 2, 0), (0, 0, 0x810000, 0x10000, 3, 0))
+LONG = os.environ.get("GMEMD_LONG") == "1"
 SLOTS = "SevEsSlots=8\nTdxSlots=8\n"
 
 
@@ -190,6 +192,27 @@ class Rules(Launch):
             self.assert_launches(daemon, kind)
         self.on_each(launch, kinds=("snp",))
 
+    def test_what_the_firmware_said_is_the_answer_to_whatever_is_asked_later(self):
+        def launch(daemon, kind):
+            code, name = (26, "INVALID_PAGE_STATE (0x1a)") if kind == "snp" else (0x80000800, "(0x80000800)")
+            with harness.gmem.Client(daemon.socket("acme"), name="unlucky") as client:
+                domain = client.domain_create(kind).id
+                start = pb.LaunchStartRequest(domain=domain, parameters=bytes(64))
+                step = client.call(start).reply.step.step
+                client.call(pb.StepDoneRequest(domain=domain, step=step, sys_errno=5, firmware_error=code))
+                for request in (start, pb.LaunchFinishRequest(domain=domain)):
+                    with self.assertRaises(harness.gmem.Refused) as refused:
+                        client.call(request)
+                    self.assertEqual((refused.exception.status.code, refused.exception.status.rule),
+                                     (pb.CODE_WRONG_STATE, pb.RULE_FIRMWARE))
+                    self.assertEqual((refused.exception.status.firmware_error, refused.exception.status.sys_errno),
+                                     (code, 5))
+                    self.assertIn(name, refused.exception.status.text.decode())
+                self.assertIn(name, client.domain_get(domain).measurement_reason.decode())
+            self.assertRegex(daemon.log(), r"a launch has failed: the start: firmware error .*" + re.escape(name))
+        for kind in ("snp", "tdx"):
+            self.on_machine("7.2", launch, kind)
+
     def test_a_digest_that_is_not_allowed_is_not_finished(self):
         def launch(daemon, kind):
             self.assert_refused(self.launch(daemon, kind, *self.GUEST), "denied", "MeasurementAllow")
@@ -277,44 +300,73 @@ class Neighbours(Launch):
 
 
 class Restarts(Launch):
-    """A launch goes on over a restart. The firmware's digest is what it would have been; gmemd, which is not to guess,
-    has that one too or none."""
+    """A launch goes on over a restart, wherever the daemon was killed: gmemd's digest, the firmware's and that of
+    gmemctl measure are one, as if nothing had happened."""
 
-    def test_a_gmemd_that_is_killed_in_mid_launch_does_not_change_it(self):
-        for kind in ("snp", "tdx"):
-            with self.subTest(kind=kind):
-                self.new_machine("7.0")
-                self.killed_in_mid_launch(kind)
+    def setUp(self):
+        super().setUp()
+        self.faults = Faults(os.path.join(self.folder, "faults"))
+        self.addCleanup(self.faults.close)
 
-    def killed_in_mid_launch(self, kind):
-        with Manager(args=["--cgroup-root", self.machine + ".d"], env=self.env, sandbox="off") as manager:
-            with open(manager.path("acme.policy"), "w", encoding="utf-8") as file:
-                file.write("[X-Gmemd]\n" + SLOTS)
-            manager.start()
-            for ms in range(0, 30, 3):
-                with self.subTest(ms=ms):
-                    self.launch_over_death(manager, kind, ms)
+    def manager(self, policy=""):
+        manager = Manager(args=["--cgroup-root", self.machine + ".d"], sandbox="off",
+                          program=os.path.join(harness.BUILD, "tests", "gmemd-faults"),
+                          env={**self.env, "GMEMD_FAULTS_FILE": self.faults.path})
+        self.enterContext(manager)
+        with open(manager.path("acme.policy"), "w", encoding="utf-8") as file:
+            file.write("[X-Gmemd]\n" + SLOTS + policy)
+        manager.start()
+        return manager
 
-    def launch_over_death(self, manager, kind, ms):
-        """Dies @ms after the domain was made: before that there is nothing to go on with."""
-        made = manager.log().count("a domain was made")
+    def launch_visits(self, manager, kind):
+        """How often a launch passes each fault point, on the record or not."""
+        before = self.faults.visits()
+        vmm, digest = self.start(manager, kind, *self.GUEST)
+        after = self.faults.visits()
+        self.assertEqual(digest, self.usual(kind))
+        self.end(vmm)
+        self.gone(manager)
+        return {name: n - before[name] for name, n in after.items() if n > before[name]}
+
+    def gone(self, manager):
+        """The VMM of before has left, and gmemd has seen to it."""
+        with manager.client(tenant="admin") as admin:
+            self.assertIsNotNone(harness.wait_until(lambda: not admin.list_domains()))
+        self.assertIsNotNone(harness.wait_until(lambda: self.models() == []))
+
+    def die_at(self, manager, kind, point, visit):
+        kills = self.faults.kills()
+        self.faults.arm(point, visit)
         vmm = subprocess.Popen(self.vmm(manager, kind, "--ticks", "1000000", *self.GUEST), text=True,
                                env={**os.environ, **self.env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
-            harness.wait_until(lambda: manager.log().count("a domain was made") > made)
-            time.sleep(ms / 1000)
-            manager.restart()
+            died = harness.wait_until(lambda: self.faults.kills() > kills)
+            self.assertIsNotNone(died, f"{point} is not visited {visit} times")
+            manager.reap()
+            manager.start()
             said = ""
             for line in vmm.stdout:
                 said += line
                 if "launch running" in line:
                     break
-            self.assertRegex(said, f"launch running, measurement ({self.usual(kind)}|unpredictable: .* started again)")
+            self.assertIn(f"launch running, measurement {self.usual(kind)}", said)
             self.assertEqual(self.models(), [self.usual(kind)])
         finally:
+            self.faults.disarm()
             self.end(vmm)
             vmm.stdout.close()
-        self.assertIsNotNone(harness.wait_until(lambda: self.models() == []))
+        self.gone(manager)
+
+    def test_a_gmemd_that_is_killed_anywhere_in_a_launch_goes_on_with_its_digest(self):
+        for kind in ("snp", "tdx"):
+            self.new_machine("7.0")
+            manager = self.manager(f"MeasurementAllow={self.usual(kind)}\n")
+            for point, visits in sorted(self.launch_visits(manager, kind).items()):
+                # Each step once, and one instruction of each sort; all of them take a minute.
+                thorough = LONG or point.startswith("launch:")
+                for visit in range(1, visits + 1) if thorough else [(visits + 1) // 2]:
+                    with self.subTest(kind=kind, point=point, visit=visit):
+                        self.die_at(manager, kind, point, visit)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ ARROWS = {
                     "daemon/transport", "backends/backend.h", "backends/slot.h", "proto/base",
                     "proto/wire"],
     # Kinds with a launch know the digest that it will have.
-    "backends": ["backends/measure", "proto/base"],
+    "backends": ["backends/measure", "backends/launch/firmware_names.h", "proto/base"],
     # A layer of its own: gmemctl may have the calculator without the backends.
     "backends/measure": ["proto/base"],
     # The steps of a launch: carried out by libgmem in the VMM, never by the daemon.

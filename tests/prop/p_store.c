@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "book_launch.h"
 #include "gm_test.h"
 #include "store_kill.h"
 #include "store_private.h"
@@ -135,10 +136,32 @@ static void create_domain(void)
 	snprintf(name, sizeof(name), "vm%llu", (unsigned long long)id.v);
 	spec.name = below(2) ? name : "";
 	spec.lifetime = (enum gm_lifetime)below(GM_LIFETIME_N_);
+	spec.traits = below(2) ? GM_TRAIT_LAUNCH : 0;
 	memset(token.bytes, (int)(id.v & 0xff), sizeof(token.bytes));
 	assert_int_equal(gm_book_create_domain(&world.book, session, &spec, id, &token,
 					       ++world.now_ms, &world.domains[i], NULL),
 			 0);
+}
+
+/* The next thing in a launch: a step begins, is done, or fails. */
+static void launch(void)
+{
+	struct gm_domain *domain = world.domains[below(DOMAINS)];
+	const struct gm_step_spec step = { .id = ++world.next_id, .deadline_ms = world.now_ms };
+	const struct gm_launch_failure why = { .firmware_error = (uint32_t)below(99),
+					       .text = "why" };
+	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
+	struct gm_refusal refusal;
+
+	if (!domain || !domain->launch)
+		return;
+	memset(digest, (int)(world.next_id & 0xff), sizeof(digest));
+	if (below(16) == 0 && !domain->running)
+		gm_book_fail_launch(domain, &why);
+	else if (domain->launch->step_id != 0)
+		gm_book_launch_step_done(domain);
+	else if (gm_book_begin_launch(domain, &step, digest, &refusal) != 0)
+		world.refused += gm_book_begin_finish(domain, &step, digest, &refusal) != 0;
 }
 
 static void attach_domain(void)
@@ -299,10 +322,28 @@ static void run_job(void)
 }
 
 static void (*const operations[])(void) = {
-	open_session,  open_session,	  close_session,     create_domain,	create_domain,
-	create_domain, attach_domain,	  quarantine,	     end_domain,	create_region,
-	create_region, create_region,	  change_pages,	     change_pages,	change_many_pages,
-	run_job,       change_many_pages, change_many_pages, change_many_pages, destroy_region,
+	open_session,
+	open_session,
+	close_session,
+	create_domain,
+	create_domain,
+	create_domain,
+	attach_domain,
+	quarantine,
+	end_domain,
+	create_region,
+	launch,
+	launch,
+	create_region,
+	create_region,
+	change_pages,
+	change_pages,
+	change_many_pages,
+	run_job,
+	change_many_pages,
+	change_many_pages,
+	change_many_pages,
+	destroy_region,
 };
 
 /* ---- kills ---- */

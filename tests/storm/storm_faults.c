@@ -18,14 +18,17 @@
 static struct gm_fault_page *page;
 static unsigned tries[GM_FAULT_POINTS_MAX];
 
-/* Points that only a daemon without a record passes, or one that stops: the end has its own turn.
+/*
+ * Points that only a daemon without a record passes, or one that stops: the end has its own turn.
+ * Launches need a platform: tests/integration/test_launch.py has those.
  */
 static bool is_special(unsigned index)
 {
 	const char *name = page->points[index].name;
 
 	return strcmp(name, "start: maps stored") == 0 ||
-	       strcmp(name, "start: state stored") == 0 || strncmp(name, "stop:", 5) == 0;
+	       strcmp(name, "start: state stored") == 0 || strncmp(name, "stop:", 5) == 0 ||
+	       strncmp(name, "launch:", 7) == 0;
 }
 
 int storm_faults_open(const char *path)

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "book_launch.h"
 #include "gm_test.h"
 #include "store_private.h"
 #include "store_rig.h"
@@ -108,6 +109,29 @@ static inline struct gm_domain *recorded_domain(struct recorded *world, const ch
 					       (struct gm_domain_id){ ++world->next_id }, &token,
 					       1000, &domain, &world->refusal),
 			 0);
+	return domain;
+}
+
+/* A domain whose launch is open; all bytes of its digest are @digest. */
+static inline struct gm_domain *recorded_launch(struct recorded *world, const char *name,
+						uint8_t digest)
+{
+	const struct gm_domain_spec spec = { .name = name,
+					     .kind = "measured",
+					     .lifetime = GM_LIFETIME_BOUND,
+					     .traits = GM_TRAIT_LAUNCH };
+	const struct gm_step_spec step = { .id = 8, .key = { 1, 2 }, .deadline_ms = 70 };
+	const struct gm_token token = { .bytes = { 9, 8, 7 } };
+	uint8_t bytes[GM_LAUNCH_DIGEST_SIZE];
+	struct gm_domain *domain = NULL;
+
+	memset(bytes, digest, sizeof(bytes));
+	assert_int_equal(gm_book_create_domain(&world->book, world->session, &spec,
+					       (struct gm_domain_id){ ++world->next_id }, &token,
+					       1000, &domain, &world->refusal),
+			 0);
+	assert_int_equal(gm_book_begin_launch(domain, &step, bytes, NULL), 0);
+	gm_book_launch_step_done(domain);
 	return domain;
 }
 

@@ -126,6 +126,18 @@ static uint64_t digest_of_session(const struct gm_session *session)
 	return digest;
 }
 
+static void add_launch(uint64_t *digest, const struct gm_launch *launch)
+{
+	add(digest, launch->state);
+	add(digest, launch->step_kind);
+	add(digest, launch->step_id);
+	add(digest, launch->deadline_ms);
+	add_bytes(digest, launch->digest, sizeof(launch->digest));
+	add_bytes(digest, launch->next_digest, sizeof(launch->next_digest));
+	add(digest, launch->failure.firmware_error);
+	add_bytes(digest, launch->failure.text, strlen(launch->failure.text));
+}
+
 static void add_domain(uint64_t *digest, const struct gm_domain *domain)
 {
 	bool is_attached = domain->session && domain->session->state == GM_SESSION_OPEN;
@@ -149,6 +161,8 @@ static void add_domain(uint64_t *digest, const struct gm_domain *domain)
 	add(digest, is_attached ? domain->memlock.amount : 0);
 	add(digest, is_attached ? domain->memlock_base.soft : 0);
 	add(digest, is_attached ? domain->memlock_base.hard : 0);
+	if (domain->launch)
+		add_launch(digest, domain->launch);
 }
 
 static void add_region(uint64_t *digest, const struct gm_region *region)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Launches in the books: one order, each page once, and nothing is repaired. */
+#include <errno.h>
+
 #include "book_fixture.h"
 #include "book_launch.h"
 
@@ -13,6 +15,8 @@ struct world {
 	uint64_t last;
 	uint8_t digests; /* so many have been made */
 };
+
+static const struct gm_launch_failure broken = { .sys_errno = EIO, .text = "a page: EIO" };
 
 static struct gm_domain *new_domain(struct host *host, unsigned traits)
 {
@@ -113,7 +117,8 @@ static int populated(struct world *w, uint64_t offset, uint64_t length, uint64_t
 	const struct gm_range range = { offset, length };
 
 	memset(&w->host.refusal, 0, sizeof(w->host.refusal));
-	return gm_book_populated(w->region, &range, done, failed, &w->host.refusal);
+	return gm_book_populated(w->region, &range, done, failed ? &broken : NULL,
+				 &w->host.refusal);
 }
 
 static void populate(struct world *w, uint64_t offset, uint64_t length)
@@ -234,12 +239,36 @@ static void in_a_failed_launch_nothing_is_converted_any_more(void **state)
 
 	(void)state;
 	start(&w);
-	gm_book_fail_launch(w.domain);
+	gm_book_fail_launch(w.domain, &broken);
 	spec = next_step(&w);
 	assert_refused(&w,
 		       gm_book_begin_convert(w.region, GM_PAGE_OP_TO_SHARED, &range, 1, &spec,
 					     &w.host.refusal),
 		       GM_WRONG_STATE, GM_RULE_LAUNCH_STATE);
+	stop(&w);
+}
+
+static void what_the_firmware_said_is_the_answer_to_whatever_is_asked_later(void **state)
+{
+	const struct gm_launch_failure why = { EIO, 0x1a, "a page: INVALID_PAGE_STATE" };
+	const struct gm_launch_failure later = { .text = "something else" };
+	struct gm_range range = { 0, GM_PAGE_4K };
+	struct gm_step_spec spec;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	gm_book_fail_launch(w.domain, &why);
+	gm_book_fail_launch(w.domain, &later);
+	spec = next_step(&w);
+	assert_refused(&w,
+		       gm_book_begin_convert(w.region, GM_PAGE_OP_TO_SHARED, &range, 1, &spec,
+					     &w.host.refusal),
+		       GM_WRONG_STATE, GM_RULE_FIRMWARE);
+	assert_refused(&w, begin_finish(&w), GM_WRONG_STATE, GM_RULE_FIRMWARE);
+	assert_int_equal(w.host.refusal.firmware_error, 0x1a);
+	assert_int_equal(w.host.refusal.sys_errno, EIO);
+	assert_non_null(strstr(w.host.refusal.text, "a page: INVALID_PAGE_STATE"));
 	stop(&w);
 }
 
@@ -321,7 +350,7 @@ static void a_step_that_nobody_reports_in_time_ends_the_launch(void **state)
 	assert_int_equal(begin_launch(&w), 0);
 	assert_null(gm_book_overdue_launch(&w.host.book, DEADLINE - 1));
 	assert_ptr_equal(gm_book_overdue_launch(&w.host.book, DEADLINE), w.domain);
-	gm_book_fail_launch(w.domain);
+	gm_book_fail_launch(w.domain, &broken);
 	assert_null(gm_book_overdue_launch(&w.host.book, DEADLINE));
 	stop(&w);
 
@@ -345,7 +374,7 @@ static void a_step_that_is_reported_after_the_abort_books_its_pages_and_repairs_
 	start(&w);
 	open_launch(&w);
 	assert_int_equal(begin_populate(&w, GM_PAGE_OP_POPULATE, 0, GM_MIB), 0);
-	gm_book_fail_launch(w.domain);
+	gm_book_fail_launch(w.domain, &broken);
 	assert_int_equal(populated(&w, 0, GM_MIB, GM_MIB, false), 0);
 	assert_int_equal(page_at(&w, 0), GM_PAGE_MEASURED);
 	assert_int_equal(state_of(&w), GM_LAUNCH_FAILED);
@@ -438,7 +467,7 @@ static void two_launches_side_by_side_know_nothing_of_each_other(void **state)
 	other = new_domain(&w.host, GM_TRAIT_PRIVATE | GM_TRAIT_LAUNCH);
 	open_launch(&w);
 	assert_int_equal(begin_populate(&w, GM_PAGE_OP_POPULATE, 0, GM_MIB), 0);
-	gm_book_fail_launch(other);
+	gm_book_fail_launch(other, &broken);
 	assert_int_equal(state_of(&w), GM_LAUNCH_POPULATING);
 	assert_int_equal(populated(&w, 0, GM_MIB, GM_MIB, false), 0);
 	assert_int_equal(state_of(&w), GM_LAUNCH_OPEN);
@@ -454,6 +483,7 @@ int main(void)
 		gm_test(what_is_not_measured_is_booked_as_that),
 		gm_test(a_step_that_fails_ends_the_launch_for_good),
 		gm_test(in_a_failed_launch_nothing_is_converted_any_more),
+		gm_test(what_the_firmware_said_is_the_answer_to_whatever_is_asked_later),
 		gm_test(a_report_of_another_range_or_of_a_part_without_a_failure_is_not_believed),
 		gm_test(a_second_population_waits_for_the_report_of_the_first),
 		gm_test(while_something_is_hashed_nothing_else_of_the_launch_goes_on_but_its_end),

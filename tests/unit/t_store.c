@@ -181,6 +181,109 @@ static void a_launch_comes_back_with_its_state_and_step(void **state)
 	recorded_done(&world);
 }
 
+static struct gm_domain *launching(struct recorded *world, uint8_t digest)
+{
+	struct gm_domain *domain = recorded_launch(world, "vm1", digest);
+
+	recorded_commit(world);
+	return domain;
+}
+
+static void assert_digests(const struct recorded *world, uint8_t digest, uint8_t next)
+{
+	const struct gm_domain *domain = gm_book_next_domain(&world->book, NULL);
+	uint8_t bytes[GM_LAUNCH_DIGEST_SIZE];
+
+	memset(bytes, digest, sizeof(bytes));
+	assert_memory_equal(domain->launch->digest, bytes, sizeof(bytes));
+	memset(bytes, next, sizeof(bytes));
+	assert_memory_equal(domain->launch->next_digest, bytes, sizeof(bytes));
+}
+
+static void what_a_launch_has_measured_is_back_with_what_its_step_would_make_of_it(void **state)
+{
+	const struct gm_step_spec step = { .id = 9, .key = { 1, 2 }, .deadline_ms = 70 };
+	const uint8_t next[GM_LAUNCH_DIGEST_SIZE] = { 0 };
+	struct recorded world;
+	struct gm_domain *domain;
+
+	(void)state;
+	recorded_init(&world);
+	domain = launching(&world, 5);
+	assert_int_equal(gm_book_begin_finish(domain, &step, next, NULL), 0);
+	recorded_commit(&world);
+	recorded_restart(&world, true);
+	assert_digests(&world, 5, 0);
+	gm_book_launch_step_done(recorded_only_domain(&world));
+	recorded_commit(&world);
+	recorded_restart(&world, true);
+	assert_digests(&world, 0, 0);
+	assert_true(recorded_only_domain(&world)->running);
+	assert_int_equal(world.load.n_damaged, 0);
+	recorded_done(&world);
+}
+
+static void why_a_launch_has_failed_is_back(void **state)
+{
+	const struct gm_launch_failure why = { .sys_errno = 5,
+					       .firmware_error = 26,
+					       .text = "a population: it did not like it" };
+	const struct gm_launch *launch;
+	struct recorded world;
+
+	(void)state;
+	recorded_init(&world);
+	gm_book_fail_launch(launching(&world, 5), &why);
+	recorded_commit(&world);
+	recorded_restart(&world, true);
+	launch = recorded_only_domain(&world)->launch;
+	assert_int_equal(launch->state, GM_LAUNCH_FAILED);
+	assert_int_equal(launch->failure.sys_errno, 5);
+	assert_int_equal(launch->failure.firmware_error, 26);
+	assert_string_equal(launch->failure.text, why.text);
+	recorded_done(&world);
+}
+
+static void a_launch_takes_a_gib_of_the_maps_and_gives_it_back(void **state)
+{
+	struct recorded world;
+	struct gm_domain *domain;
+
+	(void)state;
+	recorded_init(&world);
+	for (unsigned i = 0; i < 40; i++) {
+		domain = launching(&world, 5);
+		assert_int_equal(gm_store_room_for_region(world.store, 16 * GM_GIB, NULL),
+				 GM_OVER_LIMIT);
+		if (i % 2)
+			recorded_restart(&world, true);
+		domain = recorded_only_domain(&world);
+		gm_book_end_domain(domain);
+		recorded_commit(&world);
+		gm_book_remove_domain(&world.book, domain);
+		assert_int_equal(gm_store_room_for_region(world.store, 16 * GM_GIB, NULL), 0);
+	}
+	recorded_done(&world);
+}
+
+static void a_launch_without_room_is_refused_before_and_fails_without_a_trace(void **state)
+{
+	struct recorded world;
+	struct gm_region *region;
+
+	(void)state;
+	recorded_init(&world);
+	region = recorded_region(&world, recorded_domain(&world, ""), 0, 16 * GM_GIB);
+	recorded_commit(&world);
+	assert_int_equal(gm_store_room_for_launch(world.store, &world.refusal), GM_OVER_LIMIT);
+	recorded_launch(&world, "vm2", 7);
+	assert_int_equal(gm_store_commit(world.store, &world.book, NULL), -ENOSPC);
+	gm_book_remove_region(&world.book, region);
+	/* Its room is free with the commit that takes it away. */
+	assert_int_equal(gm_store_commit(world.store, &world.book, NULL), -ENOSPC);
+	recorded_done(&world);
+}
+
 static void what_was_not_committed_is_not_there(void **state)
 {
 	struct recorded world;
@@ -528,6 +631,10 @@ int main(void)
 		gm_test(what_was_granted_comes_back_over_todays_limits),
 		gm_test(locked_memory_and_a_slot_come_back_over_todays_limits),
 		gm_test(a_launch_comes_back_with_its_state_and_step),
+		gm_test(what_a_launch_has_measured_is_back_with_what_its_step_would_make_of_it),
+		gm_test(why_a_launch_has_failed_is_back),
+		gm_test(a_launch_takes_a_gib_of_the_maps_and_gives_it_back),
+		gm_test(a_launch_without_room_is_refused_before_and_fails_without_a_trace),
 		gm_test(what_was_not_committed_is_not_there),
 		gm_test(a_destroyed_region_stays_gone_and_its_room_is_free),
 		gm_test(pages_of_a_region_are_not_seen_by_the_next_one_in_its_place),

@@ -59,7 +59,7 @@ static void a_newer_record_is_refused_with_both_versions_and_left_untouched(void
 	before = *header;
 	assert_int_equal(open_again(&world), GM_UNSUPPORTED);
 	assert_non_null(strstr(world.refusal.text, "version 7"));
-	assert_non_null(strstr(world.refusal.text, "knows version 3"));
+	assert_non_null(strstr(world.refusal.text, "knows version 4"));
 	assert_memory_equal(header, &before, sizeof(before));
 	recorded_done(&world);
 }
@@ -195,6 +195,35 @@ static void a_record_of_version_2_is_read_and_has_no_private_memory(void **state
 	assert_int_equal(region->private_fd, -1);
 	assert_false(region->bound);
 	assert_null(region->step);
+	recorded_commit(&world);
+	assert_int_equal(header->version, GM_STORE_VERSION);
+	assert_int_equal(header->compat, GM_STORE_COMPAT);
+	recorded_done(&world);
+}
+
+static void a_record_of_version_3_is_read_and_knows_no_digest(void **state)
+{
+	struct recorded world = { 0 };
+	const struct gm_store_header *header;
+	const struct gm_domain *domain;
+	const struct gm_region *region;
+
+	(void)state;
+	assert_true(store_rig_map(&world.area, &recorded_limits));
+	read_fixture(&world.area, FIXTURES "/store_version_3.txt");
+	header = state_at(&world, 0);
+	assert_int_equal(header->version, 3);
+	gm_book_init(&world.book);
+	recorded_restart(&world, true);
+	assert_int_equal(world.load.n_damaged, 0);
+	domain = recorded_only_domain(&world);
+	assert_int_equal(domain->traits, GM_TRAIT_PRIVATE | GM_TRAIT_LAUNCH);
+	assert_int_equal(gm_domain_launch_state(domain), GM_LAUNCH_POPULATING);
+	assert_int_equal(domain->launch->digest[0], 0);
+	region = recorded_only_region(&world);
+	assert_int_equal(region->private_file.inode, 0x77);
+	assert_int_equal(region->step->id, 0x55);
+	assert_int_equal(region->map.pages[GM_PAGE_MEASURED], 1);
 	recorded_commit(&world);
 	assert_int_equal(header->version, GM_STORE_VERSION);
 	assert_int_equal(header->compat, GM_STORE_COMPAT);
@@ -495,6 +524,29 @@ static void a_damaged_answer_is_reported_and_not_given(void **state)
 	recorded_done(&world);
 }
 
+static void what_a_launch_has_measured_is_not_believed_when_it_is_damaged(void **state)
+{
+	const struct gm_store_domain *record;
+	struct gm_store_launch *launch;
+	struct recorded world;
+	uint64_t at;
+
+	(void)state;
+	recorded_init(&world);
+	recorded_launch(&world, "vm1", 5);
+	recorded_commit(&world);
+	record = gm_store_record(world.store, GM_MARK_DOMAIN, 1);
+	at = gm_store_slot_at(world.store, record->launch_gib - 1);
+	launch = maps_at(&world, at + GM_STORE_LAUNCH_AT(record->launch_copy));
+	launch->digest[77] ^= 1;
+	recorded_restart(&world, true);
+	assert_int_equal(world.load.n_damaged, 1);
+	assert_non_null(strstr(world.load.why, "has measured is damaged"));
+	assert_int_equal(gm_domain_launch_state(recorded_only_domain(&world)), GM_LAUNCH_OPEN);
+	assert_int_equal(recorded_only_domain(&world)->launch->digest[0], 0);
+	recorded_done(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -503,6 +555,7 @@ int main(void)
 		gm_test(a_record_of_version_0_is_read_and_written_anew),
 		gm_test(a_record_of_version_1_is_read_and_grants_nothing_new),
 		gm_test(a_record_of_version_2_is_read_and_has_no_private_memory),
+		gm_test(a_record_of_version_3_is_read_and_knows_no_digest),
 		gm_test(zeros_are_no_record),
 		gm_test(a_damaged_header_is_no_record),
 		gm_test(the_maps_of_another_record_are_refused),
@@ -517,6 +570,7 @@ int main(void)
 		gm_test(a_damaged_operation_makes_its_gib_lost),
 		gm_test(a_damaged_snapshot_makes_its_gib_lost),
 		gm_test(a_damaged_answer_is_reported_and_not_given),
+		gm_test(what_a_launch_has_measured_is_not_believed_when_it_is_damaged),
 	};
 
 	return gm_test_run("damaged records", tests, GM_ARRAY_SIZE(tests));
