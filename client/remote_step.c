@@ -7,6 +7,7 @@
  * the next daemon as all requests are, and an order that it repeats is the same step again.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -305,6 +306,19 @@ int gm_remote_check_order(struct gmem_client *client, const Gmem__Step *step, Gm
 	return gm_remote_nonsense(client, "another step than was asked for");
 }
 
+/* An overlap is EEXIST or EINVAL: by where it is, and by the kernel's version (7.2). */
+static int fail_bind(struct gmem_client *client, uint32_t slot, int error)
+{
+	if (error != EEXIST && error != EINVAL)
+		return gm_fail_errno(client, error, "giving the VM its memory");
+	(void)gm_fail(client, GMEM_SYSTEM, GM_RULE_ADDRESS,
+		      "Giving the VM its memory: memslot %" PRIu32 ", or a part of its addresses, "
+		      "is in use, or the VM has no such memslot (address).",
+		      slot);
+	client->failure.sys_errno = error;
+	return gm_client_fail(client, &client->failure);
+}
+
 int gm_remote_region_bind(struct gmem_region *region, uint32_t slot)
 {
 	struct gmem_client *client = region->domain->client;
@@ -331,9 +345,7 @@ int gm_remote_region_bind(struct gmem_region *region, uint32_t slot)
 	}
 	report.error = -gm_region_bind(region, slot);
 	r = gm_remote_report(client, &report);
-	if (r == 0 && report.error)
-		r = gm_fail_errno(client, report.error, "giving the VM its memory");
-	return r;
+	return r == 0 && report.error ? fail_bind(client, slot, report.error) : r;
 }
 
 /* ---- conversion */

@@ -50,6 +50,8 @@ static int command_until(const struct gm_launch_vm *vm, enum gm_sev_id id, void 
 	return r;
 }
 
+static const char device_is_gone[] = "the platform's device is not open under its number";
+
 /* ---- start */
 
 static int init(const struct gm_launch_vm *vm, const struct gmem_snp_start *want,
@@ -87,9 +89,12 @@ static int launch_start(const struct gm_launch_vm *vm, const struct gmem_snp_sta
 	fault->request = "SNP_LAUNCH_START";
 	r = command_until(vm, GM_SNP_LAUNCH_START, &start, fault);
 	if (r == -EINVAL)
-		fault->explanation = "the policy lacks bit 17 or has reserved bits";
+		fault->explanation = "the policy lacks bit 17, has bits that are reserved, or wants "
+				     "a single socket";
 	else if (r == -EBADF)
-		fault->explanation = "the platform's device is not open under its number";
+		fault->explanation = device_is_gone;
+	else if (r == -ENOTTY)
+		fault->explanation = "the VM is not of the type for SEV-SNP";
 	return r;
 }
 
@@ -162,7 +167,7 @@ static void explain_populate(struct gm_launch_fault *fault, int error)
 				     "read, or the device is closed: the kernel says no more";
 	else if (error == -EFAULT)
 		fault->explanation = "the source cannot be read, or cannot be written to where "
-				     "the firmware corrects it";
+				     "the firmware corrects it, or the memory's file is gone";
 }
 
 static int update_all(const struct gm_launch_vm *vm, struct gm_snp_launch_update *update,
@@ -241,6 +246,10 @@ static int snp_finish(const struct gm_launch_vm *vm, const struct gm_launch_end 
 	r = command(vm, GM_SNP_LAUNCH_FINISH, &finish, ret_fault);
 	if (r == -EINVAL)
 		ret_fault->explanation = "the launch has not been started, or is over";
+	else if (r == -EBADF)
+		ret_fault->explanation = device_is_gone;
+	else if (r == -EFAULT)
+		ret_fault->explanation = "the ID block or its authentication cannot be read";
 	return r;
 }
 

@@ -50,10 +50,11 @@ static int init_vm(const struct gm_launch_vm *vm, struct gm_tdx_init_vm *init,
 		fault->explanation = "no key id of the host is free, or the cgroup's misc.max is "
 				     "reached";
 	else if (r == -EINVAL)
-		fault->explanation = "the VM has vCPUs or has been started already, or the module "
-				     "does not support the attributes, XFAM or CPUID values";
-	else if (r == -ENOTTY)
-		fault->explanation = "this host has no TDX";
+		fault->explanation = "the VM has vCPUs or has been started already, is of another "
+				     "type, or the module does not support the attributes, XFAM or "
+				     "CPUID values";
+	else if (r == -ENOTTY || r == -EOPNOTSUPP)
+		fault->explanation = "this host has no TDX, or the VM is of another type";
 	return r;
 }
 
@@ -156,9 +157,13 @@ static void explain_populate(struct gm_launch_fault *fault, int error)
 		fault->explanation = "the vCPU is not initialised, the launch is over, or a page "
 				     "is not in a memslot with private memory or is shared";
 	else if (error == -EEXIST || error == -EIO)
-		fault->explanation = "a page is in already, or the module refused it";
+		fault->explanation = "a page is in already or has been taken away since, or the "
+				     "module refused it";
 	else if (error == -EFAULT || error == -ENOMEM)
-		fault->explanation = "the source cannot be read, or the host is short of memory";
+		fault->explanation = "the source cannot be read, the memory's file is gone, or the "
+				     "host is short of memory";
+	else if (error == -EBADF)
+		fault->explanation = "the vCPU that was named has been closed";
 	else if (error == -EOPNOTSUPP)
 		fault->explanation = "this kernel wants a source for each page";
 }
@@ -212,6 +217,8 @@ static int tdx_finish(const struct gm_launch_vm *vm, const struct gm_launch_end 
 	if (r == -EINVAL)
 		ret_fault->explanation = "the launch has not been started, is over, or a page that "
 					 "went in has been taken away since";
+	else if (r == -EIO)
+		ret_fault->explanation = "no vCPU is initialised, or the module refused it";
 	return r;
 }
 

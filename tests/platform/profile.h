@@ -14,6 +14,7 @@ struct gp_profile {
 	bool certificates;  /* KVM_SEV_SNP_ENABLE_REQ_CERTS: 7.0 */
 	bool bind_eexist;   /* kvm_gmem_bind on an overlap: 7.2, EINVAL before */
 	bool cpuid_for_write; /* the CPUID page's source is pinned for write: 7.2 */
+	bool snp_policy_more; /* KVM_SNP_POLICY_MASK_VALID has bits 21 to 25: 6.19 */
 };
 
 extern const struct gp_profile gp_profiles[];

@@ -6,8 +6,17 @@
 #include "state.h"
 
 #define POLICY_ONE (UINT64_C(1) << 17)		 /* SNP_POLICY_MASK_RSVD_MBO */
-#define POLICY_RESERVED (~UINT64_C(0) << 25)	 /* bits 63:25 must be zero */
-#define POLICY_SINGLE_SOCKET (UINT64_C(1) << 20) /* refused by the kernel */
+#define POLICY_VALID UINT64_C(0x1bffff)		 /* SNP_POLICY_MASK_VALID: not bit 18, nor from 21 */
+#define POLICY_MORE (UINT64_C(0x1f) << 21)	 /* of firmwares that have them */
+#define POLICY_SINGLE_SOCKET (UINT64_C(1) << 20) /* valid, and refused */
+
+static bool policy_is_good(uint64_t policy)
+{
+	uint64_t valid = POLICY_VALID | (gp_profile()->snp_policy_more ? POLICY_MORE : 0);
+
+	return (policy & ~valid) == 0 && (policy & POLICY_ONE) != 0 &&
+	       (policy & POLICY_SINGLE_SOCKET) == 0;
+}
 
 /* snp_launch_start. */
 static int launch_start(struct gp_vm *vm, struct gp_sev_cmd *cmd)
@@ -19,8 +28,7 @@ static int launch_start(struct gp_vm *vm, struct gp_sev_cmd *cmd)
 		return -EFAULT;
 	if (vm->context)
 		return -EINVAL;
-	if (start.flags != 0 || (start.policy & (POLICY_RESERVED | POLICY_SINGLE_SOCKET)) != 0 ||
-	    (start.policy & POLICY_ONE) == 0)
+	if (start.flags != 0 || !policy_is_good(start.policy))
 		return -EINVAL;
 	r = gp_firmware_call((int)cmd->sev_fd, &cmd->error);
 	if (r < 0)
