@@ -104,6 +104,8 @@ static int fake_open(struct gm_backend_state **ret_state, struct gm_probe *ret_p
 		probe.caps |= GM_CAP_PRIVATE;
 		probe.page_sizes = GM_PAGE_4K;
 	}
+	if (script && atomic_load(&script->is_in_place))
+		probe.caps |= GM_CAP_IN_PLACE_CONVERSION;
 	if (script && atomic_load(&script->is_launched))
 		probe.caps |= GM_CAP_LAUNCH;
 	*ret_probe = probe;
@@ -222,6 +224,24 @@ static int fake_present(int fd, uint64_t offset, uint64_t length, uint64_t page_
 	return r;
 }
 
+/* Nobody can see whose a page of a memfd is: what the books say of it is what a test looks at. */
+static int fake_convert(int fd, uint64_t offset, uint64_t length, bool to_private,
+			uint64_t *ret_offset)
+{
+	int r;
+
+	(void)fd;
+	(void)to_private;
+	if (script)
+		atomic_fetch_add(&script->n_converts, 1);
+	r = script ? fails_now(&script->convert) : 0;
+	if (r == -EAGAIN)
+		*ret_offset = offset;
+	if (r == 0)
+		dawdle(length);
+	return r;
+}
+
 /* ---- the private half ---- */
 
 #define HALF_NAME "fake-half"
@@ -255,6 +275,8 @@ static const struct gm_private_half private_half = {
 	.vm_type = 1,
 	.memory_flags = 0,
 	.verify = half_verify,
+	.in_place_flags = 1,
+	.verify_in_place = half_verify,
 	.kind = "fake",
 	.present = fake_present,
 };
@@ -302,4 +324,5 @@ const struct gm_backend gm_fake_backend = {
 	.allocate = fake_allocate,
 	.discard = fake_discard,
 	.present = fake_present,
+	.convert = fake_convert,
 };

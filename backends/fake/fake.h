@@ -25,12 +25,15 @@ struct gm_fake_script {
 	struct gm_fake_failure create;
 	struct gm_fake_failure allocate;
 	struct gm_fake_failure discard;
+	struct gm_fake_failure convert;	     /* -EAGAIN: the first page of the range is held */
 	_Atomic bool unusable;		     /* open says so */
 	_Atomic uint64_t missing_page_sizes; /* create: the pool of this size is empty */
 	_Atomic uint64_t slow_us_per_mib;    /* allocate and discard */
 	_Atomic bool loses_track;	     /* present: -EOPNOTSUPP */
 	_Atomic bool is_launched;	     /* the same, and its guests are launched */
 	_Atomic bool is_private;	     /* probe: it has private memory; before open */
+	_Atomic bool is_in_place;	     /* that is converted in place; before open */
+	_Atomic uint64_t n_converts;	     /* calls so far, for tests to read */
 	_Atomic uint64_t n_allocates;	     /* calls so far, for tests to read */
 	_Atomic uint64_t n_discards;
 };

@@ -296,14 +296,17 @@ struct gm_job_ticket {
 	enum gm_page_op op;
 	bool frees_half;   /* gm_book_begin_freeing(): no page changes its state */
 	bool hashes;	   /* gm_book_begin_hashing(): neither */
-	bool private_half; /* of a kind with private memory: the job is on gm_region::private_fd */
+	bool converts;	   /* gm_book_begin_in_place(): the step of the region, which it carries out */
+	bool again;	   /* of these: somebody has begun it before, and how far he came is unknown */
+	/* Of a kind with private memory, and of one in place always: on gm_region::private_fd. */
+	bool private_half;
 	struct gm_charge charge; /* GM_RES_JOBS */
 };
 
 /*
  * Checks the ranges (at least one, page aligned, inside, disjoint), the state of every page and
- * the job limit, and books the job as under way. @ranges is sorted in place. In a kind with
- * private memory all pages must be shared, or none: a job works on one of the two halves.
+ * the job limit, and books the job as under way. @ranges is sorted in place. In a kind with two
+ * halves all pages must be shared, or none: a job works on one of them.
  * The session pointer of the ticket stays valid until gm_book_end_job.
  */
 GM_WARN_UNUSED int gm_book_begin_job(struct gm_book *book, struct gm_session *session,

@@ -76,6 +76,13 @@ static int check_spec(const struct gm_book *book, const struct gm_session *sessi
 				      "private memory belongs to the VM of the process that asks "
 				      "and ends with it");
 
+	/* With kvm.gmem_in_place_conversion KVM has no attributes of the VM: no two halves. */
+	if ((spec->traits & GM_TRAIT_IN_PLACE) && !tenant->policy.convert_in_place)
+		return gm_refuse_text(refusal, GM_DENIED, GM_RULE_CONVERT_IN_PLACE,
+				      tenant->account.name,
+				      "this kernel converts memory in place only, and the policy's "
+				      "ConvertInPlace= is no");
+
 	if (*spec->name) {
 		const struct gm_domain *other = find_by_name(tenant, spec->name);
 

@@ -127,11 +127,14 @@ int gm_book_check_pages(const struct gm_region *region, enum gm_page_op op,
 static int find_half(const struct gm_region *region, const struct gm_range *ranges, size_t n_ranges,
 		     bool *ret_private, struct gm_refusal *refusal)
 {
+	bool in_place = region->domain->traits & GM_TRAIT_IN_PLACE;
 	unsigned states = IN_SHARED_HALF;
 
 	if (!(region->domain->traits & GM_TRAIT_PRIVATE))
 		return 0;
-	if (gm_page_map_get(&region->map, ranges[0].offset) != GM_PAGE_SHARED)
+	if (in_place)
+		states = IN_SHARED_HALF | IN_PRIVATE_HALF;
+	else if (gm_page_map_get(&region->map, ranges[0].offset) != GM_PAGE_SHARED)
 		states = IN_PRIVATE_HALF;
 	for (size_t i = 0; i < n_ranges; i++) {
 		uint64_t end = ranges[i].offset + ranges[i].length;
@@ -147,7 +150,7 @@ static int find_half(const struct gm_region *region, const struct gm_range *rang
 			refusal->offset = at;
 		return GM_WRONG_STATE;
 	}
-	*ret_private = states == IN_PRIVATE_HALF;
+	*ret_private = in_place || states == IN_PRIVATE_HALF;
 	if (!*ret_private || region->private_fd >= 0)
 		return 0;
 	return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_STEP,
@@ -171,7 +174,7 @@ static void count(const struct gm_job_ticket *ticket, int by)
 
 	if (ticket->hashes)
 		region->domain->launch->n_hashing += (unsigned)by;
-	else if (!ticket->frees_half)
+	else if (!ticket->frees_half && !ticket->converts)
 		count_op(region, ticket->op, by);
 	region->n_jobs += (unsigned)by;
 	region->domain->n_jobs += (unsigned)by;
@@ -346,6 +349,10 @@ int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *do
 
 	if (ticket->frees_half || ticket->hashes)
 		return 0;
+	if (ticket->converts) {
+		gm_book_in_place_done(ticket, done);
+		return 0;
+	}
 	r = gm_book_apply(region, ticket->op, done, refusal);
 	gm_book_allocated(region);
 	return r;

@@ -91,6 +91,13 @@ bool gm_book_apply_or_lose(struct gm_region *region, enum gm_page_op op,
 /* The job counts with its region, domain and session, until gm_book_end_job(). */
 void gm_book_enter_job(const struct gm_job_ticket *ticket);
 
+/* Bytes of the ranges that @op makes shared and that are not. */
+uint64_t gm_book_count_to_share(const struct gm_region *region, enum gm_page_op op,
+				const struct gm_range *ranges, size_t n_ranges);
+
+/* A part of a conversion in place is done. */
+void gm_book_in_place_done(const struct gm_job_ticket *ticket, const struct gm_range *done);
+
 /* GM_INVALID (GM_RULE_STEP): a report that fits no step of the region. */
 int gm_book_refuse_report(const struct gm_region *region, const char *why,
 			  struct gm_refusal *refusal);

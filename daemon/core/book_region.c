@@ -140,6 +140,11 @@ static int make_room(struct gm_domain *domain, struct gm_refusal *refusal)
 	return 0;
 }
 
+static bool has_two_halves(const struct gm_domain *domain)
+{
+	return (domain->traits & (GM_TRAIT_PRIVATE | GM_TRAIT_IN_PLACE)) == GM_TRAIT_PRIVATE;
+}
+
 int gm_book_charge_region(struct gm_region *region,
 			  int (*take)(struct gm_charge *charge, struct gm_account *account,
 				      enum gm_resource resource, uint64_t amount,
@@ -162,7 +167,7 @@ int gm_book_charge_region(struct gm_region *region,
 	if (r)
 		return r;
 	return take(&region->fds, account, GM_RES_FDS,
-		    region->domain->traits & GM_TRAIT_PRIVATE ? 2 : 1, refusal);
+		    has_two_halves(region->domain) ? 2 : 1, refusal);
 }
 
 /* All nodes: no binding is needed. Any other set holds for regions that may lie anywhere too. */

@@ -174,8 +174,8 @@ static int check_granularity(const struct gm_region *region, const struct gm_ran
 	return 0;
 }
 
-static uint64_t count_to_share(const struct gm_region *region, enum gm_page_op op,
-			       const struct gm_range *ranges, size_t n_ranges)
+uint64_t gm_book_count_to_share(const struct gm_region *region, enum gm_page_op op,
+				const struct gm_range *ranges, size_t n_ranges)
 {
 	uint64_t bytes = 0;
 
@@ -221,7 +221,7 @@ int gm_book_begin_convert(struct gm_region *region, enum gm_page_op op, struct g
 		r = gm_book_check_pages(region, op, ranges, n_ranges, refusal);
 	if (r)
 		return r;
-	bytes = count_to_share(region, op, ranges, n_ranges);
+	bytes = gm_book_count_to_share(region, op, ranges, n_ranges);
 	r = check_shared_max(region, bytes, refusal);
 	if (r == 0)
 		r = new_step(spec, GM_STEP_CONVERT, ranges, n_ranges, &step);
@@ -433,8 +433,10 @@ struct gm_region *gm_book_overdue_step(const struct gm_book *book, uint64_t now_
 {
 	struct gm_region *region;
 
+	/* What a job of the daemon's own carries out ends with that. */
 	TAILQ_FOREACH(region, &book->steps, step_link)
-		if (!region->step->reported && region->step->deadline_ms <= now_ms)
+		if (!region->step->reported && region->n_jobs == 0 &&
+		    region->step->deadline_ms <= now_ms)
 			return region;
 	return NULL;
 }

@@ -104,7 +104,8 @@ enum gm_lifetime {
 enum gm_trait {
 	GM_TRAIT_PRIVATE = 1 << 0,  /* private memory: a guest_memfd on the VMM's own VM */
 	GM_TRAIT_MIRRORED = 1 << 1, /* to zap a private page destroys what it holds */
-	GM_TRAIT_IN_PLACE = 1 << 2, /* one file for both: the daemon converts it by itself */
+	/* Of these: one file for both, gm_region::private_fd, which the daemon converts by itself. */
+	GM_TRAIT_IN_PLACE = 1 << 2,
 	GM_TRAIT_LAUNCH = 1 << 3,   /* it does not run before a launch is finished */
 	GM_TRAITS_END = 1 << 4
 };
@@ -250,8 +251,7 @@ struct gm_region {
 	unsigned n_jobs_of[GM_PAGE_OP_JOBS_N_];
 	int fd;			/* -1 until made; closed by whoever made it */
 	struct gm_file_id file; /* recorded, so that a restart knows the fd again */
-	/* Kinds with private memory: @fd is the shared half, or -1 where it is converted in place.
-	 */
+	/* Kinds with private memory: @fd is the shared half; with GM_TRAIT_IN_PLACE it stays -1. */
 	int private_fd; /* -1 until the VMM has made it */
 	struct gm_file_id private_file;
 	bool bound;			  /* the VM has it: pages may be converted */

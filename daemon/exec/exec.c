@@ -212,6 +212,9 @@ int gm_exec_make_region(struct gm_exec *exec, struct gm_region *region, struct g
 {
 	int r;
 
+	/* The VMM makes its one file. */
+	if (region->domain->traits & GM_TRAIT_IN_PLACE)
+		return 0;
 	r = make_fd(exec, region, refusal);
 	GM_FAULT_POINT("region: made");
 	if (r == 0 && exec->keep_ops != NULL)

@@ -94,7 +94,10 @@ void gm_exec_done(struct gm_exec *exec);
 /* NULL for a kind that the daemon has not got. */
 const struct gm_exec_backend *gm_exec_find(const struct gm_exec *exec, const char *kind);
 
-/* Makes the fd of a region that the books have just created; on failure the caller removes it. */
+/*
+ * Makes the fd of a region that the books have just created; on failure the caller removes it. One
+ * of GM_TRAIT_IN_PLACE gets none here.
+ */
 GM_WARN_UNUSED int gm_exec_make_region(struct gm_exec *exec, struct gm_region *region,
 				       struct gm_refusal *refusal);
 
@@ -112,6 +115,10 @@ void gm_exec_dispose(struct gm_exec *exec, const struct gm_tenant *tenant, int f
 
 /* Fds of the tenant's wait to be closed: it may pass no more until some are. */
 bool gm_exec_is_full_of_fds(const struct gm_exec *exec, const struct gm_tenant *tenant);
+
+/* The file that others than its guest may map: borrowed, or -1 where the VMM has not made it yet.
+ */
+int gm_exec_shared_fd(const struct gm_region *region);
 
 /* What has left the books has been recorded: lets go of it. */
 void gm_exec_settle(struct gm_exec *exec);
@@ -204,6 +211,18 @@ unsigned gm_exec_traits(const struct gm_exec_backend *slot);
  */
 GM_WARN_UNUSED int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *region, int fd,
 					struct gm_refusal *refusal);
+
+/*
+ * A conversion in place (GM_TRAIT_IN_PLACE), begun and carried out. As gm_exec_start_job(), with
+ * GM_BUSY (GM_RULE_PAGES_HELD, offset) where somebody has held pages for too long: what is before
+ * the offset has been converted. Where workers die over it again and again, its pages are lost.
+ */
+GM_WARN_UNUSED int gm_exec_start_convert(struct gm_exec *exec, struct gm_session *session,
+					 int pidfd, struct gm_region *region, enum gm_page_op op,
+					 const struct gm_range *ranges, size_t n_ranges,
+					 const struct gm_step_spec *spec,
+					 const struct gm_exec_job_ops *ops, void *arg,
+					 struct gm_exec_job **ret_job, struct gm_refusal *refusal);
 
 /* Is the half that a reported conversion gives up empty in all of @ranges? 1, 0 or -errno. */
 GM_WARN_UNUSED int gm_exec_half_is_free(const struct gm_exec *exec, const struct gm_region *region,

@@ -236,6 +236,7 @@ static uint64_t count_untold(const struct gm_exec_job *job, uint64_t absent)
 {
 	const struct gm_region *region = job->ticket.region;
 	const struct gm_exec_backend *slot = gm_exec_find(job->exec, region->domain->kind);
+	int fd = gm_exec_shared_fd(region);
 	uint64_t found = 0, booked = job->total - absent;
 	unsigned looks_left = LOOKS_MAX;
 
@@ -245,8 +246,8 @@ static uint64_t count_untold(const struct gm_exec_job *job, uint64_t absent)
 		while (at < end && looks_left-- > 0 && found < FOUND_MAX) {
 			uint64_t length = gm_min_u64(end - at, FOUND_MAX), present;
 
-			if (slot->backend->present(region->fd, at, length, region->page_size,
-						   &present) != 0)
+			if (slot->backend->present(fd, at, length, region->page_size, &present) !=
+			    0)
 				return 0;
 			found += present;
 			at += length;

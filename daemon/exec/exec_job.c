@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exec_job.h"
+#include "book_in_place.h"
 #include "exec_charge.h"
 #include "exec_launch.h"
 #include "exec_share.h"
@@ -20,8 +21,10 @@
 static const enum gm_job_verb verbs[] = {
 	[GM_PAGE_OP_ALLOCATE] = GM_JOB_ALLOCATE,
 	[GM_PAGE_OP_DISCARD] = GM_JOB_DISCARD,
+	[GM_PAGE_OP_TO_SHARED] = GM_JOB_MAKE_SHARED,
+	[GM_PAGE_OP_TO_PRIVATE] = GM_JOB_MAKE_PRIVATE,
 };
-_Static_assert(GM_ARRAY_SIZE(verbs) == GM_PAGE_OP_JOBS_N_, "every job is a verb of the workers");
+_Static_assert(GM_ARRAY_SIZE(verbs) >= GM_PAGE_OP_JOBS_N_, "every job is a verb of the workers");
 _Static_assert(sizeof(struct gm_job_range) == sizeof(struct gm_range), "ranges are copied as such");
 
 /* Not more in all than was asked for, and within the ranges: over some that touch, it may be. */
@@ -119,6 +122,8 @@ static int refuse_error(const struct gm_exec_job *job, int error, struct gm_refu
 {
 	bool huge = job->ticket.region->page_size > GM_PAGE_4K;
 
+	if (error == EAGAIN && job->ticket.converts)
+		return gm_exec_refuse_held(job, refusal);
 	/* fallocate: ENOSPC is an empty hugepage pool, ENOMEM a full host or cgroup. */
 	if (error != ENOMEM && error != ENOSPC)
 		return -error;
@@ -182,12 +187,24 @@ static void on_end(void *arg, enum gm_job_end how, int error)
 {
 	struct gm_exec_job *job = arg;
 	struct gm_refusal refusal = { 0 };
+	int result;
 
+	if (gm_exec_convert_again(job, how))
+		return;
 	/* Nobody asks a dying domain where its pages are. */
 	if ((how == GM_JOB_WORKER_LOST || how == GM_JOB_ERROR) && !job->ticket.frees_half &&
-	    job->digest == NULL && !job->ticket.region->domain->dying)
+	    job->digest == NULL && !job->ticket.converts && !job->ticket.region->domain->dying)
 		gm_exec_look(job);
-	finish(job, conclude(job, how, error, &refusal), &refusal);
+	result = conclude(job, how, error, &refusal);
+	gm_exec_convert_end(job, how, result);
+	finish(job, result, &refusal);
+}
+
+static void on_held(void *arg, uint64_t offset)
+{
+	struct gm_exec_job *job = arg;
+
+	job->held_at = offset;
 }
 
 static void on_digest(void *arg, const uint8_t state[GM_JOB_DIGEST_SIZE])
@@ -198,9 +215,9 @@ static void on_digest(void *arg, const uint8_t state[GM_JOB_DIGEST_SIZE])
 		memcpy(job->digest->order.state, state, sizeof(job->digest->order.state));
 }
 
-static const struct gm_crew_job_ops crew_ops = { .progress = on_progress,
-						 .digest = on_digest,
-						 .end = on_end };
+static const struct gm_crew_job_ops crew_ops = {
+	.progress = on_progress, .digest = on_digest, .held = on_held, .end = on_end
+};
 
 static int get_crew(struct gm_exec *exec, struct gm_domain *domain, struct gm_crew **ret_crew)
 {
@@ -290,6 +307,14 @@ static int submit(struct gm_exec_job *job, struct gm_refusal *refusal)
 	return r;
 }
 
+int gm_exec_job_repeat(struct gm_exec_job *job)
+{
+	struct gm_refusal refusal = { 0 };
+
+	job->done = 0;
+	return submit(job, &refusal);
+}
+
 void gm_exec_job_resume(struct gm_exec_job *job)
 {
 	struct gm_refusal refusal = { 0 };
@@ -303,8 +328,8 @@ void gm_exec_job_resume(struct gm_exec_job *job)
 		finish(job, r, &refusal);
 }
 
-static struct gm_exec_job *job_new(struct gm_exec *exec, const struct gm_range *ranges,
-				   size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg)
+struct gm_exec_job *gm_exec_job_new(struct gm_exec *exec, const struct gm_range *ranges,
+				    size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg)
 {
 	struct gm_exec_job *job = calloc(1, sizeof(*job) + n_ranges * sizeof(*ranges));
 
@@ -318,9 +343,8 @@ static struct gm_exec_job *job_new(struct gm_exec *exec, const struct gm_range *
 	return job;
 }
 
-/* The books know the job. Takes @job. @share: what may delay it, or NULL. */
-static int start(struct gm_exec_job *job, int pidfd, struct gm_exec_share *share,
-		 struct gm_exec_job **ret_job, struct gm_refusal *refusal)
+int gm_exec_job_start(struct gm_exec_job *job, int pidfd, struct gm_exec_share *share,
+		      struct gm_exec_job **ret_job, struct gm_refusal *refusal)
 {
 	struct gm_exec *exec = job->exec;
 	int r;
@@ -336,6 +360,8 @@ static int start(struct gm_exec_job *job, int pidfd, struct gm_exec_share *share
 			r = submit(job, refusal);
 	}
 	if (r != 0) {
+		if (job->ticket.converts)
+			gm_book_drop_in_place(&job->ticket);
 		gm_book_end_job(&job->ticket);
 		job_free(job);
 		return r;
@@ -361,7 +387,7 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidf
 	if (n_ranges > GM_JOB_RANGES_MAX)
 		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_RANGES, "request",
 					 GM_JOB_RANGES_MAX, 0, n_ranges);
-	job = job_new(exec, ranges, n_ranges, ops, arg);
+	job = gm_exec_job_new(exec, ranges, n_ranges, ops, arg);
 	if (job == NULL)
 		return -ENOMEM;
 	/* The job's own copy is what gets sorted. */
@@ -377,7 +403,7 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidf
 		free(job);
 		return r;
 	}
-	return start(job, pidfd, share, ret_job, refusal);
+	return gm_exec_job_start(job, pidfd, share, ret_job, refusal);
 }
 
 int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidfd,
@@ -390,11 +416,11 @@ int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidf
 	if (exec->hub == NULL)
 		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
 				      "this daemon runs without workers");
-	job = job_new(exec, ranges, n_ranges, ops, arg);
+	job = gm_exec_job_new(exec, ranges, n_ranges, ops, arg);
 	if (job == NULL)
 		return -ENOMEM;
 	gm_book_begin_freeing(session, region, &job->ticket);
-	return start(job, pidfd, /* share= */ NULL, ret_job, refusal);
+	return gm_exec_job_start(job, pidfd, /* share= */ NULL, ret_job, refusal);
 }
 
 int gm_exec_start_digest(struct gm_exec *exec, struct gm_session *session, int pidfd,
@@ -408,7 +434,7 @@ int gm_exec_start_digest(struct gm_exec *exec, struct gm_session *session, int p
 	if (exec->hub == NULL)
 		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
 				      "this daemon runs without workers");
-	job = job_new(exec, range, 1, ops, arg);
+	job = gm_exec_job_new(exec, range, 1, ops, arg);
 	if (job != NULL)
 		job->digest = malloc(sizeof(*digest));
 	if (job != NULL && job->digest != NULL) {
@@ -416,7 +442,7 @@ int gm_exec_start_digest(struct gm_exec *exec, struct gm_session *session, int p
 		r = gm_book_begin_hashing(exec->book, session, region, &job->ticket, refusal);
 	}
 	if (r == 0)
-		return start(job, pidfd, /* share= */ NULL, ret_job, refusal);
+		return gm_exec_job_start(job, pidfd, /* share= */ NULL, ret_job, refusal);
 	if (job != NULL)
 		free(job->digest);
 	free(job);

@@ -29,7 +29,9 @@ struct gm_exec_job {
 	struct gm_cgroup_place *payer;	    /* whose limits hold; NULL: nobody's that we know */
 	uint64_t needed;		    /* bytes of @total that were to be charged */
 	uint64_t oom_kills;		    /* in the payer's group when it began */
-	int result; /* first refusal or failure while booking progress, else 0 */
+	unsigned n_tries;		    /* of a conversion: workers that have died over it */
+	uint64_t held_at; /* of one that ends with EAGAIN: the page that somebody holds */
+	int result;	  /* first refusal or failure while booking progress, else 0 */
 	struct gm_refusal refusal;
 	TAILQ_ENTRY(gm_exec_job) link; /* gm_exec::jobs */
 	size_t n_ranges;
@@ -42,6 +44,38 @@ struct gm_exec_job {
  * both verbs may be repeated.
  */
 void gm_exec_look(struct gm_exec_job *job);
+
+struct gm_exec_share;
+
+/* Ranges are copied; NULL: out of memory. What has no ticket yet is freed by free(). */
+struct gm_exec_job *gm_exec_job_new(struct gm_exec *exec, const struct gm_range *ranges,
+				    size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg);
+
+/*
+ * The books know the job: it is under way from here on. On failure it is freed, and its ticket is
+ * given back. @share: what may delay it, or NULL.
+ */
+GM_WARN_UNUSED int gm_exec_job_start(struct gm_exec_job *job, int pidfd,
+				     struct gm_exec_share *share, struct gm_exec_job **ret_job,
+				     struct gm_refusal *refusal);
+
+/* Once more, all of it, from within its own end. */
+GM_WARN_UNUSED int gm_exec_job_repeat(struct gm_exec_job *job);
+
+/* Is @fd what a VMM has made for a region of such a kind? 0 or -EBADF. */
+static inline int gm_exec_verify_half(const struct gm_private_half *half, bool in_place, int fd,
+				      uint64_t size)
+{
+	return in_place ? half->verify_in_place(fd, size) : half->verify(fd, size);
+}
+
+/* ---- conversions in place (exec_convert.c) ---- */
+
+/* The worker has ended as @how. True: another is at it. */
+bool gm_exec_convert_again(struct gm_exec_job *job, enum gm_job_end how);
+/* The books hear of the end. @result: what it comes to. */
+void gm_exec_convert_end(struct gm_exec_job *job, enum gm_job_end how, int result);
+int gm_exec_refuse_held(const struct gm_exec_job *job, struct gm_refusal *refusal);
 
 /* A job that was late goes on: to the workers, or where it was cancelled to its end. */
 void gm_exec_job_resume(struct gm_exec_job *job);

@@ -2,7 +2,7 @@
 /*
  * Whether an fd that comes from the fd store is what the record says.
  */
-#include "exec.h"
+#include "exec_job.h"
 #include "gm_fd.h"
 
 /* A file that is not known (0, 0) is known by nothing but its kind and size. */
@@ -27,7 +27,8 @@ const char *gm_exec_doubt_half(const struct gm_exec *exec, const char *kind,
 		return "its private memory cannot be looked at";
 	if (!is_that_file(&from->private_file, &identity))
 		return "what is stored as its private memory is another file";
-	if (slot->backend->private_half->verify(fd, from->size) != 0)
+	if (gm_exec_verify_half(slot->backend->private_half,
+				gm_exec_traits(slot) & GM_TRAIT_IN_PLACE, fd, from->size) != 0)
 		return "what is stored as its private memory is none";
 	return NULL;
 }

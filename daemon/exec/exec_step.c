@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "exec.h"
+#include "exec_job.h"
 #include "gm_fd.h"
 
 /* The capabilities of kinds and the traits of domains say the same, each to its own layer. */
@@ -38,11 +38,22 @@ static const struct gm_backend *backend_of(const struct gm_exec *exec,
 	return slot->backend;
 }
 
+static bool is_in_place(const struct gm_region *region)
+{
+	return region->domain->traits & GM_TRAIT_IN_PLACE;
+}
+
+int gm_exec_shared_fd(const struct gm_region *region)
+{
+	return is_in_place(region) ? region->private_fd : region->fd;
+}
+
 static int refuse_fd(const struct gm_region *region, struct gm_refusal *refusal)
 {
-	int verdict = gm_refuse_text(refusal, GM_INVALID, GM_RULE_FD, "fd",
-				     "this is no guest_memfd of the region's size that only its "
-				     "VM can read");
+	int verdict =
+		gm_refuse_text(refusal, GM_INVALID, GM_RULE_FD, "fd",
+			       "this is no guest_memfd of the region's size that %s",
+			       is_in_place(region) ? "can be mapped" : "only its VM can read");
 
 	refusal->asked = region->size;
 	return verdict;
@@ -54,7 +65,8 @@ static int adopt(struct gm_exec *exec, struct gm_region *region, int fd, struct 
 	struct gm_file_id file;
 	int r;
 
-	if (backend_of(exec, region)->private_half->verify(fd, region->size) != 0)
+	if (gm_exec_verify_half(backend_of(exec, region)->private_half, is_in_place(region), fd,
+				region->size) != 0)
 		return refuse_fd(region, refusal);
 	r = gm_fd_identify(fd, &identity);
 	if (r < 0)

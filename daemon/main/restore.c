@@ -178,9 +178,11 @@ static int on_region(void *arg, struct gm_domain *domain, const struct gm_region
 	struct gm_region_restore wanted = *from;
 	const char *doubt = NULL;
 	const char *half_doubt = NULL;
-	int fd = find_memory(restore, GM_STORED_REGION, domain, from, &doubt);
+	int fd = -1;
 	int r;
 
+	if (!(domain->traits & GM_TRAIT_IN_PLACE))
+		fd = find_memory(restore, GM_STORED_REGION, domain, from, &doubt);
 	if (from->private_file.inode != 0)
 		wanted.private_fd = find_memory(restore, GM_STORED_HALF, domain, from, &half_doubt);
 	if (doubt == NULL)

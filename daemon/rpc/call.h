@@ -182,6 +182,8 @@ void gm_pending_enter(struct gm_call *call, struct gm_pending *pending);
 void gm_pending_free(struct gm_pending *pending);
 /* One with @delayed: nobody waits for it any more. */
 void gm_delayed_free(struct gm_pending *pending);
+/* Of a job: records what has been done and tells the client how far it is. */
+void gm_pending_progress(struct gm_pending *pending, uint64_t done, uint64_t total);
 
 /* The answer comes when all of the region is allocated. 0, a verdict or -errno. */
 GM_WARN_UNUSED int gm_call_preallocate(struct gm_call *call, struct gm_region *region);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CONVERT: the VMM is told to make ranges of a region shared or private; under ConversionRate= as
+ * CONVERT: the VMM is told to make ranges of a region shared or private, or the daemon does it
+ * itself where the kernel converts in place (in_place.c); under ConversionRate= as
  * soon as the tenant's rate lets it. Nothing is booked before that, so that a request which waits
  * can come again after a restart, and has no step whose time runs.
  */
@@ -43,15 +44,23 @@ static uint32_t wait_ms(const struct gm_service *service, struct gm_tenant *tena
 	return gm_tenant_convert_wait_ms(tenant, gm_service_now(service));
 }
 
+static void spend(const struct gm_service *service, struct gm_tenant *tenant, size_t n)
+{
+	if (tenant->policy.conversion_rate != GM_UNLIMITED)
+		gm_tenant_spend_conversions(tenant, n, gm_service_now(service));
+}
+
+static bool is_in_place(const struct gm_region *region)
+{
+	return region->domain->traits & GM_TRAIT_IN_PLACE;
+}
+
 static int convert(struct gm_service *service, struct gm_region *region, enum gm_page_op op,
 		   struct gm_range *ranges, size_t n, Gmem__Step *step, struct gm_refusal *refusal)
 {
-	struct gm_tenant *tenant = region->domain->tenant;
 	struct gm_step_spec spec;
 	int r;
 
-	if (tenant->policy.conversion_rate != GM_UNLIMITED)
-		gm_tenant_spend_conversions(tenant, n, gm_service_now(service));
 	r = gm_step_draw(service, &spec);
 	if (r == 0)
 		r = gm_book_begin_convert(region, op, ranges, n, &spec, refusal);
@@ -62,18 +71,25 @@ static int convert(struct gm_service *service, struct gm_region *region, enum gm
 
 /* ---- later ---- */
 
-void gm_delayed_free(struct gm_pending *pending)
+static void stop_waiting(struct gm_pending *pending)
 {
 	struct gm_delayed *delayed = pending->delayed;
 	const struct gm_loop_ref *loop = &pending->link->service->env.loop;
 
 	loop->ops->watch_free(delayed->timer);
 	free(delayed);
+	pending->delayed = NULL;
+}
+
+void gm_delayed_free(struct gm_pending *pending)
+{
+	stop_waiting(pending);
 	gm_pending_free(pending);
 }
 
+/* *ret_later: a worker is at it now. */
 static int convert_late(struct gm_pending *pending, Gmem__ConvertReply *reply, Gmem__Step *step,
-			struct gm_refusal *refusal)
+			bool *ret_later, struct gm_refusal *refusal)
 {
 	struct gm_link *link = pending->link;
 	struct gm_delayed *delayed = pending->delayed;
@@ -83,11 +99,16 @@ static int convert_late(struct gm_pending *pending, Gmem__ConvertReply *reply, G
 	r = gm_book_find_attached_region(link->service->book, link->session,
 					 (struct gm_region_id){ pending->region }, &region,
 					 refusal);
-	if (r == 0)
-		r = convert(link->service, region, delayed->op, delayed->ranges, delayed->n_ranges,
-			    step, refusal);
+	if (r != 0)
+		return r;
+	spend(link->service, region->domain->tenant, delayed->n_ranges);
+	*ret_later = is_in_place(region);
+	if (*ret_later)
+		return gm_in_place_convert_late(pending, region, delayed->op, delayed->ranges,
+						delayed->n_ranges, refusal);
 	reply->step = step;
-	return r;
+	return convert(link->service, region, delayed->op, delayed->ranges, delayed->n_ranges, step,
+		       refusal);
 }
 
 static void on_time(void *arg)
@@ -102,6 +123,7 @@ static void on_time(void *arg)
 	struct gm_refusal refusal = { 0 };
 	uint32_t ms = wait_ms(service, link->session->tenant);
 	Gmem__Step step;
+	bool later = false;
 	int r;
 
 	/* Others of the tenant were before it. */
@@ -109,7 +131,12 @@ static void on_time(void *arg)
 		service->env.loop.ops->timer_set(pending->delayed->timer, ms);
 		return;
 	}
-	r = convert_late(pending, &reply, &step, &refusal);
+	r = convert_late(pending, &reply, &step, &later, &refusal);
+	if (r == 0 && later) {
+		stop_waiting(pending);
+		gm_service_settle(service);
+		return;
+	}
 	gm_delayed_free(pending);
 	if (r == 0)
 		r = gm_link_answer(link, &frame, &reply.base, NULL);
@@ -171,6 +198,9 @@ int gm_handle_convert(struct gm_call *call)
 	ms = wait_ms(call->service, call->session->tenant);
 	if (ms > 0)
 		return delay(call, region, op, ranges, request->n_ranges, ms);
+	spend(call->service, call->session->tenant, request->n_ranges);
+	if (is_in_place(region))
+		return gm_in_place_convert(call, region, op, ranges, request->n_ranges);
 	reply->step = gm_call_alloc(call, sizeof(*reply->step));
 	if (reply->step == NULL)
 		return -ENOMEM;

@@ -12,9 +12,8 @@
 /* Often enough for a progress bar, seldom enough for the socket. */
 #define PROGRESS_MS 100
 
-static void on_progress(void *arg, uint64_t done, uint64_t total)
+void gm_pending_progress(struct gm_pending *pending, uint64_t done, uint64_t total)
 {
-	struct gm_pending *pending = arg;
 	Gmem__ProgressEvent event = GMEM__PROGRESS_EVENT__INIT;
 	uint64_t now_ms = gm_service_now(pending->link->service);
 
@@ -32,6 +31,11 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
 	gm_link_tell(pending->link,
 		     &(struct gm_frame){ .type = GM_EVENT_PROGRESS, .flags = GM_FRAME_EVENT },
 		     &event.base);
+}
+
+static void on_progress(void *arg, uint64_t done, uint64_t total)
+{
+	gm_pending_progress(arg, done, total);
 }
 
 /* Cannot fail: a few numbers always fit. */

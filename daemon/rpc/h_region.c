@@ -166,7 +166,10 @@ int gm_handle_region_create(struct gm_call *call)
 		r = create(call, domain, &spec, &region);
 	if (r != 0)
 		return r;
-	r = gm_call_add_fd(call, region->fd, "memory", &reply->n_fd_names, &reply->fd_names);
+	/* In place the VMM makes the only file there is. */
+	if (region->fd >= 0)
+		r = gm_call_add_fd(call, region->fd, "memory", &reply->n_fd_names,
+				   &reply->fd_names);
 	if (r == 0 && (domain->traits & GM_TRAIT_PRIVATE))
 		r = gm_step_order_memory(call, region, &reply->step);
 	else if (r == 0 && domain->tenant->policy.preallocate)
@@ -194,6 +197,17 @@ static int find_region(struct gm_call *call, uint64_t id, bool attached,
 				   ret_region, &call->refusal);
 }
 
+static int add_memory(struct gm_call *call, const struct gm_region *region,
+		      Gmem__RegionGetReply *reply)
+{
+	int fd = gm_exec_shared_fd(region);
+
+	if (fd < 0)
+		return gm_refuse_text(&call->refusal, GM_WRONG_STATE, GM_RULE_STEP, "region",
+				      "the VMM has not made its memory yet");
+	return gm_call_add_fd(call, fd, "memory", &reply->n_fd_names, &reply->fd_names);
+}
+
 int gm_handle_region_get(struct gm_call *call)
 {
 	const Gmem__RegionGetRequest *request = call->request;
@@ -211,8 +225,7 @@ int gm_handle_region_get(struct gm_call *call)
 	if (r == 0 && request->with_fd)
 		r = gm_book_check_usable(region, &call->refusal);
 	if (r == 0 && request->with_fd)
-		r = gm_call_add_fd(call, region->fd, "memory", &reply->n_fd_names,
-				   &reply->fd_names);
+		r = add_memory(call, region, reply);
 	return r;
 }
 

@@ -78,6 +78,7 @@ int gm_step_order_memory(struct gm_call *call, struct gm_region *region, Gmem__S
 {
 	const struct gm_exec_backend *slot = gm_exec_find(call->exec, region->domain->kind);
 	const struct gm_private_half *half = slot->backend->private_half;
+	bool in_place = region->domain->traits & GM_TRAIT_IN_PLACE;
 	struct gm_step_spec spec;
 	int r;
 
@@ -91,7 +92,7 @@ int gm_step_order_memory(struct gm_call *call, struct gm_region *region, Gmem__S
 	(*ret_step)->has_vm_type = 1;
 	(*ret_step)->vm_type = half->vm_type;
 	(*ret_step)->has_memory_flags = 1;
-	(*ret_step)->memory_flags = half->memory_flags;
+	(*ret_step)->memory_flags = in_place ? half->in_place_flags : half->memory_flags;
 	return 0;
 }
 
@@ -177,7 +178,7 @@ static uint64_t sum_of(const struct gm_range *ranges, size_t n)
 	return sum;
 }
 
-static void tell_lost(struct gm_service *service, const struct gm_region *region, const char *text)
+void gm_step_tell_lost(struct gm_service *service, const struct gm_region *region, const char *text)
 {
 	struct gm_news news = { .kind = GM_NEWS_LOST,
 				.tenant = region->domain->tenant,
@@ -199,7 +200,7 @@ static void give_up(struct gm_pending *pending, struct gm_region *region, int re
 
 	gm_book_lose_ranges(region, freeing->ranges, freeing->n_ranges);
 	gm_book_end_step(region);
-	tell_lost(link->service, region, "what a conversion gave up could not be freed");
+	gm_step_tell_lost(link->service, region, "what a conversion gave up could not be freed");
 	if (link->ops != NULL)
 		gm_link_refuse(link, pending->type, pending->serial, result, refusal);
 }
@@ -362,7 +363,8 @@ void gm_step_expire(struct gm_service *service)
 
 	while ((region = gm_book_overdue_step(service->book, now_ms)) != NULL) {
 		gm_book_lose_step(region);
-		tell_lost(service, region, "a step was not reported in time: its pages are lost");
+		gm_step_tell_lost(service, region,
+				  "a step was not reported in time: its pages are lost");
 		gm_launch_settle(service, region->domain);
 	}
 	gm_launch_expire(service);

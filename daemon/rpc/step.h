@@ -32,6 +32,21 @@ void gm_launch_settle(struct gm_service *service, struct gm_domain *domain);
 /* Launches whose own step was not reported in time have failed. */
 void gm_launch_expire(struct gm_service *service);
 
+/* Pages of the region are lost: the operator is told. */
+void gm_step_tell_lost(struct gm_service *service, const struct gm_region *region,
+		       const char *text);
+
+/*
+ * CONVERT where the daemon does it itself: answered when it is done. @op, @ranges and @n are the
+ * request's, which has been counted. The second: of one that has waited; it is answered later still
+ * where 0 comes back, else by the caller.
+ */
+GM_WARN_UNUSED int gm_in_place_convert(struct gm_call *call, struct gm_region *region,
+				       enum gm_page_op op, const struct gm_range *ranges, size_t n);
+GM_WARN_UNUSED int gm_in_place_convert_late(struct gm_pending *pending, struct gm_region *region,
+					    enum gm_page_op op, const struct gm_range *ranges,
+					    size_t n, struct gm_refusal *refusal);
+
 /* Steps whose time is over are lost. */
 void gm_step_expire(struct gm_service *service);
 

@@ -189,9 +189,13 @@ bool fake_crew_is_cancelled(const struct gm_crew_job *job)
 void fake_crew_work(struct gm_crew_job *job, uint64_t offset, uint64_t length)
 {
 	const struct gm_backend *backend = gm_backend_find(job->order.kind);
+	uint64_t held;
 	int r;
 
-	if (job->order.verb == GM_JOB_ALLOCATE)
+	if (job->order.verb == GM_JOB_MAKE_SHARED || job->order.verb == GM_JOB_MAKE_PRIVATE)
+		r = backend->convert(job->fd, offset, length,
+				     job->order.verb == GM_JOB_MAKE_PRIVATE, &held);
+	else if (job->order.verb == GM_JOB_ALLOCATE)
 		r = backend->allocate(job->fd, offset, length);
 	else
 		r = backend->discard(job->fd, offset, length, job->order.page_size);
@@ -216,6 +220,12 @@ void fake_crew_end(struct gm_crew_job *job, enum gm_job_end how, int error)
 	job->ops->end(job->arg, how, error);
 	gm_fd_close(job->fd);
 	free(job);
+}
+
+void fake_crew_held(struct gm_crew_job *job, uint64_t offset)
+{
+	job->ops->held(job->arg, offset);
+	fake_crew_end(job, GM_JOB_ERROR, EAGAIN);
 }
 
 static void hash(struct gm_crew_job *job)

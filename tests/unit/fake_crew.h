@@ -24,6 +24,8 @@ void fake_crew_lie(struct gm_crew_job *job, uint64_t offset, uint64_t length);
 
 /* Ends and frees a job. */
 void fake_crew_end(struct gm_crew_job *job, enum gm_job_end how, int error);
+/* A conversion that ends because somebody holds the page at @offset. */
+void fake_crew_held(struct gm_crew_job *job, uint64_t offset);
 /* All ranges, then GM_JOB_DONE; GM_JOB_CANCELLED if it was cancelled. */
 void fake_crew_finish(struct gm_crew_job *job);
 

@@ -70,6 +70,7 @@ void rig_turn(struct rig *rig, uint64_t ms)
 /* Different every time, the same in every run. */
 uint64_t rig_us;
 bool rig_private;
+bool rig_in_place;
 bool rig_launched;
 struct gm_news rig_news;
 static char rig_news_text[512];
@@ -149,6 +150,7 @@ void rig_start(struct rig *rig)
 	rig->fake = gm_fake_reset();
 	assert_non_null(rig->fake);
 	atomic_store(&rig->fake->is_private, rig_private);
+	atomic_store(&rig->fake->is_in_place, rig_in_place);
 	atomic_store(&rig->fake->is_launched, rig_launched);
 	assert_int_equal(gm_arena_init(&rig->arena, RIG_ARENA_SIZE), 0);
 	gm_book_init(&rig->book);

@@ -42,6 +42,8 @@ struct rig {
 extern uint64_t rig_us;
 /* Kind "fake" of rigs that start from now on has private memory. */
 extern bool rig_private;
+/* And it is converted in place. */
+extern bool rig_in_place;
 /* And its guests are launched, for a slot of pool 1. */
 extern bool rig_launched;
 /* What the service told last. */

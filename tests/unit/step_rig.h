@@ -54,6 +54,24 @@ static inline struct step_region step_region(struct peer *peer, uint64_t domain,
 				     .half = -1 };
 }
 
+/* One that is converted in place: its one file is @half. */
+static inline struct step_region step_region_in_place(struct peer *peer, uint64_t domain,
+						      uint64_t gpa)
+{
+	struct answer answer = step_create(peer, domain, gpa);
+	const Gmem__RegionCreateReply *reply = expect_reply(&answer);
+
+	assert_int_equal(answer.frame.n_fds, 0);
+	assert_int_equal(reply->n_fd_names, 0);
+	assert_non_null(reply->step);
+	assert_int_equal(reply->step->memory_flags, 1);
+	return (struct step_region){ .peer = peer,
+				     .id = reply->region,
+				     .step = reply->step->step,
+				     .shared = -1,
+				     .half = -1 };
+}
+
 static inline void step_region_close(struct step_region *region)
 {
 	gm_fd_close(region->shared);
@@ -114,12 +132,12 @@ static inline void step_fill_ranges(const struct gm_range *ranges, size_t n, Gme
 	}
 }
 
-static inline struct answer step_convert(struct step_region *region, Gmem__PageState to,
-					 const struct gm_range *ranges, size_t n)
+/* Sends CONVERT and returns its serial: in place the answer comes later. */
+static inline uint32_t step_ask(const struct step_region *region, Gmem__PageState to,
+				const struct gm_range *ranges, size_t n)
 {
 	Gmem__ConvertRequest request = GMEM__CONVERT_REQUEST__INIT;
 	Gmem__Range messages[STEP_RANGES_MAX], *pointers[STEP_RANGES_MAX];
-	struct answer answer;
 
 	step_fill_ranges(ranges, n, messages, pointers);
 	request.has_region = 1;
@@ -128,9 +146,19 @@ static inline struct answer step_convert(struct step_region *region, Gmem__PageS
 	request.to = to;
 	request.n_ranges = n;
 	request.ranges = pointers;
-	answer = peer_ask(region->peer, GM_MSG_CONVERT, &request.base);
-	if (answer.status == NULL)
-		region->step = ((const Gmem__ConvertReply *)answer.reply)->step->step;
+	return peer_send(region->peer, GM_MSG_CONVERT, &request.base);
+}
+
+static inline struct answer step_convert(struct step_region *region, Gmem__PageState to,
+					 const struct gm_range *ranges, size_t n)
+{
+	uint32_t serial = step_ask(region, to, ranges, n);
+	struct answer answer = peer_take(region->peer);
+	const Gmem__ConvertReply *reply = answer.reply;
+
+	assert_int_equal(answer.frame.serial, serial);
+	if (answer.status == NULL && reply->step != NULL)
+		region->step = reply->step->step;
 	return answer;
 }
 

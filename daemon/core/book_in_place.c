@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "book_in_place.h"
+
+#include <assert.h>
+
+#include "book_private.h"
+
+/* A daemon that was killed has left it, and nobody has come back for it yet. */
+static bool is_left_over(const struct gm_region *region)
+{
+	const struct gm_step *step = region->step;
+
+	return step && step->kind == GM_STEP_CONVERT && !step->reported && region->n_jobs == 0;
+}
+
+static int take_up(struct gm_region *region, enum gm_page_op op, struct gm_range *ranges,
+		   size_t n_ranges, const struct gm_step_spec *spec, struct gm_refusal *refusal)
+{
+	struct gm_step *step = region->step;
+	int r;
+
+	r = gm_book_check_usable(region, refusal);
+	if (r == 0)
+		r = gm_book_check_ranges(region, ranges, n_ranges, refusal);
+	if (r)
+		return r;
+	if (step->op != op ||
+	    gm_siphash(&step->key, ranges, n_ranges * sizeof(*ranges)) != step->digest)
+		return gm_refuse(refusal, GM_BUSY, GM_RULE_STEP_UNDER_WAY,
+				 gm_book_object("region", region->id.v).text);
+	/* Whatever the limit is by now: it has been allowed, and may have happened. */
+	region->domain->converting_bytes -= step->bytes_to_share;
+	step->bytes_to_share = gm_book_count_to_share(region, op, ranges, n_ranges);
+	region->domain->converting_bytes += step->bytes_to_share;
+	gm_book_extend_step(region, spec->deadline_ms);
+	return 0;
+}
+
+int gm_book_begin_in_place(struct gm_session *session, struct gm_region *region, enum gm_page_op op,
+			   struct gm_range *ranges, size_t n_ranges,
+			   const struct gm_step_spec *spec, struct gm_job_ticket *ret_ticket,
+			   struct gm_refusal *refusal)
+{
+	struct gm_job_ticket ticket = {
+		.region = region,
+		.session = session,
+		.op = op,
+		.converts = true,
+		.again = is_left_over(region),
+		.private_half = true,
+	};
+	int r;
+
+	assert(region->domain->traits & GM_TRAIT_IN_PLACE);
+	if (ticket.again)
+		r = take_up(region, op, ranges, n_ranges, spec, refusal);
+	else
+		r = gm_book_begin_convert(region, op, ranges, n_ranges, spec, refusal);
+	if (r)
+		return r;
+	gm_book_enter_job(&ticket);
+	*ret_ticket = ticket;
+	return 0;
+}
+
+void gm_book_extend_step(struct gm_region *region, uint64_t deadline_ms)
+{
+	assert(region->step);
+	region->step->deadline_ms = deadline_ms;
+	gm_mark_dirty(region->domain->tenant->marks, &region->mark);
+}
+
+/* What has happened is booked: a page for which the map has no room is lost. */
+void gm_book_in_place_done(const struct gm_job_ticket *ticket, const struct gm_range *done)
+{
+	struct gm_region *region = ticket->region;
+	uint64_t before = region->shared_bytes;
+	uint64_t shared = 0;
+
+	(void)gm_book_apply_or_lose(region, ticket->op, done);
+	gm_book_allocated(region);
+	if (region->shared_bytes > before)
+		shared = gm_min_u64(region->shared_bytes - before, region->step->bytes_to_share);
+	region->step->bytes_to_share -= shared;
+	region->domain->converting_bytes -= shared;
+}
+
+/* States of pages that are where @op leads. */
+static unsigned states_after(enum gm_page_op op)
+{
+	const unsigned every = (1u << GM_PAGE_STATE_N_) - 1;
+	const unsigned shared = 1u << GM_PAGE_SHARED;
+
+	return op == GM_PAGE_OP_TO_SHARED ? shared | 1u << GM_PAGE_LOST : every & ~shared;
+}
+
+static void lose_unconverted(struct gm_region *region, enum gm_page_op op,
+			     const struct gm_range *range)
+{
+	const unsigned converted = states_after(op);
+	uint64_t end = range->offset + range->length;
+	uint64_t at = gm_page_map_stretch(&region->map, range->offset, end, converted);
+
+	while (at < end) {
+		uint64_t to = gm_page_map_stretch(&region->map, at, end, ~converted);
+
+		gm_book_lose_pages(region, &(struct gm_range){ at, to - at });
+		at = to == end ? end : gm_page_map_stretch(&region->map, to, end, converted);
+	}
+}
+
+void gm_book_drop_in_place(const struct gm_job_ticket *ticket)
+{
+	if (!ticket->again)
+		gm_book_end_step(ticket->region);
+}
+
+void gm_book_end_in_place(const struct gm_job_ticket *ticket, const struct gm_range *ranges,
+			  size_t n_ranges, bool in_doubt)
+{
+	struct gm_region *region = ticket->region;
+
+	assert(ticket->converts);
+	if (region->domain->dying)
+		return;
+	for (size_t i = 0; i < n_ranges && in_doubt; i++)
+		lose_unconverted(region, ticket->op, &ranges[i]);
+	gm_book_allocated(region);
+	gm_book_end_step(region);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Conversions that the daemon does itself, on the file: no step for the VMM. A worker is at it; the
+ * request is answered when it has ended, and what was converted is booked as it goes.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "book_in_place.h"
+#include "step.h"
+
+/* The region, unless it went meanwhile. */
+static struct gm_region *region_of(const struct gm_pending *pending)
+{
+	const struct gm_link *link = pending->link;
+	struct gm_region *region;
+
+	if (gm_book_find_region(link->service->book, link->session,
+				(struct gm_region_id){ pending->region }, &region, NULL) != 0)
+		return NULL;
+	return region;
+}
+
+static void on_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct gm_pending *pending = arg;
+	struct gm_region *region = region_of(pending);
+
+	/* Its patience begins with a restart. */
+	if (region != NULL && region->step != NULL)
+		gm_book_extend_step(region, gm_service_now(pending->link->service) + GM_STEP_MS);
+	gm_pending_progress(pending, done, total);
+}
+
+static void answer(const struct gm_pending *pending, uint64_t bytes)
+{
+	Gmem__ConvertReply reply = GMEM__CONVERT_REPLY__INIT;
+	int r;
+
+	reply.has_bytes = 1;
+	reply.bytes = bytes;
+	r = gm_link_answer(pending->link,
+			   &(struct gm_frame){ .type = pending->type,
+					       .flags = GM_FRAME_ANSWER,
+					       .serial = pending->serial },
+			   &reply.base, NULL);
+	/* Cannot fail: one number always fits. */
+	assert(r == 0);
+	gm_counters_answer(gm_link_counters(pending->link), 0, GM_RULE_NONE);
+}
+
+static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
+{
+	struct gm_pending *pending = arg;
+	struct gm_link *link = pending->link;
+	struct gm_service *service = link->service;
+	const struct gm_region *region = region_of(pending);
+	uint16_t type = pending->type;
+	uint32_t serial = pending->serial;
+
+	if (result == 0)
+		answer(pending, bytes);
+	gm_pending_free(pending);
+	if (result != 0)
+		gm_service_settle(service);
+	/* One whose client has gone was cancelled, not refused. */
+	if (result != 0 && link->ops != NULL)
+		gm_link_refuse(link, type, serial, result, refusal);
+	if (result == GM_WORKER_LOST && region != NULL)
+		gm_step_tell_lost(service, region,
+				  "workers died in a conversion: its pages are lost");
+	gm_link_release(link);
+	gm_service_settle(service);
+}
+
+static const struct gm_exec_job_ops job_ops = { .progress = on_progress, .end = on_end };
+
+int gm_in_place_convert_late(struct gm_pending *pending, struct gm_region *region,
+			     enum gm_page_op op, const struct gm_range *ranges, size_t n,
+			     struct gm_refusal *refusal)
+{
+	struct gm_link *link = pending->link;
+	struct gm_step_spec spec;
+	int r;
+
+	r = gm_step_draw(link->service, &spec);
+	if (r == 0)
+		r = gm_exec_start_convert(link->service->exec, link->session, gm_link_pidfd(link),
+					  region, op, ranges, n, &spec, &job_ops, pending,
+					  &pending->job, refusal);
+	return r;
+}
+
+int gm_in_place_convert(struct gm_call *call, struct gm_region *region, enum gm_page_op op,
+			const struct gm_range *ranges, size_t n)
+{
+	struct gm_pending *pending = gm_pending_new(call);
+	int r;
+
+	if (pending == NULL)
+		return -ENOMEM;
+	pending->domain = region->domain->id.v;
+	pending->region = region->id.v;
+	r = gm_in_place_convert_late(pending, region, op, ranges, n, &call->refusal);
+	if (r != 0) {
+		free(pending);
+		return r;
+	}
+	gm_pending_enter(call, pending);
+	return 0;
+}
