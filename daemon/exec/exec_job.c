@@ -17,6 +17,8 @@
 
 /* Below this a second thread costs more than it brings. */
 #define BYTES_PER_THREAD (UINT64_C(8) * GM_MIB)
+/* To hash takes ten times as long as to allocate. */
+#define HASHED_PER_THREAD (UINT64_C(512) * GM_KIB)
 
 static const enum gm_job_verb verbs[] = {
 	[GM_PAGE_OP_ALLOCATE] = GM_JOB_ALLOCATE,
@@ -252,7 +254,9 @@ static const char *kind_of(const struct gm_exec_job *job)
 static void fill_order(const struct gm_exec_job *job, struct gm_job_order *order)
 {
 	const struct gm_region *region = job->ticket.region;
-	uint64_t threads = job->total / gm_max_u64(region->page_size, BYTES_PER_THREAD);
+	uint64_t threads =
+		job->total / gm_max_u64(region->page_size,
+					job->digest != NULL ? HASHED_PER_THREAD : BYTES_PER_THREAD);
 
 	memset(order, 0, offsetof(struct gm_job_order, ranges));
 	order->verb = verbs[job->ticket.op];

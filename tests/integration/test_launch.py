@@ -50,8 +50,8 @@ class Launch(unittest.TestCase):
         self.addCleanup(self.platform, "remove", self.machine)
 
     def daemon(self, policy=""):
-        return harness.Daemon({"acme": SLOTS + policy}, env=self.env,
-                              args=["--cgroup-root", self.machine + ".d", "--sandbox", "off"])
+        return harness.Daemon({"acme": SLOTS + policy}, env={**self.env, "GM_PLATFORM_CONFINED": "1"},
+                              args=["--cgroup-root", self.machine + ".d"])
 
     def file(self, name, data):
         path = os.path.join(self.folder, name)
@@ -100,6 +100,11 @@ class Launch(unittest.TestCase):
                                                     re.MULTILINE))
         self.assertIsNotNone(left, self.platform("show", self.machine))
 
+    def assert_confined(self, daemon):
+        """It is the real filter that launches get through."""
+        with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as status:
+            self.assertIn("\nSeccomp:\t2\n", status.read())
+
     def need(self, daemon, kind):
         """Skips where gmemd has no such kind, with its reason."""
         found = [b for b in daemon.admin.host().backends if b.kind == kind.encode()]
@@ -125,6 +130,7 @@ class Launch(unittest.TestCase):
         self.new_machine(version)
         with self.daemon(policy) as daemon:
             self.need(daemon, kind)
+            self.assert_confined(daemon)
             body(daemon, kind)
             self.assert_nothing_is_left(daemon)
 
@@ -222,10 +228,53 @@ class Rules(Launch):
         for kind in ("snp", "tdx"):
             self.on_machine("7.0", self.assert_launches, kind, f"MeasurementAllow={self.usual(kind)}\n")
 
+    def id_block(self, digest):
+        """Options for an ID block that asks for that digest."""
+        return ("--id-block", self.file("id-block", bytes.fromhex(digest) + bytes(48)),
+                "--id-auth", self.file("id-auth", bytes(4096)))
+
+    def test_where_id_blocks_are_required_a_launch_is_finished_with_the_right_one(self):
+        def launch(daemon, kind):
+            vmm, digest = self.start(daemon, kind, *self.GUEST, *self.id_block(self.usual(kind)))
+            self.assertEqual([digest], self.models())
+            self.end(vmm)
+        self.on_each(launch, "RequireIdBlock=yes\n", kinds=("snp",))
+
+    def test_where_id_blocks_are_required_a_launch_without_one_is_not_finished(self):
+        def launch(daemon, kind):
+            self.assert_refused(self.launch(daemon, kind, *self.GUEST), "denied", "RequireIdBlock")
+        for kind in ("snp", "tdx"):
+            self.on_machine("7.0", launch, kind, "RequireIdBlock=yes\n")
+
+    def test_an_id_block_for_another_launch_is_refused_before_the_firmware_is_asked(self):
+        def launch(daemon, kind):
+            done = self.launch(daemon, kind, *self.GUEST, *self.id_block("00" * 48))
+            self.assert_refused(done, "invalid", "RequireIdBlock")
+            self.assertIn(f"this one will be {self.usual(kind)}", done.stderr)
+        for policy in ("", "RequireIdBlock=yes\n"):
+            self.on_machine("7.0", launch, "snp", policy)
+
+    def test_an_id_block_that_is_too_short_is_refused(self):
+        def launch(daemon, kind):
+            with harness.gmem.Client(daemon.socket("acme"), name="short") as client:
+                domain = client.domain_create(kind).id
+                start = pb.LaunchStartRequest(domain=domain, parameters=bytes(64))
+                step = client.call(start).reply.step.step
+                client.call(pb.StepDoneRequest(domain=domain, step=step))
+                for block, auth in ((95, 4096), (96, 4095), (96, 0), (0, 4096), (97, 4096)):
+                    with self.assertRaises(harness.gmem.Refused) as refused:
+                        client.call(pb.LaunchFinishRequest(domain=domain, id_block=bytes(block), id_auth=bytes(auth)))
+                    self.assertEqual((refused.exception.code, refused.exception.rule),
+                                     ("INVALID", "REQUIRE_ID_BLOCK"))
+                    self.assertIn(refused.exception.limit, (96, 4096))
+        self.on_machine("7.0", launch, "snp", "RequireIdBlock=yes\n")
+
     def test_one_guest_more_than_there_are_slots_is_refused_in_advance(self):
         def launch(daemon, kind):
             vmm, _ = self.start(daemon, kind, *self.GUEST)
-            self.assert_refused(self.launch(daemon, kind, *self.GUEST), "over-limit", "slots")
+            done = self.launch(daemon, kind, *self.GUEST)
+            self.assert_refused(done, "over-limit", "slots")
+            self.assertRegex(done.stderr, "limit 1, used 1, asked 1")
             self.assertIn("vms 1\n", self.platform("show", self.machine))
             self.end(vmm)
             self.assertIsNotNone(harness.wait_until(daemon.books_are_empty))
@@ -309,9 +358,9 @@ class Restarts(Launch):
         self.addCleanup(self.faults.close)
 
     def manager(self, policy=""):
-        manager = Manager(args=["--cgroup-root", self.machine + ".d"], sandbox="off",
+        manager = Manager(args=["--cgroup-root", self.machine + ".d"],
                           program=os.path.join(harness.BUILD, "tests", "gmemd-faults"),
-                          env={**self.env, "GMEMD_FAULTS_FILE": self.faults.path})
+                          env={**self.env, "GM_PLATFORM_CONFINED": "1", "GMEMD_FAULTS_FILE": self.faults.path})
         self.enterContext(manager)
         with open(manager.path("acme.policy"), "w", encoding="utf-8") as file:
             file.write("[X-Gmemd]\n" + SLOTS + policy)

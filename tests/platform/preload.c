@@ -205,6 +205,8 @@ __attribute__((constructor)) static void attach_at_start(void)
 	const char *path = getenv("GM_PLATFORM");
 	int r = path ? gm_platform_attach(path) : 0;
 
+	gp_is_confined = getenv("GM_PLATFORM_CONFINED") != NULL;
+
 	if (r < 0) {
 		(void)fprintf(stderr, "gm-platform: %s: %s\n", path, strerror(-r));
 		_exit(127);

@@ -18,6 +18,7 @@
 
 struct gp_state *gp_state;
 char gp_folder[PATH_MAX];
+bool gp_is_confined;
 
 static uint64_t *address_space; /* a page that fork() wipes */
 

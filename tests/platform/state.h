@@ -170,6 +170,9 @@ struct gp_state {
 extern struct gp_state *gp_state;
 extern char gp_folder[];
 
+/* Under a filter of its own: it looks after nobody's ids, and copies by itself. */
+extern bool gp_is_confined;
+
 void gp_lock(void);
 void gp_unlock(void);
 const struct gp_profile *gp_profile(void);

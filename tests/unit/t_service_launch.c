@@ -314,6 +314,23 @@ static void a_launch_from_start_to_finish(void **state)
 	stop();
 }
 
+static void what_is_hashed_is_hashed_on_all_cores(void **state)
+{
+	struct step_region region;
+
+	(void)state;
+	start();
+	rig.exec.job_threads = 4;
+	region = step_bound_region(&peer, domain.id, 0);
+	open_launch(&peer, domain.id);
+	(void)send_populate(&region, &first, GMEM__PAGE_TYPE__PAGE_TYPE_NORMAL, make_source(1));
+	assert_int_equal(fake_crew_order(fake_crew_first(rig.hub))->n_threads, 4);
+	fake_crew_finish(fake_crew_first(rig.hub));
+	(void)peer_take(&peer);
+	step_region_close(&region);
+	stop();
+}
+
 static void the_books_measure_what_went_in_where_and_in_which_order(void **state)
 {
 	uint8_t chain[GM_LAUNCH_BLOB_SIZE], digest[48], expected[48];
@@ -783,6 +800,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(a_launch_from_start_to_finish),
+		gm_test(what_is_hashed_is_hashed_on_all_cores),
 		gm_test(the_books_measure_what_went_in_where_and_in_which_order),
 		gm_test(nothing_comes_before_its_time),
 		gm_test(while_one_population_is_hashed_or_under_way_no_other_begins),

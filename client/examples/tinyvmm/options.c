@@ -30,6 +30,7 @@ static const char usage[] =
 	"  --firmware FILE     for kinds whose guests are launched: the image that is measured.\n"
 	"                      The guest is not run; --ticks N keeps it for so long\n"
 	"  --hashes FILE       for the page by which the firmware checks the kernel\n"
+	"  --id-block FILE     with --id-auth FILE: what the owner has signed\n"
 	"  --vcpus N           of a guest that is launched (default: 1)\n"
 	"  --signature N       of their processor, EAX of CPUID leaf 1 (default: 8392466)\n"
 	"  --help\n";
@@ -90,6 +91,10 @@ static void check_launch(const struct options *options)
 {
 	if (launch_has(options->kind) != (options->firmware.size > 0))
 		fail("kind", options->kind, "--firmware if its guests are launched, else none");
+	if ((options->id_block.size != 0 || options->id_auth.size != 0) &&
+	    (options->id_block.size != GMEM_ID_BLOCK_SIZE ||
+	     options->id_auth.size != GMEM_ID_AUTH_SIZE))
+		fail("id-block", "FILE", "96 bytes, with --id-auth of 4096");
 	if (options->vcpus == 0 || options->vcpus > VCPUS_MAX)
 		fail("vcpus", "N", "1 to 64");
 }
@@ -109,6 +114,8 @@ void options_parse(struct options *options, int argc, char **argv)
 		PROCESS,
 		FIRMWARE,
 		HASHES,
+		ID_BLOCK,
+		ID_AUTH,
 		VCPUS,
 		SIGNATURE,
 		HELP
@@ -126,6 +133,8 @@ void options_parse(struct options *options, int argc, char **argv)
 		{ "process", no_argument, NULL, PROCESS },
 		{ "firmware", required_argument, NULL, FIRMWARE },
 		{ "hashes", required_argument, NULL, HASHES },
+		{ "id-block", required_argument, NULL, ID_BLOCK },
+		{ "id-auth", required_argument, NULL, ID_AUTH },
 		{ "vcpus", required_argument, NULL, VCPUS },
 		{ "signature", required_argument, NULL, SIGNATURE },
 		{ "help", no_argument, NULL, HELP },
@@ -177,6 +186,12 @@ void options_parse(struct options *options, int argc, char **argv)
 			break;
 		case HASHES:
 			options->hashes = file_of("hashes", optarg);
+			break;
+		case ID_BLOCK:
+			options->id_block = file_of("id-block", optarg);
+			break;
+		case ID_AUTH:
+			options->id_auth = file_of("id-auth", optarg);
 			break;
 		case VCPUS:
 			options->vcpus = (unsigned)count_of("vcpus", optarg);

@@ -33,6 +33,8 @@ struct options {
 	/* Kinds with a launch: */
 	struct image firmware; /* none: the kind has no launch */
 	struct image hashes;   /* what the firmware is to check the kernel by: at most a page */
+	struct image id_block; /* none, or both of their sizes */
+	struct image id_auth;
 	unsigned vcpus;
 	uint32_t signature; /* EAX of CPUID leaf 1 */
 };

@@ -144,6 +144,8 @@ static int complete(struct launch *launch)
 		.entry = entry,
 		.features = SNP_ACTIVE,
 	};
+	launch->end.id_block = options->id_block.bytes;
+	launch->end.id_auth = options->id_auth.bytes;
 	return 0;
 }
 
