@@ -299,6 +299,11 @@ static const uint8_t *launch_id_block_digest(const uint8_t *id_block)
 	return id_block;
 }
 
+static const char *launch_firmware_name(uint32_t code)
+{
+	return gm_snp_backend.launch->firmware_name(code);
+}
+
 static const struct gm_launch_rules launch_rules = {
 	.slot = GM_SLOT_ES,
 	.types = 1u << GM_POPULATE_NORMAL | 1u << GM_POPULATE_ZERO | 1u << GM_POPULATE_UNMEASURED,
@@ -311,6 +316,7 @@ static const struct gm_launch_rules launch_rules = {
 	.begin = launch_begin,
 	.finish = launch_finish,
 	.id_block_digest = launch_id_block_digest,
+	.firmware_name = launch_firmware_name,
 };
 
 const struct gm_backend gm_fake_backend = {

@@ -470,7 +470,8 @@ static void the_firmware_error_of_a_failed_step_is_told_to_the_operator(void **s
 	step_expect_good(peer_ask(&peer, GM_MSG_STEP_DONE, &request.base));
 	assert_int_equal(rig_news.kind, GM_NEWS_FAILURE);
 	assert_int_equal(rig_news.result, -EIO);
-	assert_string_equal(rig_news.text, "a launch has failed: firmware error 0x17");
+	assert_string_equal(rig_news.text, "a launch has failed: the start: firmware error "
+					   "RESOURCE_LIMIT (0x17), EIO");
 	stop();
 }
 
