@@ -170,6 +170,7 @@ struct gmem_region {
 	bool unchecked; /* in a new session: its memory has not been compared */
 	int fd;
 	int private_fd; /* -1: of a kind without private memory */
+	bool in_place;	/* both are one guest_memfd, which the daemon converts */
 	bool bound;	/* the VM has it, in this memslot: */
 	uint32_t slot;
 	void *address;			   /* NULL: not mapped */

@@ -35,6 +35,7 @@ static struct gm_vm_slot slot_of(const struct gmem_region *region)
 		.size = region->size,
 		.address = region->address,
 		.private_fd = region->private_fd,
+		.in_place = region->in_place,
 	};
 }
 

@@ -87,7 +87,11 @@ int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *doma
 	if (!answer->region)
 		return gm_remote_nonsense(client, "a region without an id");
 	region->id = answer->region;
-	fault = take_memory(region, answer->n_fd_names, answer->fd_names, &reply.fds);
+	/* In place there is one file, which the step makes. */
+	region->in_place = answer->step && answer->n_fd_names == 0 && reply.fds.n_fds == 0;
+	fault = region->in_place
+			? NULL
+			: take_memory(region, answer->n_fd_names, answer->fd_names, &reply.fds);
 	if (fault)
 		return gm_remote_nonsense(client, fault);
 	region->page_size = spec->page_size ? spec->page_size : page_size_of(region->fd);

@@ -235,6 +235,24 @@ static int send_memory(struct gmem_client *client, const struct gmem_region *reg
 	return gm_remote_finish(client, pending, deadline, &reply);
 }
 
+static int fail_plain_vm(struct gmem_client *client, const Gmem__Step *step)
+{
+	return gm_fail(client, GMEM_INVALID, 0,
+		       "The VM that was adopted has no private memory: this kind needs one of type "
+		       "%u.",
+		       step->vm_type);
+}
+
+/* The one file is also what the program maps: two fds of it, each with its owner. */
+static int check_in_place(struct gmem_client *client, const Gmem__Step *step,
+			  struct gmem_region *region)
+{
+	if (!gm_vm_is_in_place(region->private_fd))
+		return fail_plain_vm(client, step);
+	region->fd = gm_fd_dup(region->private_fd);
+	return region->fd < 0 ? gm_fail_errno(client, region->fd, "the memory of a region") : 0;
+}
+
 static int create_memory(struct gmem_client *client, int vm_fd, const Gmem__Step *step,
 			 struct gmem_region *region)
 {
@@ -244,13 +262,12 @@ static int create_memory(struct gmem_client *client, int vm_fd, const Gmem__Step
 		return gm_fail(client, GMEM_WRONG_STATE, 0,
 			       "Memory of this kind belongs to a VM: adopt one first "
 			       "(gmem_vm_adopt).");
-	if (!gm_vm_has_private(vm_fd))
-		return gm_fail(client, GMEM_INVALID, 0,
-			       "The VM that was adopted has no private memory: this kind needs "
-			       "one of type %u.",
-			       step->vm_type);
+	if (!region->in_place && !gm_vm_has_private(vm_fd))
+		return fail_plain_vm(client, step);
 	r = gm_vm_create_memory(vm_fd, region->size, step->memory_flags, &region->private_fd);
-	return r < 0 ? gm_fail_errno(client, r, "KVM_CREATE_GUEST_MEMFD") : 0;
+	if (r < 0)
+		return gm_fail_errno(client, r, "KVM_CREATE_GUEST_MEMFD");
+	return region->in_place ? check_in_place(client, step, region) : 0;
 }
 
 /* Neither half is of use without the other: the region goes back. */
@@ -413,13 +430,15 @@ static int carry_out(struct gmem_client *client, const struct gm_reply *reply,
 	return report_convert(client, report);
 }
 
-static int convert_once(struct gmem_client *client, uint64_t region,
+/* @deadline: in place the daemon waits for whoever holds pages, and has its own patience. */
+static int convert_once(struct gmem_client *client, uint64_t region, uint64_t deadline,
 			const struct gmem_range *ranges, size_t n_ranges, bool to_private)
 {
 	_gm_cleanup_(gm_wire_ranges_done) struct gm_wire_ranges wire = { 0 };
 	Gmem__ConvertRequest request = GMEM__CONVERT_REQUEST__INIT;
 	struct gm_report report = { .region = region, .n_ranges = n_ranges };
 	_gm_reply_ struct gm_reply reply = { 0 };
+	struct gm_pending *pending;
 	int r;
 
 	r = gm_wire_ranges_init(client, &wire, ranges, n_ranges);
@@ -430,7 +449,9 @@ static int convert_once(struct gmem_client *client, uint64_t region,
 	request.to = to_private ? GMEM__PAGE_STATE__PAGE_PRIVATE : GMEM__PAGE_STATE__PAGE_SHARED;
 	request.ranges = report.ranges = wire.pointers;
 	request.n_ranges = n_ranges;
-	r = gm_remote_call(client, GM_MSG_CONVERT, &request.base, &reply);
+	r = gm_remote_post(client, GM_PENDING_CALL, GM_MSG_CONVERT, &request.base, &pending);
+	if (r == 0)
+		r = gm_remote_finish(client, pending, deadline, &reply);
 	if (r < 0)
 		return r;
 	return carry_out(client, &reply, ranges, to_private, &report);
@@ -460,6 +481,7 @@ int gm_remote_region_convert(struct gmem_region *region, const struct gmem_range
 {
 	struct gmem_client *client = region->domain->client;
 	_gm_free_ struct gmem_range *sorted = calloc(n_ranges, sizeof(*sorted));
+	bool in_place = region->in_place;
 	uint64_t id = region->id;
 	bool had_report;
 	int r;
@@ -470,7 +492,8 @@ int gm_remote_region_convert(struct gmem_region *region, const struct gmem_range
 	qsort(sorted, n_ranges, sizeof(*sorted), by_offset);
 	do {
 		had_report = is_reporting(client->remote, id);
-		r = convert_once(client, id, sorted, n_ranges, to_private);
+		r = convert_once(client, id, in_place ? GM_NO_DEADLINE : gm_deadline(client),
+				 sorted, n_ranges, to_private);
 		/* A worker still frees what the last conversion has left: that one ends first. */
 		if (r == 0 || !had_report || !is_busy_reporting(client))
 			return r;

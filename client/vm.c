@@ -40,6 +40,15 @@ struct vm_memory_attributes {
 	uint64_t flags;
 };
 
+struct vm_memory_attributes2 {
+	uint64_t offset;
+	uint64_t size;
+	uint64_t attributes;
+	uint64_t flags;
+	uint64_t error_offset;
+	uint64_t reserved[11];
+};
+
 struct vm_memory_region2 {
 	uint32_t slot;
 	uint32_t flags;
@@ -60,11 +69,13 @@ struct vm_memory_fault {
 
 #define VM_CREATE_MEMORY _IOWR(KVMIO, 0xd4, struct vm_create_memory)
 #define VM_SET_ATTRIBUTES _IOW(KVMIO, 0xd2, struct vm_memory_attributes)
+#define VM_SET_ATTRIBUTES2 _IOWR(KVMIO, 0xd2, struct vm_memory_attributes2)
 #define VM_SET_REGION2 _IOW(KVMIO, 0x49, struct vm_memory_region2)
 
 static_assert(VM_CREATE_MEMORY == 0xc040aed4, "number of the kernel");
 static_assert(VM_SET_ATTRIBUTES == 0x4020aed2, "number of the kernel");
 static_assert(VM_SET_REGION2 == 0x40a0ae49, "number of the kernel");
+static_assert(VM_SET_ATTRIBUTES2 == 0xc080aed2, "number of the kernel");
 static_assert(sizeof(struct vm_memory_fault) <= sizeof(((struct kvm_run *)0)->padding),
 	      "the exits' details have room for it");
 
@@ -82,6 +93,20 @@ bool gm_vm_has_private(int vm_fd)
 
 	return attributes > 0 && attributes & (int)ATTRIBUTE_PRIVATE &&
 	       ioctl(vm_fd, KVM_CHECK_EXTENSION, CAP_USER_MEMORY2) > 0;
+}
+
+/*
+ * By doing what changes nothing. EINVAL: the VM has no private memory; ENOTTY: the kernel does not
+ * convert in place, whoever said so.
+ */
+bool gm_vm_is_in_place(int memory_fd)
+{
+	const struct vm_memory_attributes2 set = {
+		.size = GM_PAGE_4K,
+		.attributes = ATTRIBUTE_PRIVATE,
+	};
+
+	return ioctl(memory_fd, VM_SET_ATTRIBUTES2, &set) == 0;
 }
 
 int gm_vm_create_memory(int vm_fd, uint64_t size, uint64_t flags, int *ret_fd)
@@ -128,7 +153,8 @@ int gm_vm_bind(int vm_fd, const struct gm_vm_slot *slot)
 	int r;
 
 	r = set_slot(vm_fd, slot, slot->size);
-	if (r < 0)
+	/* The VM has no attributes there (KVM_SET_MEMORY_ATTRIBUTES is ENOTTY). */
+	if (r < 0 || slot->in_place)
 		return r;
 	r = gm_vm_set_private(vm_fd, slot->gpa, slot->size, true);
 	if (r < 0)
@@ -139,7 +165,8 @@ int gm_vm_bind(int vm_fd, const struct gm_vm_slot *slot)
 void gm_vm_unbind(int vm_fd, const struct gm_vm_slot *slot)
 {
 	(void)set_slot(vm_fd, slot, 0);
-	(void)gm_vm_set_private(vm_fd, slot->gpa, slot->size, false);
+	if (!slot->in_place)
+		(void)gm_vm_set_private(vm_fd, slot->gpa, slot->size, false);
 }
 
 void gm_vm_punch(int fd, uint64_t offset, uint64_t length)

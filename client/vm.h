@@ -13,13 +13,14 @@
 
 struct kvm_run;
 
-/* A memslot with both halves of a region. */
+/* A memslot with both halves of a region, or with the one file that is both. */
 struct gm_vm_slot {
 	uint32_t slot;
 	uint64_t gpa;
 	uint64_t size;
 	const void *address; /* of the shared half */
 	int private_fd;
+	bool in_place;
 };
 
 /* What a guest asked for with KVM_HC_MAP_GPA_RANGE. */
@@ -33,11 +34,13 @@ struct gm_vm_map {
 
 /* Whether the fd is a VM at all. */
 GM_WARN_UNUSED int gm_vm_check(int vm_fd);
-/* Whether it is one with private memory. */
+/* Whether it is one with private memory, in two halves. */
 bool gm_vm_has_private(int vm_fd);
+/* Whether @memory_fd, which is new and private, is one's that is converted in place. */
+bool gm_vm_is_in_place(int memory_fd);
 GM_WARN_UNUSED int gm_vm_create_memory(int vm_fd, uint64_t size, uint64_t flags, int *ret_fd);
 int gm_vm_set_private(int vm_fd, uint64_t gpa, uint64_t size, bool is_private);
-/* The memslot, and all of it private. */
+/* The memslot, and all of it private, which in place it is from the start. */
 GM_WARN_UNUSED int gm_vm_bind(int vm_fd, const struct gm_vm_slot *slot);
 /* Undoes it; the VM may be gone already. */
 void gm_vm_unbind(int vm_fd, const struct gm_vm_slot *slot);

@@ -313,6 +313,11 @@ int gmem_region_discard_start(gmem_region *region, const struct gmem_range *rang
  *         r = gmem_handle_memory_fault(domain, run);
  *     else if (run->exit_reason == KVM_EXIT_HYPERCALL)
  *         r = gmem_handle_map_gpa_range(domain, run);
+ *
+ * Where the kernel converts memory in place the two halves are one file, which is gmem_region_fd.
+ * The daemon converts it, and the program does nothing. A private page of it cannot be touched
+ * (SIGBUS); what a page holds after it was converted is undefined. A page that somebody holds, as a
+ * device with DMA does, cannot be made private: BUSY, after 5 s.
  */
 
 /*
@@ -330,7 +335,8 @@ int gmem_region_bind(gmem_region *region, uint32_t slot);
 
 /*
  * Makes ranges of a bound region shared or private. @to: GMEM_PAGE_SHARED or GMEM_PAGE_PRIVATE.
- * Pages that change lose their contents and read as zero; those that are so already keep them.
+ * Pages that change lose their contents, and in two halves read as zero; those that are so already
+ * keep them.
  * Ranges as for gmem_region_allocate. After a failure the first of them, in order of their offsets,
  * may have been converted: gmem_get_page_map tells.
  */

@@ -163,7 +163,7 @@ int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session *session, int 
 	const struct gm_domain *domain = region->domain;
 	const struct gm_source *source = gm_book_find_source(domain, population->source);
 	struct gm_exec_digest digest = {
-		.fd = source != NULL ? source->fd : region->fd,
+		.fd = source != NULL ? source->fd : gm_exec_shared_fd(region),
 		.order = { .type = population->type, .has_source = source != NULL },
 	};
 	const struct gm_range range = { population->source_offset, population->range.length };

@@ -126,8 +126,8 @@ class Launch(unittest.TestCase):
                 with self.subTest(kind=kind, version=version):
                     self.on_machine(version, body, kind, policy)
 
-    def on_machine(self, version, body, kind, policy=""):
-        self.new_machine(version)
+    def on_machine(self, version, body, kind, policy="", settings=()):
+        self.new_machine(version, *settings)
         with self.daemon(policy) as daemon:
             self.need(daemon, kind)
             self.assert_confined(daemon)
@@ -178,6 +178,11 @@ class Digests(Launch):
                 self.assert_launches(daemon, kind)
                 self.platform("set", self.machine, setting.split("=")[0] + "=0")
         self.on_each(launch)
+
+
+    def test_memory_that_is_converted_in_place_does_not_change_it(self):
+        for kind in ("snp", "tdx"):
+            self.on_machine("7.2", self.assert_launches, kind, settings=("in-place=1",))
 
 
 class Rules(Launch):
