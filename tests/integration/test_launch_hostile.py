@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """VMMs that skip, repeat and reorder steps, swap what is hashed, lie about what came of a step, or die anywhere.
 
-Each is a process of its own (raw_vmm.py), beside a launch of an honest VMM that is in its middle all the while. What has
-to hold: gmemd's books are those of what was reported, no slot stays, and the honest launch has the digest that it ought
-to have, by gmemd and by the firmware. What a liar does deceive is its own guest, whose digest shows it.
+Each is a process of its own (raw_vmm.py), beside a launch of an honest VMM that is in its middle all the while. What
+has to hold: gmemd's books are those of what was reported, no slot stays, and the honest launch has the digest that it
+ought to have, by gmemd and by the firmware. What a liar does deceive is its own guest, whose digest shows it.
 
 The tests run on the platform model themselves, because they are the VMMs: preloaded, once a version of the kernel.
 """

@@ -4,7 +4,6 @@
 is told the same on all of them. The rows, with the kernel's functions, are in launch_rules/."""
 import os
 import subprocess
-import unittest
 
 import harness
 from test_launch import VERSIONS, Launch, versions_of
