@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "page_cell_tally.h"
+
 const struct gm_cell_class gm_cell_classes[GM_CELL_CLASS_N_] = {
 	{ 2, 8, 64, 8, 255, { 1, 2, 4, 8, 16, 32, 64, 128 } },
 	{ 3, 5, 103, 5, 121, { 1, 3, 9, 27, 81 } },
@@ -90,38 +92,6 @@ static uint64_t lane_of(unsigned rank)
 	return UINT64_C(1) << (10 * rank);
 }
 
-/* Inlined for each class: the divisions are by constants then, and the loops unroll. */
-static inline __attribute__((always_inline)) uint64_t count_bytes(const unsigned char *bytes,
-								  unsigned n, unsigned base,
-								  unsigned digits)
-{
-	uint64_t lanes = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		unsigned rest = bytes[i];
-
-		for (unsigned position = 0; position < digits; position++) {
-			lanes += lane_of(rest % base);
-			rest /= base;
-		}
-	}
-	return lanes;
-}
-
-static uint64_t count_whole_bytes(unsigned class, const unsigned char *bytes, unsigned n)
-{
-	switch (class) {
-	case 0:
-		return count_bytes(bytes, n, 2, 8);
-	case 1:
-		return count_bytes(bytes, n, 3, 5);
-	case 2:
-		return count_bytes(bytes, n, 4, 4);
-	default:
-		return count_bytes(bytes, n, 6, 3);
-	}
-}
-
 struct gm_cell_tally gm_cell_count(unsigned class, const unsigned char *cell, unsigned first,
 				   unsigned end)
 {
@@ -132,7 +102,7 @@ struct gm_cell_tally gm_cell_count(unsigned class, const unsigned char *cell, un
 	while (first < end && first % c->digits != 0)
 		tally.lanes += lane_of(gm_cell_get(class, cell, first++));
 	whole = (end - first) / c->digits;
-	tally.lanes += count_whole_bytes(class, cell + first / c->digits, whole);
+	tally.lanes += gm_cell_tally_bytes(class, cell + first / c->digits, whole);
 	first += whole * c->digits;
 	while (first < end)
 		tally.lanes += lane_of(gm_cell_get(class, cell, first++));

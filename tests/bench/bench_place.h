@@ -11,6 +11,9 @@
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t bench_now(void);
 
+/* The same of the CPU time that this thread has had: whoever else runs here does not count. */
+uint64_t bench_cpu_now(void);
+
 /* Sorts @values. */
 double bench_median(double *values, size_t n);
 
