@@ -116,13 +116,30 @@ class Hostile(unittest.TestCase):
     def take_stock(cls):
         """What there is when nobody is hostile."""
         cls.fds = min((cls.daemon_fds() for _ in range(20)), key=len)
-        cls.other_shared = cls.unaccounted()
-        cls.own_files = cls.own_shared() - cls.victims_memory() if cls.groups else 0
+        if not cls.groups:
+            return
+        cls.other_shared = cls.steady(cls.unaccounted)
+        cls.own_files = cls.steady(lambda: cls.own_shared() - cls.victims_memory())
+
+    @staticmethod
+    def steady(figure):
+        """A figure of control groups once it has stayed the same for as long as it may be old: the
+        kernel brings up to date every two seconds what has changed by a few pages only."""
+        value = since = None
+
+        def is_steady():
+            nonlocal value, since
+            now, before = figure(), value
+            if now != before:
+                value, since = now, time.monotonic()
+            return time.monotonic() - since > 2.5
+        assert harness.wait_until(is_steady, 60, step=0.1) is not None, value
+        return value
 
     @classmethod
     def unaccounted(cls):
         """Bytes of /proc/meminfo's Shmem that are in none of the three groups."""
-        if not cls.groups or not IN_VM:
+        if not IN_VM:
             return 0
         with open("/proc/sys/vm/stat_refresh", "w", encoding="ascii") as file:
             file.write("1")
