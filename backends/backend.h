@@ -33,10 +33,11 @@ enum gm_backend_cap {
 	/* One file for both: gm_backend::convert makes its pages private or shared. */
 	GM_CAP_IN_PLACE_CONVERSION = 1 << 7,
 	GM_CAP_DIGEST_BINDS_ADDRESSES = 1 << 8,
-	GM_CAP_LAUNCH = 1 << 9, /* guests run after a launch only: gm_backend::launch */
+	GM_CAP_LAUNCH = 1 << 9,		  /* guests run after a launch only: gm_backend::launch */
+	GM_CAP_DAEMON_LAUNCHES = 1 << 10, /* and that is the daemon's to carry out */
 };
 
-#define GM_BACKEND_CAPS_N 10
+#define GM_BACKEND_CAPS_N 11
 
 /* "daemon-creates", ... for the bit number @bit below GM_BACKEND_CAPS_N; never NULL. */
 const char *gm_backend_cap_name(unsigned bit);

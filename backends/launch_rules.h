@@ -45,6 +45,9 @@ struct gm_launch_vcpus {
 	uint64_t features;
 };
 
+struct gm_launch_plan;
+struct gm_launch_outcome;
+
 struct gm_launch_rules {
 	unsigned slot;	  /* pool that a guest needs one of */
 	unsigned types;	  /* bits: 1 << enum gm_populate_type */
@@ -69,7 +72,24 @@ struct gm_launch_rules {
 	const uint8_t *(*id_block_digest)(const uint8_t *id_block);
 	/* "INVALID_PARAM" for what the firmware may say, "unknown" for what nobody knows. */
 	const char *(*firmware_name)(uint32_t code);
+
+	/* ---- with GM_CAP_DAEMON_LAUNCHES ---- */
+
+	/* Are these parameters of a launch? 0 or GM_INVALID. */
+	int (*check_parameters)(const void *parameters, size_t size, struct gm_refusal *refusal);
+	/*
+	 * Pages of registers for the vCPUs of GM_VCPUS_MODEL, at most GM_LAUNCH_MODEL_PAGES, as
+	 * struct gm_plan_vcpus has them. 0 or GM_INVALID.
+	 */
+	int (*model_pages)(const struct gm_launch_vcpus *vcpus, uint8_t *ret_pages, uint32_t *ret_n,
+			   struct gm_refusal *refusal);
+	/* In a worker. 0 or -errno with *ret_outcome filled in any case. See launch_plan.h. */
+	int (*carry_out)(const struct gm_launch_plan *plan, struct gm_launch_outcome *ret_outcome);
+	/* Is @fd a VM that another process has made? */
+	bool (*is_vm)(int fd);
 };
+
+#define GM_LAUNCH_MODEL_PAGES 2
 
 /* ---- digests of any kind ---- */
 

@@ -15,10 +15,11 @@ static const char *const cap_names[] = {
 	"in-place-conversion",
 	"digest-binds-addresses",
 	"launch",
+	"daemon-launches",
 };
 
 static_assert(GM_ARRAY_SIZE(cap_names) == GM_BACKEND_CAPS_N, "a name for each capability");
-static_assert(GM_CAP_LAUNCH == 1 << (GM_BACKEND_CAPS_N - 1), "the last bit");
+static_assert(GM_CAP_DAEMON_LAUNCHES == 1 << (GM_BACKEND_CAPS_N - 1), "the last bit");
 
 const char *gm_backend_cap_name(unsigned bit)
 {

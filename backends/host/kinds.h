@@ -10,6 +10,8 @@
 extern const struct gm_backend gm_memfd_backend;
 extern const struct gm_backend gm_guest_memfd_backend;
 extern const struct gm_backend gm_sw_protected_backend;
+extern const struct gm_backend gm_sev_backend;
+extern const struct gm_backend gm_sev_es_backend;
 extern const struct gm_backend gm_snp_backend;
 extern const struct gm_backend gm_tdx_backend;
 

@@ -21,7 +21,9 @@
 /* x86: private memory without protection, for development (CONFIG_KVM_SW_PROTECTED_VM, 6.8). */
 #define GM_KVM_VM_TYPE_SW_PROTECTED 1UL
 
-/* x86: SEV-SNP (6.11) and TDX (6.16). */
+/* x86: SEV and SEV-ES (6.10), SEV-SNP (6.11) and TDX (6.16). */
+#define GM_KVM_VM_TYPE_SEV 2UL
+#define GM_KVM_VM_TYPE_SEV_ES 3UL
 #define GM_KVM_VM_TYPE_SNP 4UL
 #define GM_KVM_VM_TYPE_TDX 5UL
 

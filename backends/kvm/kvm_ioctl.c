@@ -86,6 +86,40 @@ int gm_kvm_convert(int memory_fd, uint64_t offset, uint64_t size, uint64_t attri
 	return r;
 }
 
+int gm_kvm_encrypt_op(int vm_fd, void *envelope)
+{
+	return ioctl(vm_fd, KVM_MEMORY_ENCRYPT_OP, envelope) < 0 ? -errno : 0;
+}
+
+int gm_kvm_pin(int vm_fd, const void *at, uint64_t size)
+{
+	const struct kvm_enc_region region = { .addr = (uintptr_t)at, .size = size };
+
+	return ioctl(vm_fd, KVM_MEMORY_ENCRYPT_REG_REGION, &region) < 0 ? -errno : 0;
+}
+
+int gm_kvm_create_vcpu(int vm_fd, unsigned long id)
+{
+	int fd = ioctl(vm_fd, KVM_CREATE_VCPU, id);
+
+	return fd < 0 ? -errno : gm_own_fd(fd);
+}
+
+int gm_kvm_get_sregs(int vcpu_fd, struct kvm_sregs *ret_sregs)
+{
+	return ioctl(vcpu_fd, KVM_GET_SREGS, ret_sregs) < 0 ? -errno : 0;
+}
+
+int gm_kvm_set_sregs(int vcpu_fd, const struct kvm_sregs *sregs)
+{
+	return ioctl(vcpu_fd, KVM_SET_SREGS, sregs) < 0 ? -errno : 0;
+}
+
+int gm_kvm_set_regs(int vcpu_fd, const struct kvm_regs *regs)
+{
+	return ioctl(vcpu_fd, KVM_SET_REGS, regs) < 0 ? -errno : 0;
+}
+
 bool gm_kvm_is_shortage(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;

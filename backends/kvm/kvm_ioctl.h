@@ -33,6 +33,17 @@ GM_WARN_UNUSED int gm_kvm_set_attributes(int vm_fd, uint64_t address, uint64_t s
 GM_WARN_UNUSED int gm_kvm_convert(int memory_fd, uint64_t offset, uint64_t size,
 				  uint64_t attributes, uint64_t *ret_offset);
 
+/* KVM_MEMORY_ENCRYPT_OP, once. */
+GM_WARN_UNUSED int gm_kvm_encrypt_op(int vm_fd, void *envelope);
+/* KVM_MEMORY_ENCRYPT_REG_REGION: pins what is mapped at @at. */
+GM_WARN_UNUSED int gm_kvm_pin(int vm_fd, const void *at, uint64_t size);
+
+/* A fd as above. */
+GM_WARN_UNUSED int gm_kvm_create_vcpu(int vm_fd, unsigned long id);
+GM_WARN_UNUSED int gm_kvm_get_sregs(int vcpu_fd, struct kvm_sregs *ret_sregs);
+GM_WARN_UNUSED int gm_kvm_set_sregs(int vcpu_fd, const struct kvm_sregs *sregs);
+GM_WARN_UNUSED int gm_kvm_set_regs(int vcpu_fd, const struct kvm_regs *regs);
+
 /* Is @error, a -errno, a shortage of this process or host, and not what the kernel can or cannot?
  */
 bool gm_kvm_is_shortage(int error);

@@ -4,39 +4,15 @@
  * addresses; KVM adds the registers of each vCPU when the launch is finished
  * (snp_launch_update_vmsa).
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "firmware_names.h"
-#include "gm_cleanup.h"
 #include "gm_vmsa.h"
 #include "halves.h"
 #include "kinds.h"
 #include "kvm_ioctl.h"
 #include "launch_digest.h"
 #include "measured.h"
-#include "own_fd.h"
+#include "sev_device.h"
 #include "slot.h"
-
-/*
- * O_RDONLY: KVM looks at the file operations only, and what changes the platform needs write
- * (sev_ioctl in drivers/crypto/ccp/sev-dev.c). What is left to a reader besides launches is to
- * look, and SNP_COMMIT.
- */
-static int open_device(int *ret_fd, char *ret_reason, size_t reason_size)
-{
-	int fd = open("/dev/sev", O_RDONLY | O_CLOEXEC | O_NOCTTY);
-
-	fd = fd < 0 ? -errno : gm_own_fd(fd);
-	if (fd < 0) {
-		(void)snprintf(ret_reason, reason_size, "/dev/sev: %s", strerror(-fd));
-		return fd;
-	}
-	*ret_fd = fd;
-	return 0;
-}
 
 static void begin(uint8_t ret_blob[GM_LAUNCH_BLOB_SIZE])
 {
@@ -121,7 +97,7 @@ static const struct gm_launch_rules rules = {
 	.host_data_size = 32,
 	.measures_vcpus = true,
 	.device_name = "sev",
-	.open_device = open_device,
+	.open_device = gm_sev_device_open,
 	.begin = begin,
 	.finish = finish,
 	.id_block_digest = id_block_digest,
@@ -132,7 +108,7 @@ static const struct gm_measured_platform platform = {
 	.name = "SEV-SNP",
 	.wanted = "6.11, kvm_amd with sev_snp=Y, and SNP in the firmware's setup",
 	.vm_type = GM_KVM_VM_TYPE_SNP,
-	.open_device = open_device,
+	.open_device = gm_sev_device_open,
 };
 
 static const struct gm_private_half private_half = {

@@ -23,6 +23,21 @@ struct gmem_snp_start {
 	uint8_t reserved[30];
 };
 
+/*
+ * Kinds "sev" and "sev-es": KVM_SEV_INIT2 and KVM_SEV_LAUNCH_START, on a VM of the daemon's. The
+ * owner's certificate and session (KVM_SEV_LAUNCH_START) follow, in this order and of these sizes;
+ * 0 where there is none.
+ */
+struct gmem_sev_start {
+	uint32_t policy;       /* of the guest */
+	uint16_t ghcb_version; /* "sev-es"; 0: what the kernel thinks best */
+	uint16_t reserved0;
+	uint64_t vmsa_features;	   /* "sev-es": SEV_FEATURES of its vCPUs */
+	uint32_t certificate_size; /* at most 8192 */
+	uint32_t session_size;	   /* at most 4096 */
+	uint8_t reserved[40];
+};
+
 /* One entry of KVM_SET_CPUID2. */
 struct gmem_tdx_cpuid {
 	uint32_t function;

@@ -1,44 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests of KVM for SEV-SNP launches (arch/x86/include/uapi/asm/kvm.h of 6.11), under names of
- * our own: the headers that this is built with may be older.
+ * Requests of KVM for SEV-SNP launches (arch/x86/include/uapi/asm/kvm.h of 6.11).
  */
 #ifndef GM_SNP_ABI_H
 #define GM_SNP_ABI_H
 
-#include <assert.h>
-#include <stddef.h>
-#include <stdint.h>
-
-/* The kernel copies all of it back, whatever came of the command (sev_mem_enc_ioctl). */
-struct gm_sev_cmd {
-	uint32_t id;
-	uint32_t pad0;
-	uint64_t data;
-	uint32_t error;
-	uint32_t sev_fd;
-};
-static_assert(sizeof(struct gm_sev_cmd) == 24, "layout of the kernel");
-static_assert(offsetof(struct gm_sev_cmd, data) == 8, "layout of the kernel");
-static_assert(offsetof(struct gm_sev_cmd, error) == 16, "layout of the kernel");
-static_assert(offsetof(struct gm_sev_cmd, sev_fd) == 20, "layout of the kernel");
-
-enum gm_sev_id {
-	GM_SEV_INIT2 = 22,
-	GM_SNP_LAUNCH_START = 100,
-	GM_SNP_LAUNCH_UPDATE = 101,
-	GM_SNP_LAUNCH_FINISH = 102,
-};
-
-struct gm_sev_init2 {
-	uint64_t vmsa_features;
-	uint32_t flags;
-	uint16_t ghcb_version;
-	uint16_t pad1;
-	uint32_t pad2[8];
-};
-static_assert(sizeof(struct gm_sev_init2) == 48, "layout of the kernel");
-static_assert(offsetof(struct gm_sev_init2, ghcb_version) == 12, "layout of the kernel");
+#include "sev_abi.h"
 
 struct gm_snp_launch_start {
 	uint64_t policy;
@@ -87,11 +54,6 @@ struct gm_snp_launch_finish {
 static_assert(sizeof(struct gm_snp_launch_finish) == 88, "layout of the kernel");
 static_assert(offsetof(struct gm_snp_launch_finish, host_data) == 19, "layout of the kernel");
 static_assert(offsetof(struct gm_snp_launch_finish, flags) == 54, "layout of the kernel");
-
-/* kvm_sev_cmd.error: include/uapi/linux/psp-sev.h. */
-#define GM_SEV_NO_FIRMWARE_CALL UINT32_C(0xffffffff)
-#define GM_SEV_INVALID_PARAM 0x16
-#define GM_SEV_RESOURCE_LIMIT 0x17
 
 /* In the ID authentication page ("ID Authentication Information Structure" of the SNP ABI). */
 #define GM_SNP_AUTH_KEY_ALGORITHM 4

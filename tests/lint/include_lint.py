@@ -23,9 +23,10 @@ ARROWS = {
     "daemon/keep": ["daemon/sys", "proto/base"],
     "daemon/cgroup": ["proto/base"],
     # Workers are put where their work is to be charged, and exec looks whether there is room.
-    "daemon/worker": ["daemon/cgroup", "backends/backend.h", "backends/launch_rules.h", "proto/base"],
+    "daemon/worker": ["daemon/cgroup", "backends/backend.h", "backends/launch_rules.h",
+                      "backends/launch_plan.h", "proto/base"],
     "daemon/exec": ["daemon/core", "daemon/cgroup", "daemon/worker", "backends/backend.h",
-                    "backends/launch_rules.h", "backends/slot.h", "proto/base"],
+                    "backends/launch_rules.h", "backends/launch_plan.h", "backends/slot.h", "proto/base"],
     "daemon/rpc": ["daemon/core", "daemon/exec", "backends/backend.h", "backends/launch_rules.h",
                    "backends/slot.h", "proto/base", "proto/wire"],
     "daemon/transport": ["proto/base", "proto/wire"],
@@ -33,8 +34,10 @@ ARROWS = {
                     "daemon/keep", "daemon/cgroup", "daemon/worker", "daemon/exec", "daemon/rpc",
                     "daemon/transport", "backends/backend.h", "backends/slot.h", "proto/base",
                     "proto/wire"],
-    # Kinds with a launch know the digest that it will have.
-    "backends": ["backends/measure", "backends/launch/firmware_names.h", "proto/base"],
+    # Kinds with a launch know the digest that it will have; those that the daemon launches itself, what
+    # the library's steps know of the platform.
+    "backends": ["backends/measure", "backends/launch/firmware_names.h", "backends/launch/gmem_kinds.h",
+                 "backends/launch/sev_abi.h", "proto/base"],
     # A layer of its own: gmemctl may have the calculator without the backends.
     "backends/measure": ["proto/base"],
     # The steps of a launch: carried out by libgmem in the VMM, never by the daemon.
