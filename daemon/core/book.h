@@ -294,10 +294,11 @@ struct gm_job_ticket {
 	struct gm_region *region;
 	struct gm_session *session;
 	enum gm_page_op op;
-	bool frees_half;   /* gm_book_begin_freeing(): no page changes its state */
-	bool hashes;	   /* gm_book_begin_hashing(): neither */
-	bool converts;	   /* gm_book_begin_in_place(): the step of the region, which it carries out */
-	bool again;	   /* of these: somebody has begun it before, and how far he came is unknown */
+	bool frees_half; /* gm_book_begin_freeing(): no page changes its state */
+	bool hashes;	 /* gm_book_begin_hashing(): neither */
+	bool launches;	 /* gm_book_begin_own_finish(): of all regions of the domain */
+	bool converts; /* gm_book_begin_in_place(): the step of the region, which it carries out */
+	bool again;    /* of these: somebody has begun it before, and how far he came is unknown */
 	/* Of a kind with private memory, and of one in place always: on gm_region::private_fd. */
 	bool private_half;
 	struct gm_charge charge; /* GM_RES_JOBS */

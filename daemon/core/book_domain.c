@@ -71,10 +71,10 @@ static int check_spec(const struct gm_book *book, const struct gm_session *sessi
 
 	if (spec->lifetime == GM_LIFETIME_PERSISTENT && !tenant->policy.persistent)
 		return gm_refuse(refusal, GM_DENIED, GM_RULE_PERSISTENT, tenant->account.name);
-	if (spec->lifetime == GM_LIFETIME_PERSISTENT && (spec->traits & GM_TRAIT_PRIVATE))
+	if (spec->lifetime == GM_LIFETIME_PERSISTENT && (spec->traits & GM_TRAITS_OF_VM))
 		return gm_refuse_text(refusal, GM_INVALID, GM_RULE_PERSISTENT, spec->kind,
-				      "private memory belongs to the VM of the process that asks "
-				      "and ends with it");
+				      "memory of this kind belongs to the VM of the process that "
+				      "asks and ends with it");
 
 	/* With kvm.gmem_in_place_conversion KVM has no attributes of the VM: no two halves. */
 	if ((spec->traits & GM_TRAIT_IN_PLACE) && !tenant->policy.convert_in_place)
@@ -265,11 +265,10 @@ int gm_book_may_attach(const struct gm_session *session, const struct gm_domain 
 		return r;
 	if (loser == session)
 		return 0;
-	if (domain->traits & GM_TRAIT_PRIVATE)
+	if (domain->traits & GM_TRAITS_OF_VM)
 		return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_ATTACHED,
 				      gm_book_object("domain", domain->id.v).text,
-				      "its private memory belongs to the VM of the process that "
-				      "made it");
+				      "its memory belongs to the VM of the process that made it");
 	if (!loser)
 		return 0;
 	if (!take_over)

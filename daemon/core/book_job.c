@@ -168,15 +168,24 @@ static void count_op(struct gm_region *region, enum gm_page_op op, int by)
 		gm_mark_dirty(region->domain->tenant->marks, &region->mark);
 }
 
+static void count_regions(struct gm_domain *domain, int by)
+{
+	for (uint32_t i = 0; i < domain->n_regions; i++)
+		domain->regions[i]->n_jobs += (unsigned)by;
+}
+
 static void count(const struct gm_job_ticket *ticket, int by)
 {
 	struct gm_region *region = ticket->region;
 
 	if (ticket->hashes)
 		region->domain->launch->n_hashing += (unsigned)by;
-	else if (!ticket->frees_half && !ticket->converts)
+	else if (!ticket->frees_half && !ticket->converts && !ticket->launches)
 		count_op(region, ticket->op, by);
-	region->n_jobs += (unsigned)by;
+	if (ticket->launches)
+		count_regions(region->domain, by);
+	else
+		region->n_jobs += (unsigned)by;
 	region->domain->n_jobs += (unsigned)by;
 	if (ticket->session)
 		ticket->session->n_jobs += (unsigned)by;
@@ -342,6 +351,9 @@ int gm_book_job_progress(struct gm_job_ticket *ticket, const struct gm_range *do
 	uint64_t end;
 	int r;
 
+	/* Nothing is booked before all of it is done. */
+	if (ticket->launches)
+		return 0;
 	/* What a worker says about itself: it may have been taken over by what it maps. */
 	if (gm_add_overflows(done->offset, done->length, &end) || end > region->size ||
 	    !gm_is_aligned(done->offset | done->length, GM_PAGE_4K))

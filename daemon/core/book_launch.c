@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "book_own_launch.h"
 #include "book_private.h"
 
 static void mark(struct gm_domain *domain)
@@ -27,6 +28,7 @@ int gm_book_launch_new(struct gm_domain *domain)
 	if (!domain->launch)
 		return -ENOMEM;
 	domain->launch->state = GM_LAUNCH_READY;
+	domain->launch->vm_fd = -1;
 	return 0;
 }
 
@@ -34,6 +36,10 @@ void gm_book_launch_free(struct gm_domain *domain)
 {
 	/* Their fds are closed by who made them. */
 	assert(!domain->launch || domain->launch->n_sources == 0);
+	assert(!domain->launch || domain->launch->vm_fd < 0);
+	gm_book_forget_puts(domain);
+	if (domain->launch)
+		gm_charge_done(&domain->launch->vm_fds);
 	free(domain->launch);
 	domain->launch = NULL;
 }
@@ -262,6 +268,25 @@ int gm_book_drop_source(struct gm_domain *domain)
 
 /* ---- population ---- */
 
+/* Whoever puts it in has to be able to: the VMM where it is bound to its VM, or the daemon. */
+static int check_place(const struct gm_region *region, struct gm_refusal *refusal)
+{
+	int r;
+
+	if (gm_domain_is_launched_here(region->domain)) {
+		if (region->n_jobs > 0)
+			return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY,
+					 gm_book_object("region", region->id.v).text);
+		return gm_book_check_usable(region, refusal);
+	}
+	r = gm_book_check_step_idle(region, refusal);
+	if (r == 0 && !region->bound)
+		r = gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_STEP,
+				   gm_book_object("region", region->id.v).text,
+				   "the region is not bound to a VM yet");
+	return r;
+}
+
 int gm_book_check_populate(const struct gm_region *region, enum gm_page_op op,
 			   const struct gm_range *range, struct gm_refusal *refusal)
 {
@@ -271,11 +296,7 @@ int gm_book_check_populate(const struct gm_region *region, enum gm_page_op op,
 	assert(op >= GM_PAGE_OP_POPULATE && op < GM_PAGE_OP_N_);
 	r = gm_book_check_launch(region->domain, GM_LAUNCH_POPULATE, refusal);
 	if (r == 0)
-		r = gm_book_check_step_idle(region, refusal);
-	if (r == 0 && !region->bound)
-		r = gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_STEP,
-				   gm_book_object("region", region->id.v).text,
-				   "the region is not bound to a VM yet");
+		r = check_place(region, refusal);
 	if (r == 0)
 		r = gm_book_check_ranges(region, &copy, 1, refusal);
 	if (r == 0)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "book_own_launch.h"
 #include "book_private.h"
 #include "gm_cleanup.h"
 
@@ -17,6 +18,7 @@ static struct gm_region *region_of(struct gm_hash_node *node)
 void gm_book_region_free(struct gm_region *region)
 {
 	gm_book_forget_step(region);
+	gm_charge_done(&region->locked);
 	gm_charge_done(&region->fds);
 	gm_charge_done(&region->count);
 	gm_charge_done(&region->huge);
@@ -166,8 +168,12 @@ int gm_book_charge_region(struct gm_region *region,
 	r = take(&region->count, account, GM_RES_REGIONS, 1, refusal);
 	if (r)
 		return r;
-	return take(&region->fds, account, GM_RES_FDS,
-		    has_two_halves(region->domain) ? 2 : 1, refusal);
+	if (gm_domain_is_launched_here(region->domain))
+		r = take(&region->locked, account, GM_RES_MEMLOCK, region->size, refusal);
+	if (r)
+		return r;
+	return take(&region->fds, account, GM_RES_FDS, has_two_halves(region->domain) ? 2 : 1,
+		    refusal);
 }
 
 /* All nodes: no binding is needed. Any other set holds for regions that may lie anywhere too. */
@@ -255,6 +261,23 @@ int gm_book_enter_region(struct gm_book *book, struct gm_region *region)
 	return 0;
 }
 
+/* What the daemon launches has all memory that the domain has then, and pins it. */
+static bool is_fixed(const struct gm_domain *domain)
+{
+	enum gm_launch_state state = gm_domain_launch_state(domain);
+
+	return gm_domain_is_launched_here(domain) &&
+	       (state == GM_LAUNCH_FINISHING || state == GM_LAUNCH_RUNNING);
+}
+
+static int refuse_fixed(const struct gm_domain *domain, struct gm_refusal *refusal)
+{
+	return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE,
+			      gm_book_object("domain", domain->id.v).text,
+			      "the guest was launched with the memory that it has: regions neither "
+			      "come nor go");
+}
+
 int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
 			  const struct gm_region_spec *spec, struct gm_region_id id,
 			  struct gm_region **ret_region, struct gm_refusal *refusal)
@@ -278,6 +301,8 @@ int gm_book_create_region(struct gm_book *book, struct gm_domain *domain,
 	r = gm_book_check_domain_usable(domain, refusal);
 	if (r)
 		return r;
+	if (is_fixed(domain))
+		return refuse_fixed(domain, refusal);
 	r = gm_book_check_draining(book, refusal);
 	if (r)
 		return r;
@@ -360,10 +385,23 @@ int gm_book_check_usable(const struct gm_region *region, struct gm_refusal *refu
 	return gm_book_check_domain_usable(region->domain, refusal);
 }
 
+static bool is_written_down(const struct gm_region *region)
+{
+	return gm_domain_is_launched_here(region->domain) &&
+	       region->map.pages[GM_PAGE_MEASURED] > 0 &&
+	       gm_domain_launch_state(region->domain) != GM_LAUNCH_FAILED;
+}
+
 int gm_book_may_destroy_region(const struct gm_region *region, struct gm_refusal *refusal)
 {
 	enum gm_rule rule = region->step ? GM_RULE_STEP_UNDER_WAY : GM_RULE_JOBS_UNDER_WAY;
 
+	if (is_fixed(region->domain))
+		return refuse_fixed(region->domain, refusal);
+	if (is_written_down(region))
+		return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE,
+				      gm_book_object("region", region->id.v).text,
+				      "some of its pages are part of the launch digest");
 	if (region->n_jobs == 0 && !region->step)
 		return 0;
 	return gm_refuse(refusal, GM_BUSY, rule, gm_book_object("region", region->id.v).text);

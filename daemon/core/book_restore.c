@@ -111,11 +111,26 @@ static void domain_cleanup(struct gm_domain **domain)
 		gm_book_domain_free(*domain);
 }
 
+/* Nothing is asked of the VMM before the job at the end has ended. */
+static bool own_launch_is_sound(const struct gm_domain_restore *from)
+{
+	bool finishing = from->launch.state == GM_LAUNCH_FINISHING;
+
+	if (!(from->traits & GM_TRAIT_LAUNCH) || from->launch.state <= GM_LAUNCH_NONE ||
+	    from->launch.state >= GM_LAUNCH_STATE_N_)
+		return false;
+	if (from->launch.step_id == 0)
+		return from->launch.step_kind == GM_STEP_NONE;
+	return finishing && from->launch.step_kind == GM_STEP_MOVE;
+}
+
 static bool launch_is_sound(const struct gm_domain_restore *from)
 {
 	bool starting = from->launch.state == GM_LAUNCH_STARTING;
 	bool finishing = from->launch.state == GM_LAUNCH_FINISHING;
 
+	if (from->traits & GM_TRAIT_DAEMON_LAUNCHES)
+		return own_launch_is_sound(from);
 	if (!(from->traits & GM_TRAIT_LAUNCH))
 		return from->launch.state == GM_LAUNCH_NONE;
 	if (from->launch.failure && !text_is_sound(from->launch.failure->text, GM_LAUNCH_WHY_MAX))

@@ -10,6 +10,13 @@
 #include "book_private.h"
 #include "gm_cleanup.h"
 
+/* The daemon launches it just now, or has: the memory is, or may be at any moment. */
+static bool is_pinned(const struct gm_domain *domain)
+{
+	return (domain->traits & GM_TRAIT_DAEMON_LAUNCHES) &&
+	       gm_domain_launch_state(domain) == GM_LAUNCH_FINISHING;
+}
+
 unsigned gm_domain_conditions(const struct gm_domain *domain)
 {
 	static const struct {
@@ -19,13 +26,14 @@ unsigned gm_domain_conditions(const struct gm_domain *domain)
 		{ GM_TRAIT_PRIVATE, GM_PAGE_HAS_PRIVATE },
 		{ GM_TRAIT_MIRRORED, GM_PAGE_MIRRORED },
 		{ GM_TRAIT_IN_PLACE, GM_PAGE_IN_PLACE },
+		{ GM_TRAIT_DAEMON_LAUNCHES, GM_PAGE_DAEMON_LAUNCHES },
 	};
 	unsigned conditions = 0;
 
 	for (size_t i = 0; i < GM_ARRAY_SIZE(of_traits); i++)
 		if (domain->traits & of_traits[i].trait)
 			conditions |= of_traits[i].condition;
-	if (domain->running)
+	if (domain->running || is_pinned(domain))
 		conditions |= GM_PAGE_RUNNING;
 	if (domain->tenant->policy.discard_measured)
 		conditions |= GM_PAGE_DISCARD_MEASURED;

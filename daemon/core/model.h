@@ -104,11 +104,17 @@ enum gm_lifetime {
 enum gm_trait {
 	GM_TRAIT_PRIVATE = 1 << 0,  /* private memory: a guest_memfd on the VMM's own VM */
 	GM_TRAIT_MIRRORED = 1 << 1, /* to zap a private page destroys what it holds */
-	/* Of these: one file for both, gm_region::private_fd, which the daemon converts by itself. */
+	/* Of these: one file for both, gm_region::private_fd, which the daemon converts by itself.
+	 */
 	GM_TRAIT_IN_PLACE = 1 << 2,
-	GM_TRAIT_LAUNCH = 1 << 3,   /* it does not run before a launch is finished */
-	GM_TRAITS_END = 1 << 4
+	GM_TRAIT_LAUNCH = 1 << 3,	   /* it does not run before a launch is finished */
+	GM_TRAIT_DAEMON_LAUNCHES = 1 << 4, /* which the daemon carries out itself, at its end */
+	GM_TRAITS_END = 1 << 5
 };
+
+/* What the domain has belongs to the VM of the process that made it: nobody else can take it over.
+ */
+#define GM_TRAITS_OF_VM (GM_TRAIT_PRIVATE | GM_TRAIT_DAEMON_LAUNCHES)
 
 /* Of a process, for one resource, as getrlimit(2) has them; GM_UNLIMITED: none. */
 struct gm_limits {
@@ -124,6 +130,7 @@ enum gm_step_kind {
 	GM_STEP_LAUNCH_START,  /* of the domain: the platform begins to measure */
 	GM_STEP_POPULATE,      /* a range gets its content, which is measured */
 	GM_STEP_LAUNCH_FINISH, /* of the domain: the measurement is closed */
+	GM_STEP_MOVE,	       /* of the domain: its VM takes over what the daemon has launched */
 	GM_STEP_KIND_N_
 };
 
@@ -146,6 +153,17 @@ struct gm_launch_failure {
 	char text[GM_LAUNCH_WHY_MAX];
 };
 
+/* What a launch that the daemon carries out is to put in, in this order. */
+struct gm_put {
+	struct gm_region *region;
+	uint64_t offset;
+	uint64_t length;
+	uint64_t source;
+	uint64_t source_offset;
+};
+
+#define GM_LAUNCH_PUTS_MAX 1024
+
 /* Of a domain whose kind has GM_TRAIT_LAUNCH. See book_launch.h. */
 struct gm_launch {
 	enum gm_launch_state state;
@@ -159,6 +177,13 @@ struct gm_launch {
 	bool changed; /* digests or failure, since they were recorded */
 	unsigned n_sources;
 	struct gm_source sources[GM_LAUNCH_SOURCES_MAX];
+	/* With GM_TRAIT_DAEMON_LAUNCHES. See book_own_launch.h. */
+	uint8_t *parameters;
+	size_t parameters_size;
+	struct gm_put *puts;
+	uint32_t n_puts;
+	int vm_fd;		 /* launched, and not taken over yet; -1. Closed by who made it */
+	struct gm_charge vm_fds; /* GM_RES_FDS */
 };
 
 struct gm_domain {
@@ -247,6 +272,7 @@ struct gm_region {
 	struct gm_charge huge;	 /* GM_RES_HUGE_*, or nothing */
 	struct gm_charge count;	 /* GM_RES_REGIONS */
 	struct gm_charge fds;	 /* GM_RES_FDS */
+	struct gm_charge locked; /* GM_RES_MEMLOCK: kinds whose memory the daemon's launch pins */
 	unsigned n_jobs;
 	unsigned n_jobs_of[GM_PAGE_OP_JOBS_N_];
 	int fd;			/* -1 until made; closed by whoever made it */

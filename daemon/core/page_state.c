@@ -36,6 +36,7 @@ enum reason {
 	IS_AFTER_FINISH,
 	NOT_IN_PLACE,
 	NO_LEAVE,
+	IS_PINNED,
 };
 
 static const char *const reasons[] = {
@@ -51,6 +52,7 @@ static const char *const reasons[] = {
 	[IS_AFTER_FINISH] = "the launch is finished",
 	[NOT_IN_PLACE] = "the kernel cannot convert in place here",
 	[NO_LEAVE] = "it is part of the launch digest, and DiscardMeasured= does not allow it",
+	[IS_PINNED] = "the platform has pinned it for the guest",
 };
 
 #define OP(name) (1u << GM_PAGE_OP_##name)
@@ -60,6 +62,7 @@ static const char *const reasons[] = {
 #define IN(name) (1u << GM_PAGE_##name)
 #define PLACED (IN(MEASURED) | IN(UNMEASURED))
 #define EVERY_STATE ((1u << GM_PAGE_STATE_N_) - 1)
+#define LAUNCHED GM_PAGE_DAEMON_LAUNCHES
 
 /* As it was. */
 #define SAME GM_PAGE_STATE_N_
@@ -76,6 +79,16 @@ struct rule {
 /* The first row that fits decides. The last ones of each operation fit every state that is left. */
 static const struct rule rules[] = {
 	{ EVERY_OP, IN(LOST), 0, 0, IS_LOST, SAME },
+
+	{ OP(DISCARD), EVERY_STATE, LAUNCHED | GM_PAGE_RUNNING, GM_PAGE_HAS_PRIVATE, IS_PINNED,
+	  SAME },
+	{ OP(DISCARD), PLACED, LAUNCHED, GM_PAGE_HAS_PRIVATE, IS_BEFORE_FINISH, SAME },
+	{ OP(ALLOCATE), PLACED, LAUNCHED, GM_PAGE_HAS_PRIVATE, NONE, SAME },
+	{ OP(POPULATE), EVERY_STATE, LAUNCHED | GM_PAGE_RUNNING, GM_PAGE_HAS_PRIVATE,
+	  IS_AFTER_FINISH, SAME },
+	{ OP(POPULATE), IN(ABSENT) | IN(SHARED), LAUNCHED, GM_PAGE_HAS_PRIVATE, NONE,
+	  GM_PAGE_MEASURED },
+	{ OP(POPULATE), PLACED, LAUNCHED, GM_PAGE_HAS_PRIVATE, IS_MEASURED, SAME },
 
 	{ OP(ALLOCATE), IN(ABSENT) | IN(SHARED), 0, GM_PAGE_HAS_PRIVATE, NONE, GM_PAGE_SHARED },
 	{ OP(DISCARD), IN(ABSENT) | IN(SHARED), 0, GM_PAGE_HAS_PRIVATE, NONE, GM_PAGE_ABSENT },

@@ -8,6 +8,13 @@
  *   ABSENT   SHARED    ABSENT
  *   SHARED   SHARED    ABSENT
  *
+ * Kinds that the daemon launches have one half, which the platform pins and encrypts where it lies:
+ *
+ *   state     allocate  discard                populate
+ *   ABSENT    SHARED    ABSENT before finish   MEASURED before finish
+ *   SHARED    SHARED    ABSENT before finish   MEASURED before finish: what was there is
+ * overwritten MEASURED  MEASURED  -                      -
+ *
  * Kinds with private memory have two halves for each address (or one that is converted in place).
  * A page that is not SHARED is the guest's, also one that is ABSENT: nobody has put anything there
  * as far as is known, and the host can only look at the shared half. "Before finish" is while the
@@ -73,7 +80,9 @@ enum gm_page_condition {
 	GM_PAGE_MIRRORED = 1 << 2,	   /* to zap a private page destroys what it holds */
 	GM_PAGE_IN_PLACE = 1 << 3,	   /* one file for both: no half to give up */
 	GM_PAGE_DISCARD_MEASURED = 1 << 4, /* DiscardMeasured= of the policy */
-	GM_PAGE_CONDITIONS_END = 1 << 5
+	/* Without GM_PAGE_HAS_PRIVATE; RUNNING is then from the moment on that it is pinned. */
+	GM_PAGE_DAEMON_LAUNCHES = 1 << 5,
+	GM_PAGE_CONDITIONS_END = 1 << 6
 };
 
 /* "absent", "shared", ...; never NULL. */
