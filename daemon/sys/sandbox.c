@@ -55,6 +55,20 @@ static int raise_nofile(void)
 	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 
+/*
+ * Of the hard limit only: workers that launch guests inherit it, and set a soft one for what they
+ * may pin. Without CAP_SYS_RESOURCE it stays, and such launches are refused where it is too low.
+ */
+static void raise_memlock(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+		return;
+	limit.rlim_max = RLIM_INFINITY;
+	(void)setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
 int gm_sandbox_early(void)
 {
 	int r;
@@ -68,6 +82,7 @@ int gm_sandbox_early(void)
 	r = std_fds_exist();
 	if (r)
 		return r;
+	raise_memlock();
 	return raise_nofile();
 }
 

@@ -24,6 +24,13 @@
 #define KVM_CHECK_EXTENSION_REQUEST 0xae03U
 #define KVM_CREATE_GUEST_MEMFD_REQUEST 0xc040aed4U
 #define KVM_SET_MEMORY_ATTRIBUTES2_REQUEST 0xc080aed2U
+#define KVM_CREATE_VM_REQUEST 0xae01U
+#define KVM_CREATE_VCPU_REQUEST 0xae41U
+#define KVM_GET_SREGS_REQUEST 0x8138ae83U
+#define KVM_SET_SREGS_REQUEST 0x4138ae84U
+#define KVM_SET_REGS_REQUEST 0x4090ae82U
+#define KVM_ENCRYPT_OP_REQUEST 0xc008aebaU
+#define KVM_PIN_REQUEST 0x8010aebbU
 
 /* Of an int argument the kernel sees the low half only. */
 #define INT_MASK UINT64_C(0xffffffff)
@@ -190,6 +197,16 @@ static const struct gm_seccomp_rule worker_rules[] = {
 	ALLOW_IF("clone", "threads; never a process", MASKED(0, CLONE_THREAD, CLONE_THREAD)),
 	ALLOW("set_robust_list", "starting threads"),
 	ALLOW("rseq", "starting threads"),
+
+	/* Launches that the daemon carries out itself, on fds of the job. */
+	ALLOW_IF("ioctl", "a launch: a VM", INT(1, KVM_CREATE_VM_REQUEST)),
+	ALLOW_IF("ioctl", "a launch: the platform's commands", INT(1, KVM_ENCRYPT_OP_REQUEST)),
+	ALLOW_IF("ioctl", "a launch: memory stays where it is", INT(1, KVM_PIN_REQUEST)),
+	ALLOW_IF("ioctl", "a launch: vCPUs", INT(1, KVM_CREATE_VCPU_REQUEST)),
+	ALLOW_IF("ioctl", "a launch: registers", INT(1, KVM_GET_SREGS_REQUEST)),
+	ALLOW_IF("ioctl", "a launch: registers", INT(1, KVM_SET_SREGS_REQUEST)),
+	ALLOW_IF("ioctl", "a launch: registers", INT(1, KVM_SET_REGS_REQUEST)),
+	ALLOW_IF_BOTH("prlimit64", "a launch: what it may pin", INT(0, 0), INT(1, RLIMIT_MEMLOCK)),
 };
 LIST(gm_seccomp_worker, worker_rules);
 

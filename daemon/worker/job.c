@@ -48,6 +48,8 @@ bool gm_job_order_is_valid(const struct gm_job_order *order, size_t size)
 		return false;
 	if (order->verb == GM_JOB_DIGEST && !digest_is_valid(order))
 		return false;
+	if (order->verb == GM_JOB_LAUNCH && order->n_ranges != 1)
+		return false;
 	if (!memchr(order->kind, '\0', sizeof(order->kind)))
 		return false;
 	for (uint32_t i = 0; i < order->n_ranges; i++)

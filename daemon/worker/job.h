@@ -26,6 +26,8 @@ enum gm_job_verb {
 			*/
 	GM_JOB_MAKE_SHARED, /* in place; in ascending order */
 	GM_JOB_MAKE_PRIVATE,
+	GM_JOB_LAUNCH, /* the fd is the launch's own socket, see launcher.h; its one range is as
+			  long as all memory of the guest together */
 	GM_JOB_VERB_N_
 };
 

@@ -9,6 +9,7 @@
 #include "convert.h"
 #include "digest.h"
 #include "gm_cleanup.h"
+#include "launcher.h"
 #include "work.h"
 
 struct worker {
@@ -75,6 +76,8 @@ static int worker_obey(struct worker *worker, const struct gm_job_order *order, 
 		return gm_digest_run(order, gm_take_fd(&fd), &sink);
 	if (order->verb == GM_JOB_MAKE_SHARED || order->verb == GM_JOB_MAKE_PRIVATE)
 		return gm_convert_run(order, gm_take_fd(&fd), backend, &gm_convert_pace, &sink);
+	if (order->verb == GM_JOB_LAUNCH)
+		return gm_launch_run(order, gm_take_fd(&fd), backend, &sink);
 	return gm_work_run(order, gm_take_fd(&fd), backend, &sink);
 }
 
