@@ -106,6 +106,8 @@ static const char *step_text(Gmem__StepKind kind)
 		return "populate";
 	case GMEM__STEP_KIND__STEP_LAUNCH_FINISH:
 		return "launch-finish";
+	case GMEM__STEP_KIND__STEP_MOVE:
+		return "move";
 	default:
 		return "unknown";
 	}

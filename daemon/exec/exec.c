@@ -14,6 +14,7 @@
 #include "exec_job.h"
 #include "exec_launch.h"
 #include "exec_memlock.h"
+#include "exec_own_launch.h"
 #include "exec_share.h"
 #include "gm_cleanup.h"
 #include "gm_fault.h"
@@ -266,9 +267,16 @@ static void let_go(struct gm_exec *exec, uint32_t record, bool has_half)
 		exec->keep_ops->let_go(exec->keep_arg, record, has_half);
 }
 
+static void let_go_vm(struct gm_exec *exec, uint32_t record)
+{
+	if (exec->keep_ops != NULL)
+		exec->keep_ops->let_go_vm(exec->keep_arg, record);
+}
+
 /* A region that has left the books and whose record may still be there. */
 struct gm_exec_leaving {
 	uint32_t record;
+	bool is_vm; /* of a domain: not a region, but what was launched for it */
 	int fd;
 	bool slow;
 	bool has_half;
@@ -296,6 +304,33 @@ static void leave(struct gm_exec *exec, const struct gm_region *region, int fd, 
 	SLIST_INSERT_HEAD(&exec->leaving, leaving, link);
 }
 
+/* The VMM has it, or nobody is to: the next commit says so. */
+static void drop_vm(struct gm_exec *exec, struct gm_domain *domain)
+{
+	int fd = gm_book_take_vm(domain);
+	struct gm_exec_leaving *leaving;
+
+	if (fd < 0)
+		return;
+	leaving = exec->keep_ops != NULL ? malloc(sizeof(*leaving)) : NULL;
+	if (leaving == NULL) {
+		let_go_vm(exec, domain->mark.record);
+		close_memory(exec, fd, /* slow= */ true);
+		return;
+	}
+	*leaving = (struct gm_exec_leaving){
+		.record = domain->mark.record, .is_vm = true, .fd = fd, .slow = true
+	};
+	SLIST_INSERT_HEAD(&exec->leaving, leaving, link);
+}
+
+void gm_exec_end_launch(struct gm_exec *exec, struct gm_domain *domain)
+{
+	gm_exec_drop_sources(exec, domain);
+	gm_book_forget_puts(domain);
+	drop_vm(exec, domain);
+}
+
 void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region)
 {
 	int fd = gm_take_fd(&region->fd);
@@ -318,7 +353,10 @@ void gm_exec_settle(struct gm_exec *exec)
 		SLIST_REMOVE_HEAD(&exec->leaving, link);
 		GM_FAULT_POINT("region: off the record");
 		/* Whoever keeps it lets go first, so that the slow end of it is here. */
-		let_go(exec, leaving->record, leaving->has_half);
+		if (leaving->is_vm)
+			let_go_vm(exec, leaving->record);
+		else
+			let_go(exec, leaving->record, leaving->has_half);
 		GM_FAULT_POINT("region: out of the fd store");
 		close_memory(exec, leaving->fd, leaving->slow);
 		free(leaving);
@@ -376,7 +414,7 @@ unsigned gm_exec_end_domain(struct gm_exec *exec, struct gm_domain *domain)
 		}
 	}
 	gm_exec_end_memlock(exec, domain);
-	gm_exec_drop_sources(exec, domain);
+	gm_exec_end_launch(exec, domain);
 	gm_book_end_domain(domain);
 	drop_idle_regions(exec, domain);
 	let_go_of_busy_regions(exec, domain);
@@ -397,8 +435,8 @@ void gm_exec_reap(struct gm_exec *exec, struct gm_region *region)
 
 	if (!domain->dying)
 		return;
-	if (region->n_jobs == 0)
-		gm_exec_drop_region(exec, region);
+	/* A launch has held all of them. */
+	drop_idle_regions(exec, domain);
 	if (domain->n_jobs == 0)
 		remove_domain(exec, domain);
 }

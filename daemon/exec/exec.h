@@ -12,7 +12,7 @@
 #include "book_step.h"
 #include "crew.h"
 
-#define GM_EXEC_BACKENDS_MAX 8
+#define GM_EXEC_BACKENDS_MAX 12
 
 struct gm_exec_backend {
 	const struct gm_backend *backend;
@@ -33,6 +33,9 @@ struct gm_exec_keep_ops {
 	int (*keep)(void *arg, struct gm_region *region, struct gm_refusal *refusal);
 	/* The same for @fd, its private half, which it has not got yet. */
 	int (*keep_half)(void *arg, struct gm_region *region, int fd, struct gm_refusal *refusal);
+	/* What the daemon has launched for the domain, until it is taken over. */
+	int (*keep_vm)(void *arg, struct gm_domain *domain, int fd, struct gm_refusal *refusal);
+	void (*let_go_vm)(void *arg, uint32_t record);
 	/* Work on memory is about to begin: that it does must be on record. */
 	void (*begin)(void *arg);
 	/*

@@ -158,7 +158,17 @@ int gm_exec_observe(const struct gm_exec *exec, const struct gm_peer *peer, int 
 /* Hugepages are the hugetlb controller's, whose answer to too much is an error and no kill. */
 static bool takes_memory(const struct gm_exec_job *job)
 {
-	return job->ticket.op == GM_PAGE_OP_ALLOCATE && job->ticket.region->page_size == GM_PAGE_4K;
+	return job->digest == NULL && job->ticket.op == GM_PAGE_OP_ALLOCATE &&
+	       job->ticket.region->page_size == GM_PAGE_4K;
+}
+
+static uint64_t count_absent_of(const struct gm_domain *domain)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < domain->n_regions; i++)
+		bytes += domain->regions[i]->map.pages[GM_PAGE_ABSENT] * GM_PAGE_4K;
+	return bytes;
 }
 
 static uint64_t count_absent(const struct gm_exec_job *job)
@@ -166,6 +176,8 @@ static uint64_t count_absent(const struct gm_exec_job *job)
 	const struct gm_page_map *map = &job->ticket.region->map;
 	uint64_t bytes = 0;
 
+	if (job->own != NULL)
+		return count_absent_of(job->ticket.region->domain);
 	for (size_t i = 0; i < job->n_ranges; i++)
 		bytes += gm_page_map_count(map, job->ranges[i].offset, job->ranges[i].length,
 					   GM_PAGE_ABSENT);
@@ -240,6 +252,9 @@ static uint64_t count_untold(const struct gm_exec_job *job, uint64_t absent)
 	uint64_t found = 0, booked = job->total - absent;
 	unsigned looks_left = LOOKS_MAX;
 
+	/* Of a launch's memory nobody has touched much that the books do not know. */
+	if (job->own != NULL)
+		return 0;
 	for (size_t i = 0; i < job->n_ranges; i++) {
 		uint64_t at = job->ranges[i].offset, end = at + job->ranges[i].length;
 

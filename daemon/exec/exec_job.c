@@ -4,7 +4,9 @@
 #include "exec_charge.h"
 #include "exec_launch.h"
 #include "exec_share.h"
+#include "gm_cleanup.h"
 #include "gm_fault.h"
+#include "gm_fd.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -160,12 +162,15 @@ static int conclude(const struct gm_exec_job *job, enum gm_job_end how, int erro
 		return refuse_worker_lost(job, error, refusal);
 	if (how == GM_JOB_DISPLACED)
 		return refuse_displaced(job, error, refusal);
+	if (job->own != NULL)
+		return gm_exec_own_conclude(job, error, refusal);
 	return refuse_error(job, error, refusal);
 }
 
 static void job_free(struct gm_exec_job *job)
 {
 	gm_exec_uncharge(job);
+	gm_exec_own_free(job->own);
 	free(job->digest);
 	free(job);
 }
@@ -195,8 +200,11 @@ static void on_end(void *arg, enum gm_job_end how, int error)
 		return;
 	/* Nobody asks a dying domain where its pages are. */
 	if ((how == GM_JOB_WORKER_LOST || how == GM_JOB_ERROR) && !job->ticket.frees_half &&
-	    job->digest == NULL && !job->ticket.converts && !job->ticket.region->domain->dying)
+	    job->digest == NULL && job->own == NULL && !job->ticket.converts &&
+	    !job->ticket.region->domain->dying)
 		gm_exec_look(job);
+	if (job->own != NULL)
+		gm_exec_own_read(job);
 	result = conclude(job, how, error, &refusal);
 	gm_exec_convert_end(job, how, result);
 	finish(job, result, &refusal);
@@ -270,6 +278,8 @@ static void fill_order(const struct gm_exec_job *job, struct gm_job_order *order
 		order->numa_nodes = 0;
 		order->digest = job->digest->order;
 	}
+	if (job->own != NULL)
+		order->verb = GM_JOB_LAUNCH;
 	memcpy(order->ranges, job->ranges, job->n_ranges * sizeof(job->ranges[0]));
 }
 
@@ -286,6 +296,8 @@ static int fd_of(const struct gm_exec_job *job)
 
 	if (job->digest != NULL)
 		return job->digest->fd;
+	if (job->own != NULL)
+		return job->own->theirs;
 	return job->ticket.private_half ? region->private_fd : region->fd;
 }
 
@@ -376,6 +388,12 @@ int gm_exec_job_start(struct gm_exec_job *job, int pidfd, struct gm_exec_share *
 	return 0;
 }
 
+static int refuse_no_workers(struct gm_refusal *refusal)
+{
+	return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
+			      "this daemon runs without workers");
+}
+
 int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidfd,
 		      struct gm_region *region, enum gm_page_op op, struct gm_range *ranges,
 		      size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg,
@@ -386,8 +404,7 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidf
 	int r;
 
 	if (exec->hub == NULL)
-		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
-				      "this daemon runs without workers");
+		return refuse_no_workers(refusal);
 	if (n_ranges > GM_JOB_RANGES_MAX)
 		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_RANGES, "request",
 					 GM_JOB_RANGES_MAX, 0, n_ranges);
@@ -418,8 +435,7 @@ int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidf
 	struct gm_exec_job *job;
 
 	if (exec->hub == NULL)
-		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
-				      "this daemon runs without workers");
+		return refuse_no_workers(refusal);
 	job = gm_exec_job_new(exec, ranges, n_ranges, ops, arg);
 	if (job == NULL)
 		return -ENOMEM;
@@ -436,8 +452,7 @@ int gm_exec_start_digest(struct gm_exec *exec, struct gm_session *session, int p
 	int r = -ENOMEM;
 
 	if (exec->hub == NULL)
-		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_WORKER, "host",
-				      "this daemon runs without workers");
+		return refuse_no_workers(refusal);
 	job = gm_exec_job_new(exec, range, 1, ops, arg);
 	if (job != NULL)
 		job->digest = malloc(sizeof(*digest));
@@ -450,6 +465,30 @@ int gm_exec_start_digest(struct gm_exec *exec, struct gm_session *session, int p
 	if (job != NULL)
 		free(job->digest);
 	free(job);
+	return r;
+}
+
+int gm_exec_start_own(struct gm_exec *exec, const struct gm_job_ticket *ticket,
+		      struct gm_exec_own *own, int pidfd, const struct gm_exec_job_ops *ops,
+		      void *arg, struct gm_exec_job **ret_job, struct gm_refusal *refusal)
+{
+	const struct gm_range all = { 0, ticket->region->domain->reserved_bytes };
+	struct gm_job_ticket mine = *ticket;
+	struct gm_exec_job *job;
+	int r;
+
+	job = exec->hub != NULL ? gm_exec_job_new(exec, &all, 1, ops, arg) : NULL;
+	if (job == NULL) {
+		gm_book_end_job(&mine);
+		gm_exec_own_free(own);
+		return exec->hub != NULL ? -ENOMEM : refuse_no_workers(refusal);
+	}
+	job->own = own;
+	job->ticket = mine;
+	r = gm_exec_job_start(job, pidfd, /* share= */ NULL, ret_job, refusal);
+	/* The crew has a copy, and the other end is to close when the worker's does. */
+	if (r == 0)
+		gm_fd_close(gm_take_fd(&own->theirs));
 	return r;
 }
 

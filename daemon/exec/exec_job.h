@@ -6,6 +6,7 @@
 #define GM_EXEC_JOB_H
 
 #include "exec.h"
+#include "launcher.h"
 
 /* What a job that hashes works on, in place of the region. */
 struct gm_exec_digest {
@@ -13,9 +14,19 @@ struct gm_exec_digest {
 	struct gm_job_digest order;
 };
 
+/* A launch that the daemon carries out itself: see exec_own_launch.h. */
+struct gm_exec_own {
+	int socket; /* to the worker */
+	int theirs; /* its end, until the job is submitted; -1 */
+	int vm_fd;  /* -1, or what it has launched */
+	bool has_result;
+	struct gm_launch_result result;
+};
+
 struct gm_exec_job {
 	struct gm_exec *exec;
 	struct gm_exec_digest *digest; /* NULL: the job is about memory */
+	struct gm_exec_own *own;       /* NULL: it is no launch */
 	struct gm_job_ticket ticket;
 	struct gm_crew_job *crew_job;
 	const struct gm_exec_job_ops *ops;
@@ -90,6 +101,19 @@ GM_WARN_UNUSED int gm_exec_start_digest(struct gm_exec *exec, struct gm_session 
 					const struct gm_range *range,
 					const struct gm_exec_job_ops *ops, void *arg,
 					struct gm_exec_job **ret_job, struct gm_refusal *refusal);
+
+/*
+ * As gm_exec_start_job(), of a launch. Takes @own, and the ticket, which has been begun: both are
+ * done with where it is not 0.
+ */
+GM_WARN_UNUSED int gm_exec_start_own(struct gm_exec *exec, const struct gm_job_ticket *ticket,
+				     struct gm_exec_own *own, int pidfd,
+				     const struct gm_exec_job_ops *ops, void *arg,
+				     struct gm_exec_job **ret_job, struct gm_refusal *refusal);
+/* exec_own_launch.c: what the worker has said; why it failed, and the end. */
+void gm_exec_own_read(struct gm_exec_job *job);
+int gm_exec_own_conclude(const struct gm_exec_job *job, int error, struct gm_refusal *refusal);
+void gm_exec_own_free(struct gm_exec_own *own);
 
 /* Takes away what the end of a job has set free of a dying domain. */
 void gm_exec_reap(struct gm_exec *exec, struct gm_region *region);

@@ -27,6 +27,9 @@ GM_WARN_UNUSED int gm_exec_add_source(struct gm_exec *exec, struct gm_domain *do
 /* All sources are closed: nothing more is populated. */
 void gm_exec_drop_sources(struct gm_exec *exec, struct gm_domain *domain);
 
+/* The launch is over: sources, what was written down, and what was launched here and not taken. */
+void gm_exec_end_launch(struct gm_exec *exec, struct gm_domain *domain);
+
 struct gm_population {
 	enum gm_populate_type type;
 	struct gm_range range; /* of the region; with GM_POPULATE_VCPU only its length counts */

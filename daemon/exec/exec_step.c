@@ -17,6 +17,7 @@ static const struct {
 	{ GM_CAP_MIRRORED_PAGE_TABLE, GM_TRAIT_MIRRORED },
 	{ GM_CAP_IN_PLACE_CONVERSION, GM_TRAIT_IN_PLACE },
 	{ GM_CAP_LAUNCH, GM_TRAIT_LAUNCH },
+	{ GM_CAP_DAEMON_LAUNCHES, GM_TRAIT_DAEMON_LAUNCHES },
 };
 
 unsigned gm_exec_traits(const struct gm_exec_backend *slot)

@@ -300,6 +300,19 @@ static int on_keep_half(void *arg, struct gm_region *region, int fd, struct gm_r
 	return r == 0 ? 0 : refuse_keep(r, refusal);
 }
 
+/* The domain has had its record since it was made. */
+static int on_keep_vm(void *arg, struct gm_domain *domain, int fd, struct gm_refusal *refusal)
+{
+	int r = push(arg, GM_STORED_VM, domain->mark.record, fd);
+
+	return r == 0 ? 0 : refuse_keep(r, refusal);
+}
+
+static void on_vm_let_go(void *arg, uint32_t number)
+{
+	gm_record_remove(arg, GM_STORED_VM, number);
+}
+
 static void on_begin(void *arg)
 {
 	on_commit(arg, NULL, NULL);
@@ -316,6 +329,8 @@ static void on_region_let_go(void *arg, uint32_t number, bool has_half)
 const struct gm_exec_keep_ops gm_record_keep_ops = {
 	.keep = on_keep,
 	.keep_half = on_keep_half,
+	.keep_vm = on_keep_vm,
+	.let_go_vm = on_vm_let_go,
 	.begin = on_begin,
 	.let_go = on_region_let_go,
 };

@@ -10,6 +10,7 @@
 
 #include "exec_launch.h"
 #include "exec_memlock.h"
+#include "exec_own_launch.h"
 #include "gm_cleanup.h"
 #include "gm_fault.h"
 #include "gm_fd.h"
@@ -87,6 +88,17 @@ static int on_session(void *arg, struct gm_tenant *tenant, const struct gm_sessi
 	return r;
 }
 
+static void tell_failed(struct gm_restore *restore, const struct gm_domain *domain, const char *why)
+{
+	const struct gm_news news = { .kind = GM_NEWS_FAILURE,
+				      .tenant = domain->tenant,
+				      .pidfd = -1,
+				      .domain = domain->id.v,
+				      .text = why };
+
+	gm_service_tell(restore->service, &news);
+}
+
 static void tell_quarantine(struct gm_restore *restore, const struct gm_domain *domain,
 			    uint64_t region, const char *why)
 {
@@ -102,6 +114,21 @@ static void tell_quarantine(struct gm_restore *restore, const struct gm_domain *
 	snprintf(text, sizeof(text), "%s %016" PRIx64 " is in quarantine: %s",
 		 region != 0 ? "region" : "domain", region != 0 ? region : domain->id.v, why);
 	gm_service_tell(restore->service, &news);
+}
+
+/* One name, one fd: it is stored once, when it has been launched. */
+static void restore_own_launch(struct gm_restore *restore, struct gm_domain *domain,
+			       uint32_t record)
+{
+	struct gm_stored *first = find_stored(restore, GM_STORED_VM, record);
+	const char *doubt;
+
+	if (!gm_domain_is_launched_here(domain))
+		return;
+	doubt = gm_exec_restore_own_launch(restore->exec, domain,
+					   first != NULL ? gm_take_fd(&first->fd) : -1);
+	if (doubt != NULL)
+		tell_failed(restore, domain, doubt);
 }
 
 static int on_domain(void *arg, struct gm_tenant *tenant, struct gm_session *session,
@@ -126,6 +153,7 @@ static int on_domain(void *arg, struct gm_tenant *tenant, struct gm_session *ses
 	if (r != 0)
 		return r;
 	gm_exec_restore_launch(restore->exec, *ret_domain);
+	restore_own_launch(restore, *ret_domain, from->record);
 	restore->n_domains++;
 	if (wanted.quarantined) {
 		restore->n_quarantined++;
@@ -312,7 +340,8 @@ static bool is_nobodys(const struct gm_restore *restore, const struct gm_stored 
 {
 	if (stored->fd < 0)
 		return false;
-	if (stored->kind == GM_STORED_REGION || stored->kind == GM_STORED_HALF)
+	if (stored->kind == GM_STORED_REGION || stored->kind == GM_STORED_HALF ||
+	    stored->kind == GM_STORED_VM)
 		return restore->n_damaged == 0;
 	return stored->kind == GM_STORED_PIDFD;
 }

@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exec_launch.h"
+#include "exec_own_launch.h"
 #include "gm_check.h"
 #include "gm_fault.h"
-#include "step.h"
+#include "h_launch.h"
 
 #define PARAMETERS_MAX 16384
 
@@ -109,6 +109,8 @@ int gm_handle_launch_start(struct gm_call *call)
 				      PARAMETERS_MAX, 0, request->parameters.len);
 	if (r == 0)
 		r = gm_service_room_for_launch(call->service, &call->refusal);
+	if (r == 0 && gm_domain_is_launched_here(domain))
+		return gm_own_launch_start(call, domain);
 	if (r == 0)
 		r = gm_step_draw(call->service, &spec);
 	if (r == 0)
@@ -160,6 +162,7 @@ int gm_handle_launch_abort(struct gm_call *call)
 	r = find_domain(call, request->domain, GM_LAUNCH_ABORT, &domain);
 	if (r != 0)
 		return r;
+	gm_exec_stop_own_launch(call->exec, domain);
 	gm_book_fail_launch(domain, &given_up);
 	gm_launch_settle(call->service, domain);
 	gm_link_tell_domain(call->service, call->link, GM_NEWS_FAILURE, domain,
@@ -200,7 +203,7 @@ static int predict_and_finish(struct gm_service *service, struct gm_domain *doma
 	return r;
 }
 
-/* Cannot fail: a step always fits. */
+/* Cannot fail: a step always fits. @id 0: there is none, the daemon does it itself. */
 static void answer_step(struct gm_pending *pending, uint64_t id)
 {
 	Gmem__PopulateReply populate = GMEM__POPULATE_REPLY__INIT;
@@ -210,7 +213,7 @@ static void answer_step(struct gm_pending *pending, uint64_t id)
 	int r;
 
 	gm_step_write(&step, id, finishes ? GM_STEP_LAUNCH_FINISH : GM_STEP_POPULATE);
-	populate.step = &step;
+	populate.step = id != 0 ? &step : NULL;
 	finish.step = &step;
 	r = gm_link_answer(pending->link,
 			   &(struct gm_frame){ .type = pending->type,
@@ -220,7 +223,9 @@ static void answer_step(struct gm_pending *pending, uint64_t id)
 	assert(r == 0);
 }
 
-static int go_on(struct gm_pending *pending, uint64_t *ret_step, struct gm_refusal *refusal)
+/* *ret_goes_on: it is not answered now. */
+static int go_on(struct gm_pending *pending, uint64_t *ret_step, bool *ret_goes_on,
+		 struct gm_refusal *refusal)
 {
 	struct gm_hashing *hashing = pending->hashing;
 	struct gm_service *service = pending->link->service;
@@ -234,6 +239,14 @@ static int go_on(struct gm_pending *pending, uint64_t *ret_step, struct gm_refus
 	if (r != 0)
 		return r;
 	memcpy(digest, gm_exec_hashed(pending->job), sizeof(digest));
+	*ret_step = 0;
+	if (gm_domain_is_launched_here(region->domain)) {
+		*ret_goes_on = pending->type == GM_MSG_LAUNCH_FINISH;
+		return *ret_goes_on ? gm_own_launch_finish(pending, region->domain, &hashing->end,
+							   &hashing->population, digest, refusal)
+				    : gm_own_launch_populate(region, &hashing->population, digest,
+							     refusal);
+	}
 	if (pending->type == GM_MSG_POPULATE)
 		return draw_and_populate(service, region, &hashing->population, digest, ret_step,
 					 refusal);
@@ -249,13 +262,16 @@ static void on_hashed(void *arg, int result, const struct gm_refusal *refusal, u
 	struct gm_refusal why = *refusal;
 	uint16_t type = pending->type;
 	uint32_t serial = pending->serial;
+	bool goes_on = false;
 	uint64_t step;
 
 	(void)bytes;
 	GM_FAULT_POINT("launch: hashed");
 	if (result == 0)
-		result = go_on(pending, &step, &why);
+		result = go_on(pending, &step, &goes_on, &why);
 	GM_FAULT_POINT("launch: step ordered");
+	if (result == 0 && goes_on)
+		return;
 	if (result == 0)
 		answer_step(pending, step);
 	if (result == 0)
@@ -409,6 +425,32 @@ static int hash_vcpu_pages(struct gm_call *call, struct gm_domain *domain,
 	return r;
 }
 
+/* No worker has to hash before it. */
+static int launch_now(struct gm_call *call, struct gm_domain *domain,
+		      const struct gm_launch_end *end)
+{
+	static const struct gm_population none;
+	struct gm_pending *pending;
+	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
+	int r;
+
+	r = check_room(call);
+	if (r != 0)
+		return r;
+	pending = gm_pending_new(call);
+	if (pending == NULL)
+		return -ENOMEM;
+	pending->domain = domain->id.v;
+	memcpy(digest, domain->launch->digest, sizeof(digest));
+	r = gm_own_launch_finish(pending, domain, end, &none, digest, &call->refusal);
+	if (r != 0) {
+		free(pending);
+		return r;
+	}
+	gm_pending_enter(call, pending);
+	return 0;
+}
+
 static int finish_now(struct gm_call *call, struct gm_domain *domain,
 		      const struct gm_launch_end *end)
 {
@@ -446,6 +488,8 @@ int gm_handle_launch_finish(struct gm_call *call)
 		return r;
 	if (end.vcpus.how == GM_VCPUS_PAGES)
 		return hash_vcpu_pages(call, domain, request->vcpus, &end);
+	if (gm_domain_is_launched_here(domain))
+		return launch_now(call, domain, &end);
 	return finish_now(call, domain, &end);
 }
 
@@ -456,7 +500,7 @@ void gm_launch_settle(struct gm_service *service, struct gm_domain *domain)
 	enum gm_launch_state state = gm_domain_launch_state(domain);
 
 	if (state == GM_LAUNCH_RUNNING || state == GM_LAUNCH_FAILED)
-		gm_exec_drop_sources(service->exec, domain);
+		gm_exec_end_launch(service->exec, domain);
 }
 
 static const char *errno_name(uint32_t error)

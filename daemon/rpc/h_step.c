@@ -25,7 +25,8 @@ SAME_KIND(CONVERT);
 SAME_KIND(LAUNCH_START);
 SAME_KIND(POPULATE);
 SAME_KIND(LAUNCH_FINISH);
-_Static_assert(GM_STEP_KIND_N_ == 7, "a new step is compared with its number here");
+SAME_KIND(MOVE);
+_Static_assert(GM_STEP_KIND_N_ == 8, "a new step is compared with its number here");
 
 /* How often freeing the other half is tried. */
 #define FREEINGS_MAX 3

@@ -134,12 +134,12 @@ static void drop_memlock(struct gm_session *session)
 		gm_book_drop_memlock(domain);
 }
 
-static bool has_private_memory(const struct gm_session *session)
+static bool takes_fds(const struct gm_session *session)
 {
 	const struct gm_domain *domain;
 
 	TAILQ_FOREACH(domain, &session->domains, session_link)
-		if (domain->traits & GM_TRAIT_PRIVATE)
+		if (domain->traits & (GM_TRAIT_PRIVATE | GM_TRAIT_LAUNCH))
 			return true;
 	return false;
 }
@@ -165,7 +165,7 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	session->owner = link;
 	link->surplus = false;
 	link->n_kept = GM_KEPT_ANSWERS;
-	if (has_private_memory(session))
+	if (takes_fds(session))
 		gm_link_let_fds_in(link);
 	same_process = recorder->ops->resumed(recorder->arg, session) && same_pid;
 	GM_FAULT_POINT("resume: joined");
@@ -235,6 +235,23 @@ static int find_launch_device(struct gm_link *link, const Gmem__LaunchStartReply
 	return gm_refuse(refusal, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "domain");
 }
 
+static int find_launched(struct gm_link *link, const Gmem__LaunchFinishReply *reply, int *ret_fd,
+			 struct gm_refusal *refusal)
+{
+	const struct gm_domain *domain;
+
+	if (reply->n_fd_names == 0)
+		return 0;
+	TAILQ_FOREACH(domain, &link->session->domains, session_link)
+		if (reply->step != NULL && domain->launch != NULL && domain->launch->vm_fd >= 0 &&
+		    domain->launch->step_id == reply->step->step) {
+			*ret_fd = domain->launch->vm_fd;
+			return 0;
+		}
+	return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE, "domain",
+			      "what had been launched is not to be taken over any more");
+}
+
 /* The fd that the answer names; *ret_fd stays -1 where it names none. */
 static int find_fd(struct gm_link *link, const struct gm_kept_answer *kept, int *ret_fd,
 		   struct gm_refusal *refusal)
@@ -243,13 +260,15 @@ static int find_fd(struct gm_link *link, const struct gm_kept_answer *kept, int 
 	int r;
 
 	if (kept->type != GM_MSG_REGION_CREATE && kept->type != GM_MSG_DOMAIN_CREATE &&
-	    kept->type != GM_MSG_LAUNCH_START)
+	    kept->type != GM_MSG_LAUNCH_START && kept->type != GM_MSG_LAUNCH_FINISH)
 		return 0;
 	r = unpack(link, kept, &reply);
 	if (r < 0)
 		return r;
 	if (kept->type == GM_MSG_LAUNCH_START)
 		return find_launch_device(link, (Gmem__LaunchStartReply *)reply, ret_fd, refusal);
+	if (kept->type == GM_MSG_LAUNCH_FINISH)
+		return find_launched(link, (Gmem__LaunchFinishReply *)reply, ret_fd, refusal);
 	if (kept->type == GM_MSG_REGION_CREATE)
 		return find_memory(link, ((Gmem__RegionCreateReply *)reply)->region, ret_fd,
 				   refusal);

@@ -19,7 +19,7 @@ static const struct {
 } kinds[] = {
 	[GM_STORED_STATE] = { "+state", false }, [GM_STORED_MAPS] = { "+maps", false },
 	[GM_STORED_REGION] = { "+r", true },	 [GM_STORED_PIDFD] = { "+p", true },
-	[GM_STORED_HALF] = { "+q", true },
+	[GM_STORED_HALF] = { "+q", true },	 [GM_STORED_VM] = { "+v", true },
 };
 
 /* ---- names ---- */

@@ -28,6 +28,7 @@ enum gm_stored_kind {
 	GM_STORED_REGION, /* the memory of the region with this record */
 	GM_STORED_PIDFD,  /* the peer of the session with this record */
 	GM_STORED_HALF,	  /* the private half of the region with this record */
+	GM_STORED_VM,	  /* what was launched for the domain with this record */
 	GM_STORED_OTHER,  /* a name that this version does not know */
 };
 
