@@ -3,6 +3,6 @@
 #include "kinds.h"
 
 const struct gm_backend *const gm_backends[] = {
-	&gm_memfd_backend, &gm_guest_memfd_backend, &gm_sw_protected_backend,
-	&gm_snp_backend,   &gm_tdx_backend,	    NULL,
+	&gm_memfd_backend,  &gm_guest_memfd_backend, &gm_sw_protected_backend, &gm_sev_backend,
+	&gm_sev_es_backend, &gm_snp_backend,	     &gm_tdx_backend,	       NULL,
 };

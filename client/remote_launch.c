@@ -104,7 +104,8 @@ int gm_remote_launch_start(struct gmem_domain *domain, const void *parameters, s
 	request.domain = domain->id;
 	request.parameters = gm_wire_bytes(parameters, size);
 	r = gm_remote_call(client, GM_MSG_LAUNCH_START, &request.base, &reply);
-	if (r < 0)
+	/* Where the daemon launches the guest there is nothing to be done yet. */
+	if (r < 0 || steps->take_over)
 		return r;
 	r = gm_remote_check_order(client, ((const Gmem__LaunchStartReply *)reply.message)->step,
 				  GMEM__STEP_KIND__STEP_LAUNCH_START);
@@ -254,10 +255,33 @@ static struct gm_launch_end end_of(const struct gmem_launch_end *end)
 	};
 }
 
+/* The order, and how it is carried out: 0 or -errno. */
+static int carry_out(const struct gm_launch_vm *vm, const struct gm_launch_steps *steps,
+		     const struct gmem_launch_end *end, struct gm_fdset *fds,
+		     struct gm_launch_fault *fault)
+{
+	const struct gm_launch_end what = end_of(end);
+
+	if (steps->take_over)
+		return steps->take_over(vm, gm_fdset_peek(fds, 0), fault);
+	return steps->finish(vm, &what, fault);
+}
+
+static int check_finish(struct gmem_client *client, const struct gm_launch_steps *steps,
+			const struct gm_reply *reply)
+{
+	const Gmem__LaunchFinishReply *answer = (const Gmem__LaunchFinishReply *)reply->message;
+
+	if (reply->fds.n_fds != (steps->take_over ? 1 : 0))
+		return gm_remote_nonsense(client, "the end of a launch without what was launched");
+	return gm_remote_check_order(client, answer->step,
+				     steps->take_over ? GMEM__STEP_KIND__STEP_MOVE
+						      : GMEM__STEP_KIND__STEP_LAUNCH_FINISH);
+}
+
 int gm_remote_launch_finish(struct gmem_domain *domain, const struct gmem_launch_end *end)
 {
 	const struct gm_launch_steps *steps = gm_remote_steps(domain);
-	const struct gm_launch_end what = end_of(end);
 	struct gmem_client *client = domain->client;
 	struct gm_report done = { .domain = domain->id };
 	_gm_reply_ struct gm_reply reply = { 0 };
@@ -275,8 +299,7 @@ int gm_remote_launch_finish(struct gmem_domain *domain, const struct gmem_launch
 	}
 	if (r != 0)
 		return r;
-	r = gm_remote_check_order(client, ((const Gmem__LaunchFinishReply *)reply.message)->step,
-				  GMEM__STEP_KIND__STEP_LAUNCH_FINISH);
+	r = check_finish(client, steps, &reply);
 	if (r < 0)
 		return r;
 	done.step = gm_ordered(GM_MSG_LAUNCH_FINISH, reply.message);
@@ -284,7 +307,9 @@ int gm_remote_launch_finish(struct gmem_domain *domain, const struct gmem_launch
 	if (!domain)
 		return report_gone(client, &done);
 	vm = gm_remote_launch_vm(domain);
-	r = steps->finish(&vm, &what, &fault);
+	r = carry_out(&vm, steps, end, &reply.fds, &fault);
+	/* As long as this process has it, it keeps the hardware's slot. */
+	gm_fdset_done(&reply.fds);
 	r = report(client, steps, &fault, &done, r);
 	domain = gm_client_find_domain(client, done.domain);
 	if (r == 0 && domain)

@@ -65,6 +65,8 @@ int gm_launch_check_pages(const struct gm_launch_pages *pages)
 }
 
 static const struct gm_launch_steps *const all[] = {
+	&gm_sev_steps,
+	&gm_sev_es_steps,
 	&gm_snp_steps,
 	&gm_tdx_steps,
 };

@@ -35,6 +35,8 @@ bool gm_launch_is_zero(const void *bytes, size_t size);
 /* 0, or -EINVAL for what no request can be made of. */
 GM_WARN_UNUSED int gm_launch_check_pages(const struct gm_launch_pages *pages);
 
+extern const struct gm_launch_steps gm_sev_steps;
+extern const struct gm_launch_steps gm_sev_es_steps;
 extern const struct gm_launch_steps gm_snp_steps;
 extern const struct gm_launch_steps gm_tdx_steps;
 

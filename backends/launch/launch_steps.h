@@ -76,6 +76,13 @@ struct gm_launch_steps {
 	int (*finish)(const struct gm_launch_vm *vm, const struct gm_launch_end *end,
 		      struct gm_launch_fault *ret_fault);
 
+	/*
+	 * Kinds that the daemon launches have this one and none of the above: the VM takes over
+	 * what @from_fd, a VM of the daemon's, has been launched with.
+	 */
+	int (*take_over)(const struct gm_launch_vm *vm, int from_fd,
+			 struct gm_launch_fault *ret_fault);
+
 	/* "INVALID_PARAM" for gm_launch_fault::firmware, "unknown" for what it does not know. */
 	const char *(*firmware_name)(uint32_t code);
 };

@@ -23,11 +23,13 @@ static void every_kind_is_found_by_its_name(void **state)
 	assert_ptr_equal(gm_backends[0], gm_backend_find("memfd"));
 	assert_ptr_equal(gm_backends[1], gm_backend_find("guest-memfd"));
 	assert_ptr_equal(gm_backends[2], gm_backend_find("sw-protected"));
-	assert_ptr_equal(gm_backends[3], gm_backend_find("snp"));
-	assert_ptr_equal(gm_backends[4], gm_backend_find("tdx"));
-	for (size_t i = 0; i < 5; i++)
+	assert_ptr_equal(gm_backends[3], gm_backend_find("sev"));
+	assert_ptr_equal(gm_backends[4], gm_backend_find("sev-es"));
+	assert_ptr_equal(gm_backends[5], gm_backend_find("snp"));
+	assert_ptr_equal(gm_backends[6], gm_backend_find("tdx"));
+	for (size_t i = 0; i < 7; i++)
 		assert_non_null(gm_backends[i]);
-	assert_null(gm_backends[5]);
+	assert_null(gm_backends[7]);
 }
 
 static void an_unknown_kind_is_not_found(void **state)

@@ -13,7 +13,8 @@
 #define RAM_SLOT 0
 #define ROM_SLOT 1
 
-static const struct platform *const platforms[] = { &launch_snp, &launch_tdx };
+static const struct platform *const platforms[] = { &launch_sev, &launch_sev_es, &launch_snp,
+						    &launch_tdx };
 
 static const struct platform *find(const char *kind)
 {
@@ -119,6 +120,8 @@ static int add_region(struct launch *launch, const struct gmem_region_spec *spec
 {
 	if (gmem_region_create(launch->domain, spec, ret_region) < 0)
 		return launch_complain(launch, "create region");
+	if (launch->platform->bind)
+		return launch->platform->bind(launch, *ret_region, slot);
 	if (gmem_region_bind(*ret_region, slot) < 0)
 		return launch_complain(launch, "bind region");
 	return 0;

@@ -35,11 +35,15 @@ struct platform {
 	int (*start)(struct launch *launch);
 	/* The vCPUs, where they are made before memory is populated. May be NULL. */
 	int (*prepare)(struct launch *launch);
+	/* Memory into the VM, where it is not gmem_region_bind's. May be NULL. */
+	int (*bind)(struct launch *launch, gmem_region *region, uint32_t slot);
 	int (*populate)(struct launch *launch);
 	/* The vCPUs, where they are made last, and what is said of them. May be NULL. */
 	int (*complete)(struct launch *launch);
 };
 
+extern const struct platform launch_sev;
+extern const struct platform launch_sev_es;
 extern const struct platform launch_snp;
 extern const struct platform launch_tdx;
 
