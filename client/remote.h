@@ -324,6 +324,14 @@ struct gm_report {
 GM_WARN_UNUSED int gm_remote_report(struct gmem_client *client, const struct gm_report *report);
 int gm_remote_report_only(struct gmem_client *client, const struct gm_report *report);
 
+/*
+ * Has @region (0: any) a report that nobody waits for? Then what is asked next may be refused,
+ * because a worker still frees what that conversion has left: was it (@r)? Waits for the report's
+ * answer then, and true means once more.
+ */
+bool gm_remote_is_reporting(const struct gmem_client *client, uint64_t region);
+bool gm_remote_was_early(struct gmem_client *client, uint64_t region, bool had_report, int *r);
+
 /* 0, or what is wrong with an order. */
 GM_WARN_UNUSED int gm_remote_check_order(struct gmem_client *client, const Gmem__Step *step,
 					 Gmem__StepKind kind);
@@ -355,6 +363,7 @@ int gm_remote_fail_step(struct gmem_client *client, const struct gm_launch_steps
 			const struct gm_launch_fault *fault, int error);
 
 /* Whether the last call failed because the daemon knows a source no more. */
+#define GM_SOURCE_TRIES 8 /* a source that is handed in again, each time to another daemon */
 bool gm_remote_source_is_gone(const struct gmem_client *client);
 /* Hands it in once more. The program may have dropped it, or its domain, during the wait. */
 GM_WARN_UNUSED int gm_remote_source_again(struct gmem_client *client, uint64_t domain,

@@ -210,7 +210,8 @@ int gm_remote_domain_attach(struct gmem_client *client, uint64_t id,
 static int destroy(struct gmem_client *client, uint64_t id, const uint8_t *token)
 {
 	Gmem__DomainDestroyRequest request = GMEM__DOMAIN_DESTROY_REQUEST__INIT;
-	_gm_reply_ struct gm_reply reply = { 0 };
+	bool had_report;
+	int r;
 
 	request.has_domain = true;
 	request.domain = id;
@@ -218,7 +219,13 @@ static int destroy(struct gmem_client *client, uint64_t id, const uint8_t *token
 		request.has_token = true;
 		request.token = gm_wire_bytes(token, GMEM_TOKEN_SIZE);
 	}
-	return gm_remote_call(client, GM_MSG_DOMAIN_DESTROY, &request.base, &reply);
+	do {
+		_gm_reply_ struct gm_reply reply = { 0 };
+
+		had_report = gm_remote_is_reporting(client, 0);
+		r = gm_remote_call(client, GM_MSG_DOMAIN_DESTROY, &request.base, &reply);
+	} while (gm_remote_was_early(client, 0, had_report, &r));
+	return r;
 }
 
 int gm_remote_domain_destroy(struct gmem_client *client, uint64_t id)

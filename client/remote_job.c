@@ -101,11 +101,10 @@ static void waited_done(void *arg, int status, uint64_t bytes)
 	job->ended = true;
 }
 
-int gm_remote_job_run(struct gmem_region *region, enum gm_job_kind kind,
-		      const struct gmem_range *ranges, size_t n_ranges, gmem_progress_fn progress,
-		      void *arg)
+static int run_once(struct gmem_client *client, struct gmem_region *region, enum gm_job_kind kind,
+		    const struct gmem_range *ranges, size_t n_ranges, gmem_progress_fn progress,
+		    void *arg)
 {
-	struct gmem_client *client = region->domain->client;
 	struct gm_waited_job job = { .client = client, .progress = progress, .arg = arg };
 	struct gmem_job_callbacks callbacks = {
 		.progress = waited_progress,
@@ -126,4 +125,25 @@ int gm_remote_job_run(struct gmem_region *region, enum gm_job_kind kind,
 		return gm_client_fail(client, &job.failure);
 	gm_client_clear(client);
 	return 0;
+}
+
+int gm_remote_job_run(struct gmem_region *region, enum gm_job_kind kind,
+		      const struct gmem_range *ranges, size_t n_ranges, gmem_progress_fn progress,
+		      void *arg)
+{
+	struct gmem_client *client = region->domain->client;
+	uint64_t id = region->id;
+	bool had_report;
+	int r;
+
+	for (;;) {
+		had_report = gm_remote_is_reporting(client, id);
+		r = run_once(client, region, kind, ranges, n_ranges, progress, arg);
+		if (!gm_remote_was_early(client, id, had_report, &r))
+			return r;
+		/* An event during the wait may have made the program drop it. */
+		if (gm_client_find_region(client, id) != region)
+			return gm_fail(client, GMEM_NO_SUCH_OBJECT, 0,
+				       "The region was destroyed before the job could begin.");
+	}
 }

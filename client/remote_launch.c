@@ -246,6 +246,22 @@ static int ask_to_finish(struct gmem_client *client, uint64_t domain,
 	return r < 0 ? r : gm_remote_finish(client, pending, GM_NO_DEADLINE, reply);
 }
 
+/* As for a population: the source of the vCPUs may be forgotten more than once. */
+static int ask_and_hand_in(struct gmem_client *client, uint64_t domain,
+			   const struct gmem_launch_end *end, struct gm_reply *reply)
+{
+	int r = ask_to_finish(client, domain, end, reply);
+
+	for (int i = 0; i < GM_SOURCE_TRIES && r < 0; i++) {
+		if (end->vcpus.how != GMEM_VCPUS_PAGES || !gm_remote_source_is_gone(client))
+			return r;
+		r = gm_remote_source_again(client, domain, end->vcpus.source);
+		if (r == 0)
+			r = ask_to_finish(client, domain, end, reply);
+	}
+	return r;
+}
+
 static struct gm_launch_end end_of(const struct gmem_launch_end *end)
 {
 	return (struct gm_launch_end){
@@ -291,12 +307,7 @@ int gm_remote_launch_finish(struct gmem_domain *domain, const struct gmem_launch
 
 	if (!steps)
 		return -client->failure.status;
-	r = ask_to_finish(client, done.domain, end, &reply);
-	if (r < 0 && end->vcpus.how == GMEM_VCPUS_PAGES && gm_remote_source_is_gone(client)) {
-		r = gm_remote_source_again(client, done.domain, end->vcpus.source);
-		if (r == 0)
-			r = ask_to_finish(client, done.domain, end, &reply);
-	}
+	r = ask_and_hand_in(client, done.domain, end, &reply);
 	if (r != 0)
 		return r;
 	r = check_finish(client, steps, &reply);

@@ -51,6 +51,7 @@ static int ask_once(struct gmem_client *client, uint64_t region, const struct gm
 {
 	Gmem__PopulateRequest request = GMEM__POPULATE_REQUEST__INIT;
 	struct gm_pending *pending;
+	bool had_report;
 	int r;
 
 	request.has_region = request.has_offset = request.has_length = request.has_type = true;
@@ -63,20 +64,30 @@ static int ask_once(struct gmem_client *client, uint64_t region, const struct gm
 		request.source = what->source->id;
 		request.source_offset = what->source_offset;
 	}
-	r = gm_remote_post(client, GM_PENDING_CALL, GM_MSG_POPULATE, &request.base, &pending);
-	return r < 0 ? r : gm_remote_finish(client, pending, GM_NO_DEADLINE, reply);
+	do {
+		had_report = gm_remote_is_reporting(client, region);
+		r = gm_remote_post(client, GM_PENDING_CALL, GM_MSG_POPULATE, &request.base,
+				   &pending);
+		if (r == 0)
+			r = gm_remote_finish(client, pending, GM_NO_DEADLINE, reply);
+	} while (gm_remote_was_early(client, region, had_report, &r));
+	return r;
 }
 
-/* A daemon that was started again has forgotten the source. */
+/* A daemon that was started again has forgotten the source, and may be so again meanwhile. */
 static int ask(struct gmem_client *client, uint64_t domain, uint64_t region,
 	       const struct gmem_population *what, struct gm_reply *reply)
 {
 	int r = ask_once(client, region, what, reply);
 
-	if (r == 0 || !what->source || !gm_remote_source_is_gone(client))
-		return r;
-	r = gm_remote_source_again(client, domain, what->source);
-	return r < 0 ? r : ask_once(client, region, what, reply);
+	for (int i = 0; i < GM_SOURCE_TRIES && r < 0 && what->source; i++) {
+		if (!gm_remote_source_is_gone(client))
+			return r;
+		r = gm_remote_source_again(client, domain, what->source);
+		if (r == 0)
+			r = ask_once(client, region, what, reply);
+	}
+	return r;
 }
 
 static void tell_correction(const struct gmem_population *what, const struct view *view,

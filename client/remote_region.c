@@ -103,11 +103,18 @@ int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *doma
 int gm_remote_region_destroy(struct gmem_client *client, uint64_t id)
 {
 	Gmem__RegionDestroyRequest request = GMEM__REGION_DESTROY_REQUEST__INIT;
-	_gm_reply_ struct gm_reply reply = { 0 };
+	bool had_report;
+	int r;
 
 	request.has_region = true;
 	request.region = id;
-	return gm_remote_call(client, GM_MSG_REGION_DESTROY, &request.base, &reply);
+	do {
+		_gm_reply_ struct gm_reply reply = { 0 };
+
+		had_report = gm_remote_is_reporting(client, id);
+		r = gm_remote_call(client, GM_MSG_REGION_DESTROY, &request.base, &reply);
+	} while (gm_remote_was_early(client, id, had_report, &r));
+	return r;
 }
 
 static int post_fetch(struct gmem_client *client, uint64_t id, struct gm_pending **ret_pending)

@@ -87,12 +87,13 @@ int gm_remote_report_only(struct gmem_client *client, const struct gm_report *re
 	return r;
 }
 
-/* A report of @region's that has no answer yet, and that nobody waits for. */
-static bool is_reporting(const struct gm_remote *remote, uint64_t region)
+bool gm_remote_is_reporting(const struct gmem_client *client, uint64_t region)
 {
-	for (const struct gm_pending *pending = remote->pending; pending; pending = pending->next)
+	const struct gm_pending *pending;
+
+	for (pending = client->remote->pending; pending; pending = pending->next)
 		if (pending->type == GM_MSG_STEP_DONE && pending->kind == GM_PENDING_NOBODY &&
-		    pending->subject == region)
+		    (region == 0 || pending->subject == region))
 			return true;
 	return false;
 }
@@ -459,21 +460,25 @@ static int convert_once(struct gmem_client *client, uint64_t region, uint64_t de
 
 static bool is_busy_reporting(const struct gmem_client *client)
 {
+	const char *rule = client->failure.rule;
+
 	return client->failure.status == GMEM_BUSY &&
-	       strcmp(client->failure.rule, gm_rule_name(GM_RULE_STEP_UNDER_WAY)) == 0;
+	       (strcmp(rule, gm_rule_name(GM_RULE_STEP_UNDER_WAY)) == 0 ||
+		strcmp(rule, gm_rule_name(GM_RULE_JOBS_UNDER_WAY)) == 0);
 }
 
-static int wait_for_reports(struct gmem_client *client, uint64_t region)
+bool gm_remote_was_early(struct gmem_client *client, uint64_t region, bool had_report, int *r)
 {
 	uint64_t deadline = gm_deadline(client);
-	int r = 0;
 
-	while (r == 0 && is_reporting(client->remote, region)) {
-		r = gm_remote_wait(client, deadline);
-		if (r == 0)
+	if (*r == 0 || !had_report || !is_busy_reporting(client))
+		return false;
+	for (*r = 0; *r == 0 && gm_remote_is_reporting(client, region);) {
+		*r = gm_remote_wait(client, deadline);
+		if (*r == 0)
 			(void)gm_remote_turn(client);
 	}
-	return r;
+	return *r == 0;
 }
 
 int gm_remote_region_convert(struct gmem_region *region, const struct gmem_range *ranges,
@@ -491,13 +496,9 @@ int gm_remote_region_convert(struct gmem_region *region, const struct gmem_range
 	memcpy(sorted, ranges, n_ranges * sizeof(*ranges));
 	qsort(sorted, n_ranges, sizeof(*sorted), by_offset);
 	do {
-		had_report = is_reporting(client->remote, id);
+		had_report = gm_remote_is_reporting(client, id);
 		r = convert_once(client, id, in_place ? GM_NO_DEADLINE : gm_deadline(client),
 				 sorted, n_ranges, to_private);
-		/* A worker still frees what the last conversion has left: that one ends first. */
-		if (r == 0 || !had_report || !is_busy_reporting(client))
-			return r;
-		r = wait_for_reports(client, id);
-	} while (r == 0);
+	} while (gm_remote_was_early(client, id, had_report, &r));
 	return r;
 }

@@ -551,6 +551,81 @@ static void a_conversion_waits_for_the_end_of_the_one_before(void **state)
 	outage_end(&server, seen.client);
 }
 
+/* Refuses the first request of @type, because a worker still frees what a conversion has left. */
+static void be_busy_freeing(struct server *server, enum gm_msg_type type, Gmem__Rule rule)
+{
+	uint32_t serial;
+
+	set_up(server);
+	order_convert(server);
+	expect_report(server, 0, 1, 1);
+	serial = server->frame.serial;
+	server_expect(server, type);
+	outage_refuse(server, GMEM__CODE__CODE_BUSY, rule);
+	answer_report(server, serial);
+	server_expect(server, type);
+}
+
+static void be_busy_for_a_destroy(struct server *server)
+{
+	Gmem__RegionDestroyReply reply = GMEM__REGION_DESTROY_REPLY__INIT;
+
+	be_busy_freeing(server, GM_MSG_REGION_DESTROY, GMEM__RULE__RULE_STEP_UNDER_WAY);
+	server_answer(server, &reply.base, NULL, 0);
+}
+
+static void be_busy_for_an_end(struct server *server)
+{
+	Gmem__DomainDestroyReply reply = GMEM__DOMAIN_DESTROY_REPLY__INIT;
+
+	be_busy_freeing(server, GM_MSG_DOMAIN_DESTROY, GMEM__RULE__RULE_JOBS_UNDER_WAY);
+	server_answer(server, &reply.base, NULL, 0);
+}
+
+static void be_busy_for_a_job(struct server *server)
+{
+	Gmem__DiscardReply reply = GMEM__DISCARD_REPLY__INIT;
+
+	be_busy_freeing(server, GM_MSG_DISCARD, GMEM__RULE__RULE_STEP_UNDER_WAY);
+	server_answer(server, &reply.base, NULL, 0);
+}
+
+/* Else the daemon would have them until the program ends, without a handle to end them by. */
+static void a_region_and_a_domain_end_once_what_a_conversion_has_left_is_free(void **state)
+{
+	const struct gmem_range one = { 0, PAGE };
+	struct server server = SERVER_NULL;
+	struct seen seen;
+	gmem_region *region = open_bound(&server, be_busy_for_a_destroy, &seen);
+	gmem_domain *domain;
+
+	(void)state;
+	assert_int_equal(gmem_region_convert(region, &one, 1, GMEM_PAGE_SHARED), 0);
+	assert_int_equal(gmem_region_destroy(region), 0);
+	outage_end(&server, seen.client);
+
+	server = SERVER_NULL;
+	domain = open_domain(&server, be_busy_for_an_end, &seen);
+	region = open_region(domain, PAGE);
+	assert_int_equal(gmem_region_bind(region, 3), 0);
+	assert_int_equal(gmem_region_convert(region, &one, 1, GMEM_PAGE_SHARED), 0);
+	assert_int_equal(gmem_domain_destroy(domain), 0);
+	outage_end(&server, seen.client);
+}
+
+static void a_job_begins_once_what_a_conversion_has_left_is_free(void **state)
+{
+	const struct gmem_range one = { 0, PAGE };
+	struct server server = SERVER_NULL;
+	struct seen seen;
+	gmem_region *region = open_bound(&server, be_busy_for_a_job, &seen);
+
+	(void)state;
+	assert_int_equal(gmem_region_convert(region, &one, 1, GMEM_PAGE_SHARED), 0);
+	assert_int_equal(gmem_region_discard(region, &one, 1, NULL, NULL), 0);
+	outage_end(&server, seen.client);
+}
+
 static void convert_in_place(struct server *server)
 {
 	Gmem__ConvertReply reply = GMEM__CONVERT_REPLY__INIT;
@@ -823,6 +898,8 @@ int main(void)
 		gm_test(what_was_converted_before_a_failure_is_reported),
 		gm_test(a_small_batch_does_not_wait_for_its_report_and_a_big_one_does),
 		gm_test(a_conversion_waits_for_the_end_of_the_one_before),
+		gm_test(a_region_and_a_domain_end_once_what_a_conversion_has_left_is_free),
+		gm_test(a_job_begins_once_what_a_conversion_has_left_is_free),
 		gm_test(what_the_daemon_converts_itself_is_no_step),
 		gm_test(pages_are_made_shared_or_private_and_nothing_else),
 		gm_test(an_order_that_was_not_heard_is_asked_for_again_and_done_once),
