@@ -134,19 +134,32 @@ void gp_fd_read_gmem(uint32_t gmem, uint64_t page, uint8_t bytes[GP_PAGE_SIZE])
 /* All locks of the machine, as the kernel lists them: once for many questions. */
 static char locks[256 * 1024];
 
-void gp_fd_read_locks(void)
+/* Appends them to what is there. */
+static size_t read_locks(size_t size)
 {
 	int fd = gp_real_open("/proc/locks", O_RDONLY | O_CLOEXEC, 0);
-	size_t size = 0;
 	ssize_t n = 1;
 
 	while (fd >= 0 && n > 0 && size < sizeof(locks) - 1) {
 		n = read(fd, locks + size, sizeof(locks) - 1 - size);
 		size += n > 0 ? (size_t)n : 0;
 	}
-	locks[size] = '\0';
 	if (fd >= 0)
 		(void)close(fd);
+	return size;
+}
+
+/*
+ * Read in pieces, the list leaves out a lock when another before it goes meanwhile (seq_file counts
+ * what it has shown). What is held is in one of three.
+ */
+void gp_fd_read_locks(void)
+{
+	size_t size = 0;
+
+	for (int i = 0; i < 3; i++)
+		size = read_locks(size);
+	locks[size] = '\0';
 }
 
 /* "1: FLOCK  ADVISORY  WRITE 2034 00:10:4224 0 EOF". */
