@@ -297,6 +297,7 @@ static int on_keep_half(void *arg, struct gm_region *region, int fd, struct gm_r
 {
 	int r = push(arg, GM_STORED_HALF, region->mark.record, fd);
 
+	GM_FAULT_POINT("half: in the fd store");
 	return r == 0 ? 0 : refuse_keep(r, refusal);
 }
 
@@ -321,8 +322,10 @@ static void on_begin(void *arg)
 static void on_region_let_go(void *arg, uint32_t number, bool has_half)
 {
 	/* It holds a VM, so it goes first. */
-	if (has_half)
+	if (has_half) {
 		gm_record_remove(arg, GM_STORED_HALF, number);
+		GM_FAULT_POINT("half: out of the fd store");
+	}
 	gm_record_remove(arg, GM_STORED_REGION, number);
 }
 

@@ -568,6 +568,7 @@ int gm_launch_step_done(struct gm_call *call)
 		tell_failed(call, domain);
 	} else {
 		gm_book_launch_step_done(domain);
+		GM_FAULT_POINT("launch: step booked");
 		if (domain->running)
 			gm_link_tell_domain(call->service, call->link, GM_NEWS_DOMAIN, domain,
 					    "a launch was finished");

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "gm_cleanup.h"
+#include "gm_fault.h"
 #include "step.h"
 
 #define SAME_KIND(name) \
@@ -232,6 +233,7 @@ static void freed(void *arg, int result, const struct gm_refusal *refusal, uint6
 		if (result == 0)
 			return;
 	}
+	GM_FAULT_POINT("freeing: done");
 	if (region != NULL && result == 0) {
 		gm_book_end_step(region);
 		answer_done(pending, sum_of(pending->freeing->ranges, pending->freeing->n_ranges));
@@ -269,6 +271,7 @@ static int start_freeing(struct gm_call *call, struct gm_region *region,
 		free(pending);
 		return r;
 	}
+	GM_FAULT_POINT("freeing: submitted");
 	gm_pending_enter(call, pending);
 	return 0;
 }

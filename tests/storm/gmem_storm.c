@@ -29,6 +29,7 @@
 #include "storm_check.h"
 #include "storm_faults.h"
 #include "storm_host.h"
+#include "storm_private.h"
 
 #define HALT_PATIENCE_US UINT64_C(60000000)
 #define RUN_MOST_US 30000
@@ -43,6 +44,8 @@ static const char help[] =
 	"  --limit S       how long to go on at most (0: no limit), also to hit every fault point\n"
 	"  --clients N     4 to 64 (16)\n"
 	"  --seed N        of all that is random (from the clock of the world)\n"
+	"  --private       the clients are VMMs with private memory\n"
+	"  --some-points   not every fault point has to be hit\n"
 	"  --gmemd FILE    program with fault points (beside this one: gmemd-faults)\n"
 	"  --help\n"
 	"\n"
@@ -57,9 +60,34 @@ static const char policy[] = "[X-Gmemd]\n"
 			     "SessionsMax=2000\n"
 			     "JobsMax=1000\n"
 			     "MemlockMax=1G\n"
-			     "PersistentTTL=infinity\n";
+			     "PersistentTTL=infinity\n"
+			     "SevEsSlots=64\n"
+			     "TdxSlots=64\n";
+
+/* Who the clients are, and how what they have is compared. */
+struct game {
+	void (*life)(unsigned index);
+	bool (*resolve)(unsigned index, pid_t pid);
+	bool (*compare)(const struct storm_host *host, unsigned n_sessions, uint64_t *ret_us);
+	bool is_private;
+};
+
+static const struct game plain = {
+	.life = storm_client_run,
+	.resolve = storm_resolve,
+	.compare = storm_compare,
+};
+
+static const struct game private_memory = {
+	.life = storm_vmm_run,
+	.resolve = storm_world_resolve,
+	.compare = storm_world_compare,
+	.is_private = true,
+};
 
 struct conductor {
+	const struct game *game;
+	bool some_points;
 	uint64_t seed;
 	unsigned kills_wanted;
 	uint64_t seconds;
@@ -81,7 +109,7 @@ struct conductor {
 
 /* ---- clients ---- */
 
-static bool start_client(unsigned index)
+static bool start_client(const struct conductor *conductor, unsigned index)
 {
 	struct storm_client *client = &storm->clients[index];
 	pid_t pid;
@@ -90,7 +118,7 @@ static bool start_client(unsigned index)
 	(void)fflush(NULL);
 	pid = fork();
 	if (pid == 0)
-		storm_client_run(index);
+		conductor->game->life(index);
 	if (pid < 0)
 		storm_fail("no process for client %u: %s", index, strerror(errno));
 	atomic_store(&client->pid, pid);
@@ -111,6 +139,16 @@ static void look_after_clients(void)
 					i, (unsigned)status, storm->clients[i].doing);
 }
 
+/* At one of its next requests to KVM; soon it dies in any case. */
+static void die_in_a_step(struct conductor *conductor, unsigned index)
+{
+	uint64_t until_us = storm_now_us() + FAULT_PATIENCE_US;
+
+	atomic_store(&world->die_in[index], 1 + (int)storm_pick(&conductor->rng, 12));
+	while (atomic_load(&world->die_in[index]) > 0 && storm_now_us() < until_us)
+		storm_nap_us(500);
+}
+
 static void kill_client(struct conductor *conductor)
 {
 	unsigned index = (unsigned)storm_pick(&conductor->rng, storm->n_clients);
@@ -119,9 +157,13 @@ static void kill_client(struct conductor *conductor)
 
 	if (conductor->dead < storm->n_clients)
 		return;
+	if (conductor->game->is_private && storm_chance(&conductor->rng, 70))
+		die_in_a_step(conductor, index);
 	(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
 	atomic_store(&client->pid, 0);
+	if (conductor->game->is_private)
+		atomic_store(&world->die_in[index], 0);
 	/* Its session, if it has no domains, is not watched while gmemd is away. */
 	atomic_fetch_add(&client->sessions, 1);
 	conductor->dead = index;
@@ -209,6 +251,8 @@ static void strike_at_fault(struct conductor *conductor)
 
 static void strike(struct conductor *conductor)
 {
+	if (conductor->game->is_private && storm_chance(&conductor->rng, 30))
+		storm_world_evict(&conductor->rng);
 	if (storm_chance(&conductor->rng, 5))
 		kill_client(conductor);
 	if (storm_chance(&conductor->rng, 60)) {
@@ -243,7 +287,7 @@ static bool compare(struct conductor *conductor)
 {
 	uint64_t us;
 
-	if (!storm_compare(&conductor->host, count_sessions(), &us))
+	if (!conductor->game->compare(&conductor->host, count_sessions(), &us))
 		return false;
 	conductor->worst_compare_us = gm_max_u64(conductor->worst_compare_us, us);
 	return true;
@@ -262,20 +306,35 @@ static bool play_round(struct conductor *conductor)
 	if (!wait_for_halt() || !find_daemon(conductor))
 		return false;
 	if (conductor->dead < storm->n_clients &&
-	    !storm_resolve(conductor->dead, conductor->dead_pid))
+	    !conductor->game->resolve(conductor->dead, conductor->dead_pid))
 		return false;
 	if (!compare(conductor))
 		return false;
 	conductor->rounds++;
-	return conductor->dead == storm->n_clients || start_client(conductor->dead);
+	return conductor->dead == storm->n_clients || start_client(conductor, conductor->dead);
 }
 
 /* ---- begin and end ---- */
 
+/* The platform model makes system calls of its own in whoever runs on it. */
+static void run_on_model(const char **args)
+{
+	static char root[512];
+
+	while (*args)
+		args++;
+	(void)snprintf(root, sizeof(root), "%s.d", getenv("GM_PLATFORM"));
+	args[0] = "--cgroup-root";
+	args[1] = root;
+	args[2] = "--sandbox";
+	args[3] = "off";
+	args[4] = NULL;
+}
+
 static int start_keeper(struct conductor *conductor)
 {
 	char listen[STORM_TENANTS][128];
-	const char *const args[STORM_ARGS_MAX] = {
+	const char *args[STORM_ARGS_MAX] = {
 		"gmemd",   "--keep",	 "--restart-max", "0",	      "--log-level",
 		"info",	   "--workers",	 "512",		  "--policy", conductor->keeper.policy,
 		"--admin", storm->admin, "--listen",	  listen[0],  "--listen",
@@ -285,10 +344,19 @@ static int start_keeper(struct conductor *conductor)
 	for (unsigned i = 0; i < STORM_TENANTS; i++)
 		(void)snprintf(listen[i], sizeof(listen[i]), "%s=%s", storm_tenant_name(i),
 			       storm->sockets[i]);
+	if (getenv("GM_PLATFORM"))
+		run_on_model(args);
 	return storm_keeper_start(&conductor->keeper, conductor->gmemd, args);
 }
 
-/* Has it the kind guest-memfd? And is it there at all? */
+static void note_kind(const char *kind, bool is_usable)
+{
+	storm->has_guest_memfd |= is_usable && strcmp(kind, "guest-memfd") == 0;
+	if (world)
+		world->has_launches |= is_usable && strcmp(kind, "tdx") == 0;
+}
+
+/* Which kinds has it? And is it there at all? */
 static bool greet(void)
 {
 	const struct gmem_connect_spec spec = { .name = "storm/conductor" };
@@ -305,8 +373,7 @@ static bool greet(void)
 	}
 	if (gmem_get_host(client, &info) == 0)
 		for (uint32_t i = 0; i < info.n_backends; i++)
-			if (strcmp(info.backends[i].kind, "guest-memfd") == 0)
-				storm->has_guest_memfd = info.backends[i].usable;
+			note_kind(info.backends[i].kind, info.backends[i].usable);
 	gmem_disconnect(client);
 	return true;
 }
@@ -352,6 +419,7 @@ static bool begin(struct conductor *conductor)
 		storm_fail("%s has no fault points", conductor->gmemd);
 		return false;
 	}
+	storm_faults_choose(conductor->game->is_private, world && world->has_launches);
 	conductor->host.keeper = conductor->keeper.pid;
 	conductor->host.daemon = storm_keeper_wait_child(&conductor->keeper, -1);
 	conductor->host.daemon_fds = storm_count_fds(conductor->host.daemon, &memory);
@@ -361,7 +429,7 @@ static bool begin(struct conductor *conductor)
 								? (int)(i / STORM_DOMAINS)
 								: STORM_OFFERED | STORM_NOBODY);
 	for (unsigned i = 0; i < storm->n_clients; i++)
-		if (!start_client(i))
+		if (!start_client(conductor, i))
 			return false;
 	return true;
 }
@@ -403,7 +471,7 @@ static bool end(struct conductor *conductor)
 		storm_fail("the keeper has ended with status %#x", (unsigned)status);
 		return false;
 	}
-	return visit_ends(conductor);
+	return conductor->game->is_private || visit_ends(conductor);
 }
 
 static void progress(const struct conductor *conductor)
@@ -422,7 +490,7 @@ static bool is_over(const struct conductor *conductor)
 		return true;
 	/* On a slow host a point may need more tries than there were. */
 	return count_kills(conductor) >= conductor->kills_wanted && seconds >= conductor->seconds &&
-	       storm_faults_were_all_hit();
+	       (conductor->some_points || storm_faults_were_all_hit());
 }
 
 static bool play(struct conductor *conductor)
@@ -452,6 +520,10 @@ static void report(const struct conductor *conductor)
 		told += atomic_load(&storm->clients[i].told);
 		late += atomic_load(&storm->clients[i].late);
 	}
+	if (world)
+		printf("conversions         %llu, evictions %u, launches finished %llu\n",
+		       atomic_load(&world->conversions), atomic_load(&world->n_evicted),
+		       atomic_load(&world->launches));
 	printf("kills of gmemd      %u (%llu at fault points)\n"
 	       "kills of clients    %u\n"
 	       "comparisons         %u (the longest until all was the same: %" PRIu64 " ms)\n"
@@ -472,7 +544,7 @@ static int conclude(struct conductor *conductor, bool good)
 		good = false;
 	}
 	report(conductor);
-	if (storm_faults_print() > 0 && good) {
+	if (storm_faults_print() > 0 && good && !conductor->some_points) {
 		storm_fail("a fault point was never hit");
 		good = false;
 	}
@@ -511,6 +583,8 @@ static bool parse(struct conductor *conductor, int argc, char **argv)
 						 { "limit", required_argument, NULL, 'l' },
 						 { "clients", required_argument, NULL, 'c' },
 						 { "seed", required_argument, NULL, 'r' },
+						 { "private", no_argument, NULL, 'p' },
+						 { "some-points", no_argument, NULL, 'S' },
 						 { "gmemd", required_argument, NULL, 'g' },
 						 { "help", no_argument, NULL, 'h' },
 						 { NULL, 0, NULL, 0 } };
@@ -523,6 +597,14 @@ static bool parse(struct conductor *conductor, int argc, char **argv)
 		if (option == 'h') {
 			fputs(help, stdout);
 			exit(0);
+		}
+		if (option == 'p') {
+			conductor->game = &private_memory;
+			continue;
+		}
+		if (option == 'S') {
+			conductor->some_points = true;
+			continue;
 		}
 		if (option == 'g') {
 			(void)snprintf(conductor->gmemd, sizeof(conductor->gmemd), "%s", optarg);
@@ -559,7 +641,9 @@ static void find_gmemd(struct conductor *conductor)
 
 int main(int argc, char **argv)
 {
-	static struct conductor conductor = { .kills_wanted = 300, .n_clients = 16 };
+	static struct conductor conductor = { .game = &plain,
+					      .kills_wanted = 300,
+					      .n_clients = 16 };
 
 	find_gmemd(&conductor);
 	if (getrandom(&conductor.seed, sizeof(conductor.seed), 0) < 0)
@@ -571,7 +655,7 @@ int main(int argc, char **argv)
 	}
 	storm = mmap(NULL, sizeof(*storm), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		     0);
-	if (storm == MAP_FAILED)
+	if (storm == MAP_FAILED || (conductor.game->is_private && !storm_world_make()))
 		return 1;
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);

@@ -86,7 +86,7 @@ static int take_run(void *arg, const struct gmem_page_run *run)
 	return 0;
 }
 
-static gmem_client *connect_admin(void)
+gmem_client *storm_connect_admin(void)
 {
 	const struct gmem_connect_spec spec = { .name = "storm/conductor",
 						.timeout_ms = ADMIN_PATIENCE_MS };
@@ -229,7 +229,7 @@ static int look_at_session(void *arg, const struct gmem_session_info *info)
 	return 0;
 }
 
-static bool wait_for_end(gmem_client *client, pid_t pid)
+bool storm_wait_for_end(gmem_client *client, pid_t pid)
 {
 	uint64_t until_us = storm_now_us() + PATIENCE_US;
 	struct waiting waiting = { .pid = pid };
@@ -268,12 +268,12 @@ static bool resolve_all(gmem_client *client, unsigned index)
 
 bool storm_resolve(unsigned index, pid_t pid)
 {
-	gmem_client *client = connect_admin();
+	gmem_client *client = storm_connect_admin();
 	bool good;
 
 	if (!client)
 		return false;
-	good = wait_for_end(client, pid);
+	good = storm_wait_for_end(client, pid);
 	if (good && !read_all(client)) {
 		storm_fail("%s", difference);
 		good = false;
@@ -504,7 +504,7 @@ unsigned storm_count_fds(pid_t pid, unsigned *ret_memory)
 		n++;
 		if ((strstr(target, "memfd:") && !strstr(target, "gmemd-")) ||
 		    strstr(target, "guest-memfd") || strstr(target, "guest_memfd") ||
-		    strstr(target, "kvm-gmem"))
+		    strstr(target, "kvm-gmem") || strstr(target, ".d/gmem-"))
 			++*ret_memory;
 	}
 	if (folder)
@@ -590,7 +590,7 @@ static bool compare(gmem_client *client, const struct storm_host *host, unsigned
 bool storm_compare(const struct storm_host *host, unsigned n_sessions, uint64_t *ret_us)
 {
 	uint64_t began_us = storm_now_us();
-	gmem_client *client = connect_admin();
+	gmem_client *client = storm_connect_admin();
 	bool same;
 
 	if (!client)

@@ -15,6 +15,15 @@ struct storm_host {
 	unsigned keeper_fds;
 };
 
+struct gmem_client;
+
+/* To the admin socket; NULL: the storm has failed. */
+struct gmem_client *storm_connect_admin(void);
+
+/* Until a client that was killed has no session with anything in it. False: the storm has failed.
+ */
+bool storm_wait_for_end(struct gmem_client *client, pid_t pid);
+
 /* What a dead client has left behind: the model takes over what its last requests have done. */
 bool storm_resolve(unsigned index, pid_t pid);
 

@@ -10,6 +10,10 @@
 /* Makes the file at @path. 0 or -errno. */
 int storm_faults_open(const char *path);
 
+/* Points in the steps of private memory are visited by VMMs only, and of others they need not all.
+ */
+void storm_faults_choose(bool is_private, bool has_launches);
+
 /* How many points the daemon has; 0 before it has said so. */
 unsigned storm_faults_count(void);
 
