@@ -117,6 +117,7 @@ struct gm_session *gm_book_find_session_by_key(struct gm_tenant *tenant,
 struct gm_slot_use {
 	uint64_t capacity;
 	uint64_t current;
+	uint64_t waiting; /* leases that are not in @current yet: the book counts them itself */
 };
 
 struct gm_domain_spec {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "book_launch.h"
 #include "book_private.h"
 #include "gm_cleanup.h"
 
@@ -128,6 +129,27 @@ int gm_book_enter_domain(struct gm_book *book, struct gm_domain *domain, struct 
 	return 0;
 }
 
+/* Leases of the pool whose guests have certainly no id of the host's yet. */
+static uint64_t count_waiting(const struct gm_book *book, unsigned pool)
+{
+	const struct gm_domain *domain = NULL;
+	uint64_t n = 0;
+
+	while ((domain = gm_book_next_domain(book, domain)) != NULL)
+		n += gm_domain_slot(domain) == (int)pool &&
+		     gm_domain_launch_state(domain) == GM_LAUNCH_READY;
+	return n;
+}
+
+static int take_slot(const struct gm_book *book, struct gm_domain *domain,
+		     const struct gm_domain_spec *spec, struct gm_refusal *refusal)
+{
+	struct gm_slot_use host = spec->slot_use;
+
+	host.waiting = count_waiting(book, spec->slot);
+	return gm_book_take_slot(domain, spec->slot, &host, refusal);
+}
+
 int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
 			  const struct gm_domain_spec *spec, struct gm_domain_id id,
 			  const struct gm_token *token, uint64_t now_ms,
@@ -154,7 +176,7 @@ int gm_book_create_domain(struct gm_book *book, struct gm_session *session,
 	domain->tenant = tenant;
 	r = gm_charge_take(&domain->charge, &tenant->account, GM_RES_DOMAINS, 1, refusal);
 	if (r == 0 && spec->has_slot)
-		r = gm_book_take_slot(domain, spec->slot, &spec->slot_use, refusal);
+		r = take_slot(book, domain, spec, refusal);
 	if (r)
 		return r;
 

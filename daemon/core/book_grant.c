@@ -140,8 +140,11 @@ int gm_book_take_slot(struct gm_domain *domain, unsigned pool, const struct gm_s
 	assert(pool < GM_SLOT_POOLS && !domain->slot.account);
 	while (top->parent)
 		top = top->parent;
-	/* A lease is in both counts once its guest runs, and in only one of them before. */
-	busy = gm_max_u64(host->current, top->used[resource]);
+	/*
+	 * A lease is in both counts once its guest has been started, and in only one of them
+	 * before. Of what has no launch in the books nobody knows: it is in one count at least.
+	 */
+	busy = gm_max_u64(host->current + host->waiting, top->used[resource]);
 	r = gm_charge_take(&domain->slot, &domain->tenant->account, resource, 1, refusal);
 	if (r)
 		return r;

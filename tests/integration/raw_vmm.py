@@ -76,13 +76,17 @@ class Vmm:
         with open("/dev/kvm", "rb", buffering=0) as kvm:
             self.vm = self.keep(fcntl.ioctl(kvm, CREATE_VM, VM_TYPES[self.kind]))
 
-    def do_start(self):
+    def do_start(self, initialise_only=False):
         if self.kind == "tdx":
             self.command(self.vm, TDX_INIT_VM, struct.pack("<QQ144x96xII", 0, 3, 0, 0))
+        else:
+            self.command(self.vm, INIT2, struct.pack("<QIHH32x", 0, 0, 2, 0))
+        if initialise_only:
+            return
+        if self.kind == "tdx":
             self.vcpu = self.keep(fcntl.ioctl(self.vm, CREATE_VCPU, 0))
             self.command(self.vcpu, TDX_INIT_VCPU)
         else:
-            self.command(self.vm, INIT2, struct.pack("<QIHH32x", 0, 0, 2, 0))
             self.command(self.vm, SNP_START, struct.pack("<Q16xH6x32x", 0x30000, 0))
 
     def do_memory(self, size=PAGES * PAGE):

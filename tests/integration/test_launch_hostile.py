@@ -35,6 +35,10 @@ def show():
                           capture_output=True, timeout=harness.PATIENCE).stdout
 
 
+def has_tdx():
+    return re.search(r"^kernel (6\.1[68]|7)", show(), re.MULTILINE) is not None
+
+
 def firmware_digests():
     return re.findall(r"\b[0-9a-f]{96}\b", show())
 
@@ -415,7 +419,7 @@ class Hostile(unittest.TestCase):
         self.assertIsNotNone(harness.wait_until(lambda: "vms 1\nguest_memfds 1\n" in show()), show())
 
     def kinds(self):
-        return ("snp", "tdx") if re.search(r"^kernel (6\.1[68]|7)", show(), re.MULTILINE) else ("snp",)
+        return ("snp", "tdx") if has_tdx() else ("snp",)
 
     def run_peer(self, function, daemon, kind, number):
         peer = harness.Peer(function, daemon.socket("acme"), kind, number)
@@ -443,6 +447,67 @@ class Hostile(unittest.TestCase):
                     number += 1
                 self.assertGreater(number, 15)
             self.beside_an_honest_launch(kind, deaths)
+
+
+class Slots(unittest.TestCase):
+    """Two tenants, and VMMs that have not asked anybody, on a host with eight slots of each pool."""
+    POOLS = {"sev": "SevSlots", "sev-es": "SevEsSlots", "tdx": "TdxSlots"}
+
+    def daemon(self, slots):
+        policy = "".join(f"{key}={slots}\n" for key in self.POOLS.values())
+        return harness.Daemon({"acme": policy, "rival": policy},
+                              args=["--cgroup-root", MACHINE + ".d", "--sandbox", "off"])
+
+    def take(self, client, pool, count):
+        for _ in range(count):
+            client.call(pb.DomainCreateRequest(kind=b"memfd", slot=pool.encode()))
+
+    def assert_full(self, call, code, named, limit, used):
+        with self.assertRaises(gmem.Refused) as caught:
+            call()
+        got = caught.exception
+        self.assertEqual((got.code, got.rule, got.object), (code, "SLOTS", named), got)
+        self.assertEqual((got.limit, got.used, got.asked), (limit, used, 1), got)
+
+    def test_a_tenant_that_has_all_its_slots_is_told_so_and_the_other_is_not(self):
+        with self.daemon(3) as daemon:
+            for pool in self.POOLS:
+                with self.subTest(pool=pool), gmem.Client(daemon.socket("acme")) as acme, \
+                        gmem.Client(daemon.socket("rival")) as rival:
+                    self.take(acme, pool, 3)
+                    self.assert_full(lambda: self.take(acme, pool, 1), "OVER_LIMIT", "tenant acme", 3, 3)
+                    self.take(rival, pool, 3)
+
+    def test_two_tenants_that_have_all_of_the_host_are_told_so_before_they_launch(self):
+        with self.daemon(8) as daemon:
+            for pool in self.POOLS:
+                with self.subTest(pool=pool), gmem.Client(daemon.socket("acme")) as acme, \
+                        gmem.Client(daemon.socket("rival")) as rival:
+                    self.take(acme, pool, 5)
+                    self.take(rival, pool, 3)
+                    for client in (acme, rival):
+                        self.assert_full(lambda client=client: self.take(client, pool, 1), "OVER_LIMIT", "host", 8, 8)
+                    acme.domain_destroy(acme.list_domains()[0].domain)
+                    self.take(rival, pool, 1)
+
+    def test_guests_that_wait_and_guests_of_strangers_add_up(self):
+        for kind in ("snp", "tdx") if has_tdx() else ("snp",):
+            with self.subTest(kind=kind), self.daemon(8) as daemon, gmem.Client(daemon.socket("acme")) as acme, \
+                    gmem.Client(daemon.socket("rival")) as rival:
+                strangers = [Vmm(None, kind) for _ in range(6)]
+                for stranger in strangers:
+                    stranger.do_vm()
+                    stranger.do_start(initialise_only=True)
+                acme.domain_create(kind)
+                rival.domain_create(kind)
+                self.assert_full(lambda: acme.domain_create(kind), "NO_RESOURCE", "host", 8, 8)
+                strangers[0].close()
+                self.assertIsNotNone(harness.wait_until(lambda: "vms 5\n" in show()))
+                guest = Vmm(acme, kind)
+                guest.launch("start")
+                self.assert_full(lambda: rival.domain_create(kind), "NO_RESOURCE", "host", 8, 8)
+                for vmm in (*strangers[1:], guest):
+                    vmm.close()
 
 
 def on_each_machine():

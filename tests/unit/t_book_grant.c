@@ -117,7 +117,7 @@ static void a_domain_that_is_let_go_of_has_no_locked_memory(void **state)
 
 static void a_slot_is_refused_by_the_policy_before_the_host_is_looked_at(void **state)
 {
-	const struct gm_slot_use none = { 0, 0 };
+	const struct gm_slot_use none = { 0 };
 	struct gm_domain *domain;
 	struct host host;
 
@@ -170,6 +170,24 @@ static void leases_that_no_guest_uses_yet_count(void **state)
 	host_done(&host);
 }
 
+/* One is a stranger's; the host does not know of the other yet. */
+static void a_guest_that_waits_to_be_started_is_counted_beside_those_that_run(void **state)
+{
+	struct gm_slot_use use = { .capacity = 2, .current = 1, .waiting = 1 };
+	struct host host;
+
+	(void)state;
+	host_init(&host);
+	allow(&host, 0, 4);
+	assert_int_equal(gm_book_take_slot(host_domain(&host, host.session), 2, &use, &host.refusal),
+			 GM_NO_RESOURCE);
+	assert_int_equal(host.refusal.used, 2);
+	use.waiting = 0;
+	assert_int_equal(gm_book_take_slot(host_domain(&host, host.session), 2, &use, &host.refusal),
+			 0);
+	host_done(&host);
+}
+
 static void a_slot_is_the_domains_until_it_leaves_the_books(void **state)
 {
 	const struct gm_slot_use idle = { .capacity = 1, .current = 0 };
@@ -201,6 +219,7 @@ int main(void)
 		gm_test(a_slot_is_refused_by_the_policy_before_the_host_is_looked_at),
 		gm_test(a_slot_that_the_host_has_not_got_is_refused_with_its_numbers),
 		gm_test(leases_that_no_guest_uses_yet_count),
+		gm_test(a_guest_that_waits_to_be_started_is_counted_beside_those_that_run),
 		gm_test(a_slot_is_the_domains_until_it_leaves_the_books),
 	};
 
