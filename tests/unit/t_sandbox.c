@@ -192,6 +192,21 @@ static int do_convert(void)
 	return ioctl(-1, 0xc080aed2UL, NULL) < 0 && errno == EBADF ? ANSWER_OK : ANSWER_FAILED;
 }
 
+/* Requests that the filter lets through fail for their fd. */
+static int do_launch(void)
+{
+	static const unsigned long requests[] = { 0xae01,     0xae41,	  0x8138ae83, 0x4138ae84,
+						  0x4090ae82, 0xc008aeba, 0x8010aebb };
+	struct rlimit limit;
+
+	for (size_t i = 0; i < GM_ARRAY_SIZE(requests); i++)
+		if (ioctl(-1, requests[i], NULL) == 0 || errno != EBADF)
+			return ANSWER_FAILED;
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || setrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+		return ANSWER_FAILED;
+	return ANSWER_OK;
+}
+
 static int do_map_code(void)
 {
 	void *map = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -390,6 +405,7 @@ static void a_call_outside_the_daemons_list_kills_it(void **state)
 		{ "another ioctl", do_other_ioctl },
 		{ "KVM_CREATE_VM", do_create_vm },
 		{ "conversion in place", do_convert },
+		{ "a launch", do_launch },
 		{ "mapping code", do_map_code },
 		{ "making memory code", do_make_code },
 		{ "ptrace", do_ptrace },
@@ -453,6 +469,7 @@ static void the_workers_own_work_is_allowed(void **state)
 		{ "nothing", nothing },		 { "malloc", do_big_malloc },
 		{ "threads", do_threads },	 { "fallocate", do_fallocate },
 		{ "last words", do_last_words }, { "conversion in place", do_convert },
+		{ "a launch", do_launch },
 	};
 
 	(void)state;
