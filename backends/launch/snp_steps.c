@@ -89,8 +89,9 @@ static int launch_start(const struct gm_launch_vm *vm, const struct gmem_snp_sta
 	fault->request = "SNP_LAUNCH_START";
 	r = command_until(vm, GM_SNP_LAUNCH_START, &start, fault);
 	if (r == -EINVAL)
-		fault->explanation = "the policy lacks bit 17, has bits that are reserved, or wants "
-				     "a single socket";
+		fault->explanation =
+			"the policy lacks bit 17, has bits that are reserved, or wants "
+			"a single socket";
 	else if (r == -EBADF)
 		fault->explanation = device_is_gone;
 	else if (r == -ENOTTY)

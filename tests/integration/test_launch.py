@@ -287,6 +287,47 @@ class Rules(Launch):
         self.on_each(launch, "SevEsSlots=1\nTdxSlots=1\n")
 
 
+class Example(Launch):
+    """client/examples/launch.c does what it says, and says what a manager of guests can act on."""
+
+    def run_example(self, daemon, kind, image):
+        return subprocess.run([os.path.join(harness.BUILD, "bin", "example-launch"), daemon.socket("acme"), kind, image],
+                              env={**os.environ, **self.env}, text=True, capture_output=True, check=False,
+                              timeout=harness.PATIENCE)
+
+    def predicted(self, kind, image):
+        if kind == "tdx":
+            return model.tdx([(True, 0, 8192, image)])
+        vcpu = model.vmsa(0xfffffff0, 0x600, 1, vmm="kvm")
+        return model.snp([("normal", 0, 8192, image), ("vmsa", model.VMSA_GPA, 4096, vcpu)])
+
+    def test_its_guest_has_the_digest_that_it_ought_to_have(self):
+        image = b"no firmware" * 500
+
+        def launch(daemon, kind):
+            done = self.run_example(daemon, kind, self.file("image", image))
+            self.assertEqual((done.stderr, done.stdout), ("", self.predicted(kind, image) + "\n"))
+        self.on_each(launch)
+
+    def test_its_exit_status_is_the_kind_of_the_error(self):
+        path = self.file("image", b"no firmware")
+
+        def launch(daemon, kind):
+            self.platform("set", self.machine, "full=1")
+            self.assert_ends(self.run_example(daemon, kind, path), os.EX_TEMPFAIL, "no-resource/firmware")
+            self.platform("set", self.machine, "full=0")
+            self.assert_ends(self.run_example(daemon, kind, path), os.EX_NOPERM, "denied/MeasurementAllow")
+            if kind == "snp":
+                self.platform("set", self.machine, "firmware-error=26")
+                self.assert_ends(self.run_example(daemon, kind, path), os.EX_PROTOCOL, "failed/firmware")
+        for kind in ("snp", "tdx"):
+            self.on_machine("7.2", launch, kind, "MeasurementAllow=" + "00" * 48 + "\n")
+
+    def assert_ends(self, done, status, error):
+        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+        self.assertIn(f"[{error}]", done.stderr)
+
+
 class Cost(Launch):
     def test_what_gmemd_adds_to_a_launch(self):
         self.new_machine("7.0", "hash=0")

@@ -5,9 +5,9 @@
 
 #include "state.h"
 
-#define POLICY_ONE (UINT64_C(1) << 17)		 /* SNP_POLICY_MASK_RSVD_MBO */
-#define POLICY_VALID UINT64_C(0x1bffff)		 /* SNP_POLICY_MASK_VALID: not bit 18, nor from 21 */
-#define POLICY_MORE (UINT64_C(0x1f) << 21)	 /* of firmwares that have them */
+#define POLICY_ONE (UINT64_C(1) << 17)	   /* SNP_POLICY_MASK_RSVD_MBO */
+#define POLICY_VALID UINT64_C(0x1bffff)	   /* SNP_POLICY_MASK_VALID: not bit 18, nor from 21 */
+#define POLICY_MORE (UINT64_C(0x1f) << 21) /* of firmwares that have them */
 #define POLICY_SINGLE_SOCKET (UINT64_C(1) << 20) /* valid, and refused */
 
 static bool policy_is_good(uint64_t policy)

@@ -179,12 +179,13 @@ static void a_guest_that_waits_to_be_started_is_counted_beside_those_that_run(vo
 	(void)state;
 	host_init(&host);
 	allow(&host, 0, 4);
-	assert_int_equal(gm_book_take_slot(host_domain(&host, host.session), 2, &use, &host.refusal),
-			 GM_NO_RESOURCE);
+	assert_int_equal(
+		gm_book_take_slot(host_domain(&host, host.session), 2, &use, &host.refusal),
+		GM_NO_RESOURCE);
 	assert_int_equal(host.refusal.used, 2);
 	use.waiting = 0;
-	assert_int_equal(gm_book_take_slot(host_domain(&host, host.session), 2, &use, &host.refusal),
-			 0);
+	assert_int_equal(
+		gm_book_take_slot(host_domain(&host, host.session), 2, &use, &host.refusal), 0);
 	host_done(&host);
 }
 

@@ -31,8 +31,8 @@ static int finish_without_its_device(struct vmm *vmm)
 
 static int finish_with_a_foreign_id_block(struct vmm *vmm)
 {
-	return gmem_launch_finish(vmm->domain, &(struct gmem_launch_end){ .id_block = id_block,
-									  .id_auth = id_auth });
+	return gmem_launch_finish(
+		vmm->domain, &(struct gmem_launch_end){ .id_block = id_block, .id_auth = id_auth });
 }
 
 static int finish_with_half_an_id_block(struct vmm *vmm)
@@ -48,15 +48,14 @@ static int finish_with_host_data(struct vmm *vmm)
 static int finish_with_a_foreign_id_block_known(struct vmm *vmm)
 {
 	vmm_add_vcpu(vmm);
-	return gmem_launch_finish(
-		vmm->domain,
-		&(struct gmem_launch_end){ .vcpus = { .how = GMEM_VCPUS_MODEL,
-						      .count = 1,
-						      .vmm = "qemu",
-						      .signature = 0x800f12,
-						      .features = 1 },
-					   .id_block = id_block,
-					   .id_auth = id_auth });
+	return gmem_launch_finish(vmm->domain,
+				  &(struct gmem_launch_end){ .vcpus = { .how = GMEM_VCPUS_MODEL,
+									.count = 1,
+									.vmm = "qemu",
+									.signature = 0x800f12,
+									.features = 1 },
+							     .id_block = id_block,
+							     .id_auth = id_auth });
 }
 
 static int finish_without_a_vcpu(struct vmm *vmm)
@@ -141,8 +140,9 @@ const struct rule finish_rules[] = {
 	  POPULATED, finish_with_a_foreign_id_block, TDX, GMEM_INVALID, "RequireIdBlock", "open" },
 	{ "finish with host data where there are none", "KVM_TDX_FINALIZE_VM has no data (6.16)",
 	  POPULATED, finish_with_host_data, TDX, GMEM_INVALID, "size", "open" },
-	{ "finish without a vCPU", "snp_launch_update_vmsa: of every vCPU, and there is none (6.11)",
-	  POPULATED, finish_without_a_vcpu, SNP, GMEM_OK, "", "running" },
+	{ "finish without a vCPU",
+	  "snp_launch_update_vmsa: of every vCPU, and there is none (6.11)", POPULATED,
+	  finish_without_a_vcpu, SNP, GMEM_OK, "", "running" },
 	{ "finish after a page was punched",
 	  "kvm_gmem_punch_hole: what was measured stays measured (6.11)", POPULATED,
 	  finish_with_a_hole, SNP, GMEM_OK, "", "running" },

@@ -160,9 +160,8 @@ static int share_what_is_measured(struct vmm *vmm)
 
 static int from_between_pages(struct vmm *vmm)
 {
-	return put(vmm, &(struct gmem_population){ .length = PAGE,
-						   .source = vmm->source,
-						   .source_offset = 16 });
+	return put(vmm, &(struct gmem_population){
+				.length = PAGE, .source = vmm->source, .source_offset = 16 });
 }
 
 static int from_nothing(struct vmm *vmm)
@@ -214,9 +213,8 @@ static int half_a_page(struct vmm *vmm)
 
 static int between_pages(struct vmm *vmm)
 {
-	return put(vmm, &(struct gmem_population){ .offset = 100,
-						   .length = PAGE,
-						   .source = vmm->source });
+	return put(vmm, &(struct gmem_population){
+				.offset = 100, .length = PAGE, .source = vmm->source });
 }
 
 static int nothing(struct vmm *vmm)
@@ -226,9 +224,8 @@ static int nothing(struct vmm *vmm)
 
 static int more_than_wraps(struct vmm *vmm)
 {
-	return put(vmm, &(struct gmem_population){ .offset = PAGE,
-						   .length = -PAGE,
-						   .type = GMEM_PAGE_TYPE_ZERO });
+	return put(vmm, &(struct gmem_population){
+				.offset = PAGE, .length = -PAGE, .type = GMEM_PAGE_TYPE_ZERO });
 }
 
 static int registers(struct vmm *vmm)
@@ -382,10 +379,11 @@ const struct rule populate_rules[] = {
 	  BOTH, PAST_US },
 	{ "populate a page that was made shared by request", POPULATE "not private, EINVAL", BOUND,
 	  shared_by_request, BOTH, STATE },
-	{ "populate over a page that the VMM has made shared", POPULATE "as far as it came, then EINVAL",
-	  BOUND, shared_in_the_middle, BOTH, PAST_US },
-	{ "populate a page twice", POPULATE "uptodate, EEXIST (6.11 to 6.19); RMP or PAGE.ADD (7.0)",
-	  POPULATED, twice, BOTH, STATE },
+	{ "populate over a page that the VMM has made shared",
+	  POPULATE "as far as it came, then EINVAL", BOUND, shared_in_the_middle, BOTH, PAST_US },
+	{ "populate a page twice",
+	  POPULATE "uptodate, EEXIST (6.11 to 6.19); RMP or PAGE.ADD (7.0)", POPULATED, twice, BOTH,
+	  STATE },
 	{ "populate a page twice, unmeasured and with others", "the same", POPULATED, overlapping,
 	  BOTH, STATE },
 	{ "populate a page that the VMM has populated itself",
@@ -393,16 +391,17 @@ const struct rule populate_rules[] = {
 	  BOUND, after_the_vmm, BOTH, PAST_US },
 	{ "populate over a page that the VMM has populated itself", "the same, after two pages",
 	  BOUND, behind_the_vmm, BOTH, PAST_US },
-	{ "populate a page that is allocated", "kvm_gmem_fallocate does not make it uptodate (6.11)",
-	  BOUND, what_is_allocated, BOTH, GOOD },
-	{ "populate a page that gmemd has allocated", "kvm_gmem_fallocate, of the shared half", BOUND,
-	  what_gmemd_has_allocated, BOTH, GOOD },
+	{ "populate a page that is allocated",
+	  "kvm_gmem_fallocate does not make it uptodate (6.11)", BOUND, what_is_allocated, BOTH,
+	  GOOD },
+	{ "populate a page that gmemd has allocated", "kvm_gmem_fallocate, of the shared half",
+	  BOUND, what_gmemd_has_allocated, BOTH, GOOD },
 	{ "populate a page again after it was punched",
 	  "kvm_gmem_punch_hole: it could be, and would be measured twice", POPULATED,
 	  what_was_punched, BOTH, STATE },
 	{ "populate another page after one was punched",
-	  "kvm_gmem_punch_hole: what was measured stays measured", POPULATED,
-	  another_after_a_punch, SNP, GOOD },
+	  "kvm_gmem_punch_hole: what was measured stays measured", POPULATED, another_after_a_punch,
+	  SNP, GOOD },
 	{ "populate another page after one was punched",
 	  "tdx_sept_remove_private_spte: the launch is lost, EIO (6.16)", POPULATED,
 	  another_after_a_punch, TDX, PAST_US },
@@ -443,8 +442,8 @@ const struct rule populate_rules[] = {
 	{ "populate zeros", "SNP_PAGE_TYPE_ZERO", BOUND, zeros, SNP, GOOD },
 	{ "populate secrets", "TDX has no such page", BOUND, secrets, TDX, GMEM_INVALID, "flags",
 	  "open" },
-	{ "populate secrets", "SNP_PAGE_TYPE_SECRETS: a source has to be there", BOUND, secrets, SNP,
-	  GOOD },
+	{ "populate secrets", "SNP_PAGE_TYPE_SECRETS: a source has to be there", BOUND, secrets,
+	  SNP, GOOD },
 	{ "populate CPUID values", "TDX has no such page", BOUND, cpuid_values, TDX, GMEM_INVALID,
 	  "flags", "open" },
 	{ "populate CPUID values", "sev_gmem_post_populate: pinned for writing (7.2)", BOUND,
@@ -466,11 +465,11 @@ const struct rule populate_rules[] = {
 
 	{ "populate with signals pending", POPULATE "EINTR or what is done; SNP has EIO for it",
 	  BOUND, with_signals, BOTH, GOOD },
-	{ "populate in as many parts as there are pages", UPDATE "gfn_start and len come back", BOUND,
-	  in_pieces, BOTH, GOOD },
+	{ "populate in as many parts as there are pages", UPDATE "gfn_start and len come back",
+	  BOUND, in_pieces, BOTH, GOOD },
 	{ "populate while others are busy", "RESOURCE_LIMIT; TDX_OPERAND_BUSY, EBUSY", BOUND,
 	  when_busy, BOTH, GOOD },
-	{ "populate what the firmware refuses", "sev_issue_cmd: EIO with the firmware's code", BOUND,
-	  refused_at_once, SNP, PAST_US },
+	{ "populate what the firmware refuses", "sev_issue_cmd: EIO with the firmware's code",
+	  BOUND, refused_at_once, SNP, PAST_US },
 };
 const size_t n_populate_rules = GM_ARRAY_SIZE(populate_rules);

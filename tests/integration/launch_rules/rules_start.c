@@ -175,8 +175,8 @@ const struct rule start_rules[] = {
 	  "__sev_guest_init: GHCB_VERSION_MAX, EINVAL (6.11)", ADOPTED, with_a_ghcb_to_come, SNP,
 	  GMEM_FAILED, "firmware", "failed" },
 	{ "start with a GHCB version that SNP does not speak",
-	  "__sev_guest_init: SNP and ghcb_version 1, EINVAL (6.11)", ADOPTED, with_the_old_ghcb, SNP,
-	  GMEM_FAILED, "firmware", "failed" },
+	  "__sev_guest_init: SNP and ghcb_version 1, EINVAL (6.11)", ADOPTED, with_the_old_ghcb,
+	  SNP, GMEM_FAILED, "firmware", "failed" },
 	{ "start a VM that the VMM has initialised itself",
 	  "sev_mem_enc_ioctl: an SNP guest takes SNP commands only, EPERM (6.11); tdx_td_init: "
 	  "TD_STATE_UNINITIALIZED, EINVAL (6.16)",
@@ -216,8 +216,7 @@ const struct rule start_rules[] = {
 	{ "start when no id is left",
 	  "sev_asid_new: EBUSY (6.11); tdx_guest_keyid_alloc: ENOSPC (6.16)", ADOPTED,
 	  with_no_id_left, BOTH, GMEM_NO_RESOURCE, "firmware", "failed" },
-	{ "start twice",
-	  "snp_launch_start: snp_context, EINVAL (6.11); tdx_td_init: EINVAL (6.16)", STARTED,
-	  vmm_start, BOTH, GMEM_WRONG_STATE, "launch-state", "open" },
+	{ "start twice", "snp_launch_start: snp_context, EINVAL (6.11); tdx_td_init: EINVAL (6.16)",
+	  STARTED, vmm_start, BOTH, GMEM_WRONG_STATE, "launch-state", "open" },
 };
 const size_t n_start_rules = GM_ARRAY_SIZE(start_rules);

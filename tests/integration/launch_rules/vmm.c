@@ -163,10 +163,9 @@ int raw_tdx(int fd, uint32_t id, uint32_t flags, void *data)
 int raw_put(struct vmm *vmm, uint64_t page)
 {
 	struct gp_tdx_region region = { (uintptr_t)own_page, page * PAGE, 1 };
-	struct gp_snp_update update = { .gfn_start = page,
-					.uaddr = (uintptr_t)own_page,
-					.len = PAGE,
-					.type = GP_SNP_NORMAL };
+	struct gp_snp_update update = {
+		.gfn_start = page, .uaddr = (uintptr_t)own_page, .len = PAGE, .type = GP_SNP_NORMAL
+	};
 
 	if (vmm->kind == TDX)
 		return raw_tdx(vmm->vcpu, GP_TDX_INIT_MEM_REGION, GP_TDX_MEASURE, &region);
