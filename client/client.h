@@ -15,6 +15,7 @@
 
 #include "failure.h"
 #include "gm_token.h"
+#include "gm_version.h"
 #include "gmem.h"
 #include "launch_steps.h"
 
@@ -160,6 +161,20 @@ struct gmem_source {
 	int fd; /* the sealed memfd, to be handed in again */
 };
 
+/* The daemon's leave to convert first and report then. See remote_standing.c. */
+struct gm_standing {
+	uint64_t id;	/* 0: there is none */
+	bool over;	/* a report was refused */
+	uint64_t limit; /* bytes that may be made shared, in all */
+	uint64_t used;	/* and were */
+	uint64_t granularity;
+	uint32_t reports_max;
+	size_t conversions_max;
+	uint64_t last;	 /* number of the last report */
+	size_t n_unsent; /* conversions that are in no report yet */
+	uint64_t unsent[2 * GM_CONVERSIONS_MAX];
+};
+
 struct gmem_region {
 	struct gmem_domain *domain;
 	struct gmem_region *next; /* gmem_domain::regions, lowest address first */
@@ -173,6 +188,7 @@ struct gmem_region {
 	bool in_place;	/* both are one guest_memfd, which the daemon converts */
 	bool bound;	/* the VM has it, in this memslot: */
 	uint32_t slot;
+	struct gm_standing standing;
 	void *address;			   /* NULL: not mapped */
 	struct gm_builtin_memory *builtin; /* or NULL */
 };

@@ -71,7 +71,11 @@ struct gm_pending {
 	int fd;		  /* goes with it: its own; -1: none */
 	uint64_t granted; /* id of what the answer granted, when nobody waits for it */
 	uint64_t ordered; /* and of the step that it ordered */
-	uint64_t subject; /* a link's: id of the domain or region that it asks for; a report's */
+	/* A link's: id of the domain or region that it asks for; a job's, a conversion's, a
+	 * report's */
+	uint64_t subject;
+	uint64_t *conversions; /* of CONVERTED: two numbers each */
+	size_t n_conversions;
 
 	struct gmem_job_callbacks callbacks; /* a job's */
 	uint64_t done;			     /* bytes, as last reported */
@@ -124,6 +128,9 @@ struct gm_remote {
 	uint32_t requests_max;
 	uint32_t ranges_max;
 	struct gm_pending *pending;
+	bool has_unsent;	       /* conversions of some region are in no report yet */
+	uint64_t reported_us;	       /* when there were none last */
+	uint64_t report_at_us;	       /* a timer runs until then; 0: none */
 	struct gm_arena *spare;	       /* the arena of the last call, for the next */
 	struct gm_arena scratch;       /* for what no call waits for; empty between packets */
 	uint8_t packet[GM_PACKET_MAX]; /* as received */
@@ -196,6 +203,9 @@ void gm_link_up(struct gm_remote *remote);
 /* Nothing comes after this. The fd that the program polls is readable from now on. */
 void gm_link_over(struct gm_remote *remote);
 
+/* What the program polls is readable at that time; 0: it need not be. Only while the link is up. */
+void gm_link_remind(const struct gm_link *link, uint64_t at_us);
+
 /* Milliseconds since some time, without those in which there was no connection. */
 uint64_t gm_link_clock_ms(const struct gm_link *link);
 
@@ -247,6 +257,9 @@ int gm_remote_end(struct gmem_client *client, int status, const char *format, ..
 	__attribute__((format(printf, 3, 4)));
 
 /* ---- remote_call.c */
+
+/* Is there room for another request of a call? 0, or a failure. */
+GM_WARN_UNUSED int gm_remote_check_room(struct gmem_client *client);
 
 /*
  * Makes a request, and sends it as soon as that can be done. On 0, *ret_pending is in the list: a
@@ -345,6 +358,25 @@ void gm_remote_cancel_step(struct gmem_client *client, const struct gm_pending *
 /* The step that came with a new region. After a failure the region has been given back. */
 GM_WARN_UNUSED int gm_remote_private_half(struct gmem_client *client, int vm_fd,
 					  const Gmem__Step *step, struct gmem_region *region);
+
+/* ---- remote_standing.c */
+
+/*
+ * Converts under the region's standing order, as far as that goes: *ret_done ranges of those given,
+ * which are in ascending order. The rest is to be asked for. 0, or a failure.
+ */
+GM_WARN_UNUSED int gm_standing_convert(struct gmem_client *client, uint64_t region,
+				       const struct gmem_range *ranges, size_t n_ranges,
+				       bool to_private, size_t *ret_done);
+
+/* All that has been converted is reported. Before anything else is sent. */
+int gm_remote_report_all(struct gmem_client *client);
+/* The same, when it is time for it. */
+void gm_remote_report_due(struct gmem_client *client);
+
+/* What an answer says about orders. @message NULL: it was refused, with @pending's failure. */
+void gm_standing_take(struct gmem_client *client, const struct gm_pending *pending,
+		      const ProtobufCMessage *message);
 
 /* ---- remote_launch.c, remote_populate.c */
 

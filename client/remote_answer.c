@@ -134,6 +134,8 @@ static const char *unpack(struct gmem_client *client, struct gm_pending *pending
 		take_message(pending, message);
 	if (!what && pending->kind == GM_PENDING_LINK)
 		what = gm_return_take(client, pending, refused ? NULL : message, fds);
+	if (!what)
+		gm_standing_take(client, pending, refused ? NULL : message);
 	gm_arena_clear(scratch, true);
 	return what;
 }

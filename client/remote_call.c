@@ -55,6 +55,7 @@ void gm_pending_free(struct gm_pending *pending)
 	if (pending->body)
 		explicit_bzero(pending->body, pending->body_length);
 	free(pending->body);
+	free(pending->conversions);
 	gm_fd_close(pending->fd);
 	free(pending);
 }
@@ -195,6 +196,11 @@ static int check_room(struct gmem_client *client, enum gm_pending_kind kind)
 			       remote->n_pending, 1);
 }
 
+int gm_remote_check_room(struct gmem_client *client)
+{
+	return check_room(client, GM_PENDING_CALL);
+}
+
 static int pack(struct gmem_client *client, struct gm_pending *pending,
 		const ProtobufCMessage *request)
 {
@@ -224,7 +230,9 @@ static int post(struct gmem_client *client, enum gm_pending_kind kind, unsigned 
 	if (remote->link.state == GM_LINK_OVER)
 		r = gm_fail(client, GMEM_DISCONNECTED, 0,
 			    "The connection to the daemon has ended.");
-	else if (kind != GM_PENDING_LINK)
+	else if (kind != GM_PENDING_LINK && type != GM_MSG_CONVERTED)
+		r = gm_remote_report_all(client);
+	if (r == 0 && kind != GM_PENDING_LINK)
 		r = check_room(client, kind);
 	if (r < 0)
 		return r;

@@ -175,6 +175,7 @@ int gm_remote_turn(struct gmem_client *client)
 		return fail_ended(client);
 	if (remote->link.state == GM_LINK_DOWN)
 		return gm_link_retry(client);
+	gm_remote_report_due(client);
 	sent = gm_link_flush(remote);
 	r = receive(client);
 	if (r == -GMEM_AGAIN)

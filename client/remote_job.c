@@ -37,6 +37,7 @@ int gm_remote_job_start(struct gmem_region *region, enum gm_job_kind kind,
 	r = post_ranges(client, kind, region->id, wire.pointers, n_ranges, &job);
 	if (r < 0)
 		return r;
+	job->subject = region->id;
 	job->callbacks = *callbacks;
 	return 0;
 }

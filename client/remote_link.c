@@ -42,7 +42,7 @@ static int above_stdio(int fd)
 	return copy;
 }
 
-static void set_timer(const struct gm_link *link, uint64_t at_us)
+void gm_link_remind(const struct gm_link *link, uint64_t at_us)
 {
 	const struct itimerspec when = {
 		.it_value = { .tv_sec = (time_t)(at_us / 1000000),
@@ -168,7 +168,7 @@ void gm_link_over(struct gm_remote *remote)
 	remote->link.state = GM_LINK_OVER;
 	gm_link_drop(remote);
 	/* A time long past, and nobody reads it: readable for good. */
-	set_timer(&remote->link, 1);
+	gm_link_remind(&remote->link, 1);
 }
 
 int gm_link_connect(struct gm_link *link, int timeout_ms)
@@ -278,7 +278,7 @@ static void schedule(struct gm_link *link)
 	link->pause_us = pause_us ? gm_min_u64(pause_us * 2, GM_PAUSE_MOST_US) : GM_PAUSE_FIRST_US;
 	link->next_us = gm_min_u64(gm_now_us() + with_jitter(link, pause_us), link->give_up_us);
 	link->state = GM_LINK_DOWN;
-	set_timer(link, link->next_us);
+	gm_link_remind(link, link->next_us);
 }
 
 static void begin_outage(struct gm_link *link)
@@ -341,7 +341,7 @@ int gm_link_retry(struct gmem_client *client)
 		return gm_link_lost(client, &why);
 	}
 	/* From here on only the patience has a time. */
-	set_timer(link, link->give_up_us);
+	gm_link_remind(link, link->give_up_us);
 	if (gm_return_begin(client) < 0)
 		return gm_link_lost_for(client, client->failure.text);
 	return 0;
@@ -358,6 +358,6 @@ void gm_link_up(struct gm_remote *remote)
 	link->state = GM_LINK_UP;
 	link->connections++;
 	link->proven = remote->n_pending == 0;
-	set_timer(link, 0);
+	gm_link_remind(link, 0);
 	(void)gm_link_flush(remote);
 }

@@ -324,6 +324,9 @@ static void come_up(struct gmem_client *client)
 	if (!is_return)
 		return;
 	gm_remote_watch_again(client);
+	/* There is no timer for it any more. */
+	client->remote->report_at_us = 0;
+	(void)gm_remote_report_all(client);
 	gm_client_tell(client, GMEM_EVENT_RECONNECTED, NULL, resumed);
 	tell_losses(client);
 }

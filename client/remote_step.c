@@ -67,11 +67,18 @@ static void fill_report(Gmem__StepDoneRequest *request, const struct gm_report *
 
 int gm_remote_report(struct gmem_client *client, const struct gm_report *report)
 {
+	uint64_t deadline = gm_deadline(client);
 	_gm_reply_ struct gm_reply reply = { 0 };
 	Gmem__StepDoneRequest request;
+	struct gm_pending *pending;
+	int r;
 
 	fill_report(&request, report);
-	return gm_remote_call(client, GM_MSG_STEP_DONE, &request.base, &reply);
+	r = gm_remote_post(client, GM_PENDING_CALL, GM_MSG_STEP_DONE, &request.base, &pending);
+	if (r < 0)
+		return r;
+	pending->subject = report->region;
+	return gm_remote_finish(client, pending, deadline, &reply);
 }
 
 int gm_remote_report_only(struct gmem_client *client, const struct gm_report *report)
@@ -92,7 +99,8 @@ bool gm_remote_is_reporting(const struct gmem_client *client, uint64_t region)
 	const struct gm_pending *pending;
 
 	for (pending = client->remote->pending; pending; pending = pending->next)
-		if (pending->type == GM_MSG_STEP_DONE && pending->kind == GM_PENDING_NOBODY &&
+		if ((pending->type == GM_MSG_STEP_DONE || pending->type == GM_MSG_CONVERTED) &&
+		    pending->kind == GM_PENDING_NOBODY &&
 		    (region == 0 || pending->subject == region))
 			return true;
 	return false;
@@ -451,8 +459,10 @@ static int convert_once(struct gmem_client *client, uint64_t region, uint64_t de
 	request.ranges = report.ranges = wire.pointers;
 	request.n_ranges = n_ranges;
 	r = gm_remote_post(client, GM_PENDING_CALL, GM_MSG_CONVERT, &request.base, &pending);
-	if (r == 0)
-		r = gm_remote_finish(client, pending, deadline, &reply);
+	if (r < 0)
+		return r;
+	pending->subject = region;
+	r = gm_remote_finish(client, pending, deadline, &reply);
 	if (r < 0)
 		return r;
 	return carry_out(client, &reply, ranges, to_private, &report);
@@ -489,6 +499,7 @@ int gm_remote_region_convert(struct gmem_region *region, const struct gmem_range
 	bool in_place = region->in_place;
 	uint64_t id = region->id;
 	bool had_report;
+	size_t done;
 	int r;
 
 	if (!sorted)
@@ -496,6 +507,14 @@ int gm_remote_region_convert(struct gmem_region *region, const struct gmem_range
 	memcpy(sorted, ranges, n_ranges * sizeof(*ranges));
 	qsort(sorted, n_ranges, sizeof(*sorted), by_offset);
 	do {
+		done = 0;
+		r = 0;
+		if (n_ranges <= client->remote->ranges_max)
+			r = gm_standing_convert(client, id, sorted, n_ranges, to_private, &done);
+		n_ranges -= done;
+		memmove(sorted, sorted + done, n_ranges * sizeof(*sorted));
+		if (r < 0 || n_ranges == 0)
+			return r;
 		had_report = gm_remote_is_reporting(client, id);
 		r = convert_once(client, id, in_place ? GM_NO_DEADLINE : gm_deadline(client),
 				 sorted, n_ranges, to_private);

@@ -58,6 +58,7 @@ LIST, STATS, HOST, EVICT, WATCH, POLICY = 14, 15, 16, 17, 18, 19
 MEMLOCK = 20
 STEP_MEMORY, REGION_BIND, CONVERT, STEP_DONE = 21, 22, 23, 24
 LAUNCH_START, SOURCE, POPULATE, LAUNCH_FINISH, LAUNCH_ABORT = 25, 26, 27, 28, 29
+CONVERTED = 30
 PROGRESS, DOMAIN_GONE, SHUTDOWN, NEWS = 64, 65, 66, 67
 
 VERBS = {
@@ -90,6 +91,7 @@ VERBS = {
     POPULATE: (pb.PopulateRequest, pb.PopulateReply),
     LAUNCH_FINISH: (pb.LaunchFinishRequest, pb.LaunchFinishReply),
     LAUNCH_ABORT: (pb.LaunchAbortRequest, pb.LaunchAbortReply),
+    CONVERTED: (pb.ConvertedRequest, pb.ConvertedReply),
 }
 EVENTS = {PROGRESS: pb.ProgressEvent, DOMAIN_GONE: pb.DomainGoneEvent, SHUTDOWN: pb.ShutdownEvent,
           NEWS: pb.NewsEvent}

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "book_order.h"
 #include "book_private.h"
 
 static int refuse_range(struct gm_refusal *refusal, enum gm_rule rule,
@@ -213,7 +214,7 @@ int gm_book_begin_job(struct gm_book *book, struct gm_session *session, struct g
 	r = gm_book_check_usable(region, refusal);
 	if (r)
 		return r;
-	if (region->step)
+	if (region->step || gm_book_is_freeing(region))
 		return gm_refuse(refusal, GM_BUSY, GM_RULE_STEP_UNDER_WAY,
 				 gm_book_object("region", region->id.v).text);
 	r = gm_book_check_pages(region, op, ranges, n_ranges, refusal);
@@ -299,6 +300,12 @@ static int find_stretch(const struct gm_region *region, enum gm_page_op op, uint
 		if (refusal)
 			refusal->offset = offset;
 		return r;
+	}
+	/* Most often guests convert page by page. */
+	if (end - offset == GM_PAGE_4K) {
+		stretch.length = GM_PAGE_4K;
+		*ret_stretch = stretch;
+		return 0;
 	}
 	stretch.length = gm_page_map_stretch(&region->map, offset, end,
 					     states_before(op, conditions, stretch.next)) -

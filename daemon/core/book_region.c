@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "book_order.h"
 #include "book_own_launch.h"
 #include "book_private.h"
 #include "gm_cleanup.h"
@@ -18,6 +19,7 @@ static struct gm_region *region_of(struct gm_hash_node *node)
 void gm_book_region_free(struct gm_region *region)
 {
 	gm_book_forget_step(region);
+	gm_book_end_order(region);
 	gm_charge_done(&region->locked);
 	gm_charge_done(&region->fds);
 	gm_charge_done(&region->count);
@@ -394,7 +396,8 @@ static bool is_written_down(const struct gm_region *region)
 
 int gm_book_may_destroy_region(const struct gm_region *region, struct gm_refusal *refusal)
 {
-	enum gm_rule rule = region->step ? GM_RULE_STEP_UNDER_WAY : GM_RULE_JOBS_UNDER_WAY;
+	bool in_step = region->step || gm_book_is_freeing(region);
+	enum gm_rule rule = in_step ? GM_RULE_STEP_UNDER_WAY : GM_RULE_JOBS_UNDER_WAY;
 
 	if (is_fixed(region->domain))
 		return refuse_fixed(region->domain, refusal);
@@ -402,7 +405,7 @@ int gm_book_may_destroy_region(const struct gm_region *region, struct gm_refusal
 		return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE,
 				      gm_book_object("region", region->id.v).text,
 				      "some of its pages are part of the launch digest");
-	if (region->n_jobs == 0 && !region->step)
+	if (region->n_jobs == 0 && !in_step)
 		return 0;
 	return gm_refuse(refusal, GM_BUSY, rule, gm_book_object("region", region->id.v).text);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "book_order.h"
 #include "book_private.h"
 #include "gm_cleanup.h"
 
@@ -272,6 +273,15 @@ static bool step_is_sound(const struct gm_domain *domain, const struct gm_region
 	return !converts || step->op == GM_PAGE_OP_TO_SHARED || step->op == GM_PAGE_OP_TO_PRIVATE;
 }
 
+static bool order_is_sound(const struct gm_domain *domain, const struct gm_region_restore *from)
+{
+	if (from->order.id == 0)
+		return true;
+	return domain->traits & GM_TRAIT_PRIVATE && from->order.room <= GM_ORDER_ROOM &&
+	       from->order.spent <= UINT64_MAX / 2 && from->order.last <= UINT64_MAX / 2 &&
+	       gm_is_power_of_two(from->order.granularity);
+}
+
 static int check_region(struct gm_domain *domain, const struct gm_region_restore *from,
 			struct gm_refusal *refusal)
 {
@@ -295,6 +305,9 @@ static int check_region(struct gm_domain *domain, const struct gm_region_restore
 	if (!step_is_sound(domain, from))
 		return refuse(refusal, GM_RULE_STEP, "region", from->id.v,
 			      "the step under way is none that there is");
+	if (!order_is_sound(domain, from))
+		return refuse(refusal, GM_RULE_ORDER, "region", from->id.v,
+			      "its standing order is none that there is");
 	return gm_book_check_place(domain, &spec, refusal);
 }
 
@@ -356,6 +369,12 @@ int gm_book_restore_region(struct gm_book *book, struct gm_domain *domain,
 	region->private_fd = from->private_file.inode != 0 ? from->private_fd : -1;
 	if (step)
 		gm_book_enter_step(region, gm_take_ptr(&step));
+	region->order.id = from->order.id;
+	region->order.last = from->order.last;
+	region->order.spent = from->order.spent;
+	region->order.room = from->order.id != 0 ? from->order.room : 0;
+	region->order.granularity = from->order.granularity;
+	domain->converting_bytes += region->order.room;
 	gm_page_map_move(&region->map, map);
 	gm_book_allocated(region);
 	book->next_sequence = gm_max_u64(book->next_sequence, from->sequence);

@@ -95,6 +95,13 @@ struct gm_region_restore {
 	bool bound;
 	bool unanswered;
 	struct gm_step_restore step;
+	struct {
+		uint64_t id; /* 0: none */
+		uint64_t last;
+		uint64_t spent;
+		uint64_t room;
+		uint64_t granularity;
+	} order;
 };
 
 /*

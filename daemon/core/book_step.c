@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "book_launch.h"
+#include "book_order.h"
 #include "book_private.h"
 #include "gm_cleanup.h"
 
@@ -62,7 +63,7 @@ int gm_book_check_step_idle(const struct gm_region *region, struct gm_refusal *r
 		gm_book_tell_failure(region->domain, refusal);
 		return GM_WRONG_STATE;
 	}
-	if (region->step)
+	if (region->step || gm_book_is_freeing(region))
 		return gm_refuse(refusal, GM_BUSY, GM_RULE_STEP_UNDER_WAY, name_of(region).text);
 	if (region->n_jobs > 0)
 		return gm_refuse(refusal, GM_BUSY, GM_RULE_JOBS_UNDER_WAY, name_of(region).text);
@@ -195,14 +196,25 @@ uint64_t gm_book_count_to_share(const struct gm_region *region, enum gm_page_op 
 	return bytes;
 }
 
-static int check_shared_max(const struct gm_region *region, uint64_t bytes,
-			    struct gm_refusal *refusal)
+static bool fits_shared_max(const struct gm_domain *domain, uint64_t bytes, uint64_t *ret_used)
 {
-	const struct gm_domain *domain = region->domain;
 	uint64_t limit = domain->tenant->policy.shared_max;
-	uint64_t used = domain->shared_bytes + domain->converting_bytes;
 
-	if (bytes == 0 || (used <= limit && bytes <= limit - used))
+	*ret_used = domain->shared_bytes + domain->converting_bytes;
+	return bytes == 0 || (*ret_used <= limit && bytes <= limit - *ret_used);
+}
+
+/* Nothing is refused for room that is only set aside. */
+static int check_shared_max(struct gm_region *region, uint64_t bytes, struct gm_refusal *refusal)
+{
+	struct gm_domain *domain = region->domain;
+	uint64_t limit = domain->tenant->policy.shared_max;
+	uint64_t used;
+
+	if (fits_shared_max(domain, bytes, &used))
+		return 0;
+	gm_book_take_rooms(domain);
+	if (fits_shared_max(domain, bytes, &used))
 		return 0;
 	return gm_refuse_numbers(refusal, GM_OVER_LIMIT, GM_RULE_SHARED_MAX,
 				 gm_book_object("domain", domain->id.v).text, limit, used, bytes);
@@ -376,16 +388,16 @@ int gm_book_converted(struct gm_region *region, const struct gm_range *ranges, s
 	return 0;
 }
 
-void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region,
+void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region, bool private_half,
 			   struct gm_job_ticket *ret_ticket)
 {
-	assert(region->step && region->step->reported);
+	assert(region->order.frees || (region->step && region->step->reported));
 	*ret_ticket = (struct gm_job_ticket){
 		.region = region,
 		.session = session,
 		.op = GM_PAGE_OP_DISCARD,
 		.frees_half = true,
-		.private_half = region->step->op == GM_PAGE_OP_TO_SHARED,
+		.private_half = private_half,
 	};
 	gm_book_enter_job(ret_ticket);
 }

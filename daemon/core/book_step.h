@@ -84,11 +84,12 @@ GM_WARN_UNUSED int gm_book_check_reported(const struct gm_region *region,
 					  size_t n_done, struct gm_refusal *refusal);
 
 /*
- * A conversion is reported, and pages of the half that it gives up are still there: a job of the
- * daemon's own begins that frees them. It needs no leave and counts against no limit. @session: the
- * one that is to stay until it has ended; NULL: none.
+ * A conversion is reported, by a step or under an order that then is freeing, and pages of the half
+ * that it gives up are still there: a job of the daemon's own begins that frees them. It needs no
+ * leave and counts against no limit. @session: the one that is to stay until it has ended; NULL:
+ * none.
  */
-void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region,
+void gm_book_begin_freeing(struct gm_session *session, struct gm_region *region, bool private_half,
 			   struct gm_job_ticket *ret_ticket);
 
 /* Pages of @ranges hold memory in both halves, and that cannot be helped: they are lost. */

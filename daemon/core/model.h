@@ -203,10 +203,12 @@ struct gm_domain {
 	uint64_t orphaned_ms; /* when @session became NULL */
 	uint64_t reserved_bytes;
 	uint64_t allocated_bytes;
-	uint64_t shared_bytes;	   /* sum over its regions */
-	uint64_t converting_bytes; /* not shared yet, but being made so in steps under way */
-	struct gm_charge charge;   /* GM_RES_DOMAINS */
-	struct gm_charge slot;	   /* a GM_RES_SLOT_; nothing if it has none. To the very end */
+	uint64_t shared_bytes; /* sum over its regions */
+	/* Not shared yet, but being made so in steps under way, or may be under standing orders. */
+	uint64_t converting_bytes;
+	unsigned n_rooms_ended;	 /* how often the room of its orders was taken back */
+	struct gm_charge charge; /* GM_RES_DOMAINS */
+	struct gm_charge slot;	 /* a GM_RES_SLOT_; nothing if it has none. To the very end */
 	/* GM_RES_MEMLOCK: granted to the process of @session, and to nobody without one. */
 	struct gm_charge memlock;
 	struct gm_limits memlock_base; /* what the process had before its first grant */
@@ -255,6 +257,20 @@ struct gm_step {
 
 TAILQ_HEAD(gm_step_list, gm_region);
 
+/*
+ * A standing order: conversions that the VMM does first and reports then. See book_order.h.
+ */
+struct gm_order {
+	uint64_t id;	/* random; 0: there is none */
+	uint64_t last;	/* number of the last report that is booked */
+	uint64_t spent; /* bytes made shared under it */
+	uint64_t room;	/* and that still may be: booked in gm_domain::converting_bytes */
+	uint64_t granularity;
+	/* Of the daemon that runs: */
+	bool frees;	    /* what a report has left over in the other half is being freed */
+	unsigned n_waiting; /* reports that have come meanwhile */
+};
+
 struct gm_region {
 	struct gm_mark mark;
 	struct gm_region_id id;
@@ -280,8 +296,9 @@ struct gm_region {
 	/* Kinds with private memory: @fd is the shared half; with GM_TRAIT_IN_PLACE it stays -1. */
 	int private_fd; /* -1 until the VMM has made it */
 	struct gm_file_id private_file;
-	bool bound;			  /* the VM has it: pages may be converted */
-	struct gm_step *step;		  /* under way, or NULL */
+	bool bound;	      /* the VM has it: pages may be converted */
+	struct gm_step *step; /* under way, or NULL */
+	struct gm_order order;
 	TAILQ_ENTRY(gm_region) step_link; /* gm_book::steps, while @step is there */
 	bool quarantined;		  /* set by gm_book_quarantine_region */
 	bool unanswered;		  /* whoever asked for it does not know it yet */

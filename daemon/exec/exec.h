@@ -8,6 +8,7 @@
 
 #include "backend.h"
 #include "book.h"
+#include "book_order.h"
 #include "book_restore.h"
 #include "book_step.h"
 #include "crew.h"
@@ -240,8 +241,26 @@ void gm_exec_sweep(struct gm_exec *exec, struct gm_region *region);
 
 /* It is not: a worker frees it. As gm_exec_start_job(). @session NULL: for nobody. */
 GM_WARN_UNUSED int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidfd,
-				     struct gm_region *region, const struct gm_range *ranges,
-				     size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg,
+				     struct gm_region *region, bool private_half,
+				     const struct gm_range *ranges, size_t n_ranges,
+				     const struct gm_exec_job_ops *ops, void *arg,
 				     struct gm_exec_job **ret_job, struct gm_refusal *refusal);
+
+/* Pages that are in one half, by the map, and hold memory in the other one as well. */
+#define GM_EXEC_LEFT_MAX 256
+struct gm_exec_left {
+	bool private_half; /* which has the memory */
+	size_t n_ranges;
+	struct gm_range ranges[GM_EXEC_LEFT_MAX];
+};
+
+/*
+ * What a report that is booked has left over in one half, and not more than @left has room for;
+ * where the kernel does not tell, all that may be. @conversions are inside of the region. False:
+ * nothing.
+ */
+bool gm_exec_find_left(const struct gm_exec *exec, const struct gm_region *region,
+		       bool private_half, const struct gm_conversion *conversions, size_t n,
+		       struct gm_exec_left *left);
 
 #endif

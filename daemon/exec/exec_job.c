@@ -428,9 +428,9 @@ int gm_exec_start_job(struct gm_exec *exec, struct gm_session *session, int pidf
 }
 
 int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidfd,
-		      struct gm_region *region, const struct gm_range *ranges, size_t n_ranges,
-		      const struct gm_exec_job_ops *ops, void *arg, struct gm_exec_job **ret_job,
-		      struct gm_refusal *refusal)
+		      struct gm_region *region, bool private_half, const struct gm_range *ranges,
+		      size_t n_ranges, const struct gm_exec_job_ops *ops, void *arg,
+		      struct gm_exec_job **ret_job, struct gm_refusal *refusal)
 {
 	struct gm_exec_job *job;
 
@@ -439,7 +439,7 @@ int gm_exec_free_half(struct gm_exec *exec, struct gm_session *session, int pidf
 	job = gm_exec_job_new(exec, ranges, n_ranges, ops, arg);
 	if (job == NULL)
 		return -ENOMEM;
-	gm_book_begin_freeing(session, region, &job->ticket);
+	gm_book_begin_freeing(session, region, private_half, &job->ticket);
 	return gm_exec_job_start(job, pidfd, /* share= */ NULL, ret_job, refusal);
 }
 

@@ -100,18 +100,18 @@ int gm_exec_adopt_memory(struct gm_exec *exec, struct gm_region *region, int fd,
 #define LOOK_FIRST GM_PAGE_2M
 #define LOOK_MOST (64 * GM_PAGE_2M)
 
-/* In the half that the step gives up. */
 static int present(const struct gm_backend *backend, const struct gm_region *region,
-		   uint64_t offset, uint64_t length, uint64_t *ret_bytes)
+		   bool private_half, uint64_t offset, uint64_t length, uint64_t *ret_bytes)
 {
-	if (region->step->op == GM_PAGE_OP_TO_SHARED)
+	if (private_half)
 		return backend->private_half->present(region->private_fd, offset, length,
 						      region->page_size, ret_bytes);
 	return backend->present(region->fd, offset, length, region->page_size, ret_bytes);
 }
 
+/* In one of the two halves: 1, 0 or -errno. */
 static int range_is_free(const struct gm_backend *backend, const struct gm_region *region,
-			 const struct gm_range *range)
+			 bool private_half, const struct gm_range *range)
 {
 	uint64_t end = range->offset + range->length;
 	uint64_t at = range->offset;
@@ -120,7 +120,7 @@ static int range_is_free(const struct gm_backend *backend, const struct gm_regio
 	while (at < end) {
 		uint64_t length = gm_min_u64(piece, end - at);
 		uint64_t bytes;
-		int r = present(backend, region, at, length, &bytes);
+		int r = present(backend, region, private_half, at, length, &bytes);
 
 		if (r < 0 || bytes > 0)
 			return r;
@@ -134,12 +134,119 @@ int gm_exec_half_is_free(const struct gm_exec *exec, const struct gm_region *reg
 			 const struct gm_range *ranges, size_t n_ranges)
 {
 	const struct gm_backend *backend = backend_of(exec, region);
+	bool private_half = region->step->op == GM_PAGE_OP_TO_SHARED;
 
 	for (size_t i = 0; i < n_ranges; i++) {
-		int r = range_is_free(backend, region, &ranges[i]);
+		int r = range_is_free(backend, region, private_half, &ranges[i]);
 
 		if (r <= 0)
 			return r;
 	}
 	return 1;
+}
+
+/* ---- reports under a standing order ---- */
+
+/*
+ * Ranges that are this near to one another are looked at as one: if there is nothing between them
+ * either, that is one system call instead of many. It finds at most so many pages in vain.
+ */
+#define GROUP_GAP (16 * GM_PAGE_4K)
+#define GROUP_SPAN GM_PAGE_2M
+
+struct group {
+	const struct gm_backend *backend;
+	const struct gm_region *region;
+	struct gm_exec_left *left;
+	size_t n;
+	struct gm_range ranges[GM_EXEC_LEFT_MAX];
+};
+
+static bool is_full(const struct gm_exec_left *left)
+{
+	return left->n_ranges == GM_ARRAY_SIZE(left->ranges);
+}
+
+static int is_free(const struct group *group, const struct gm_range *range)
+{
+	return range_is_free(group->backend, group->region, group->left->private_half, range);
+}
+
+static void look_at(struct group *group)
+{
+	const struct gm_range *last = &group->ranges[group->n - 1];
+	const struct gm_range *first = &group->ranges[0];
+	const struct gm_range all = { first->offset, last->offset + last->length - first->offset };
+	size_t n = group->n;
+
+	group->n = 0;
+	if (n > 1 && is_free(group, &all) == 1)
+		return;
+	for (size_t i = 0; i < n && !is_full(group->left); i++)
+		if (is_free(group, &group->ranges[i]) != 1)
+			group->left->ranges[group->left->n_ranges++] = group->ranges[i];
+}
+
+static bool is_near(const struct group *group, const struct gm_range *range)
+{
+	const struct gm_range *last = &group->ranges[group->n - 1];
+	uint64_t end = last->offset + last->length;
+
+	return range->offset >= end && range->offset - end <= GROUP_GAP &&
+	       range->offset + range->length - group->ranges[0].offset <= GROUP_SPAN;
+}
+
+/* The same page to and fro in one report: it is looked at once. */
+static bool is_repeated(const struct group *group, const struct gm_range *range)
+{
+	const struct gm_range *last = &group->ranges[group->n - 1];
+
+	return range->offset == last->offset && range->length == last->length;
+}
+
+static void add(struct group *group, const struct gm_range *range)
+{
+	if (group->n > 0 && is_repeated(group, range))
+		return;
+	if (group->n > 0 && (!is_near(group, range) || group->n == GM_ARRAY_SIZE(group->ranges)))
+		look_at(group);
+	group->ranges[group->n++] = *range;
+}
+
+/*
+ * Later conversions of the same report may have changed a part of it again: the map knows. A lost
+ * page may be in either half: nobody touches it.
+ */
+static void add_runs(struct group *group, const struct gm_range *range)
+{
+	uint64_t end = range->offset + range->length;
+	uint64_t at = range->offset;
+
+	while (at < end && !is_full(group->left)) {
+		struct gm_page_run run;
+
+		gm_page_map_run(&group->region->map, at, end, &run);
+		if (run.state != GM_PAGE_LOST &&
+		    (run.state == GM_PAGE_SHARED) == group->left->private_half)
+			add(group, &(struct gm_range){ run.offset, run.length });
+		at = run.offset + run.length;
+	}
+}
+
+bool gm_exec_find_left(const struct gm_exec *exec, const struct gm_region *region,
+		       bool private_half, const struct gm_conversion *conversions, size_t n,
+		       struct gm_exec_left *left)
+{
+	struct group group = { .left = left };
+
+	group.backend = backend_of(exec, region);
+	group.region = region;
+	left->private_half = private_half;
+	left->n_ranges = 0;
+	for (size_t i = 0; i < n; i++)
+		if ((conversions[i].op == GM_PAGE_OP_TO_SHARED) == private_half)
+			add_runs(&group, &conversions[i].range);
+	if (group.n > 0)
+		look_at(&group);
+	return left->n_ranges > 0;
 }

@@ -80,8 +80,9 @@ static int submit(struct sweep *sweep, struct gm_region *region)
 	struct gm_exec_job *job;
 
 	/* To punch takes no memory: nobody has to pay for it, and nobody waits for it. */
-	return gm_exec_free_half(sweep->exec, NULL, -1, region, sweep->ranges, sweep->n_ranges,
-				 &sweep_ops, sweep, &job, &refusal);
+	return gm_exec_free_half(sweep->exec, NULL, -1, region,
+				 region->step->op == GM_PAGE_OP_TO_SHARED, sweep->ranges,
+				 sweep->n_ranges, &sweep_ops, sweep, &job, &refusal);
 }
 
 /* True: a job is under way. */

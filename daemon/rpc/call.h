@@ -37,6 +37,7 @@ struct gm_pending {
 	struct gm_freeing *freeing; /* of STEP_DONE */
 	struct gm_delayed *delayed; /* of CONVERT: no job */
 	struct gm_hashing *hashing; /* of POPULATE and LAUNCH_FINISH */
+	struct gm_report *report;   /* of CONVERTED: with a job, or waiting */
 	uint64_t domain;	    /* ids */
 	uint64_t region;
 	uint64_t started_us;
@@ -184,6 +185,8 @@ void gm_pending_free(struct gm_pending *pending);
 void gm_delayed_free(struct gm_pending *pending);
 /* Of a job: records what has been done and tells the client how far it is. */
 void gm_pending_progress(struct gm_pending *pending, uint64_t done, uint64_t total);
+/* The same of one with @report, and no job. */
+void gm_report_free(struct gm_pending *pending);
 
 /* The answer comes when all of the region is allocated. 0, a verdict or -errno. */
 GM_WARN_UNUSED int gm_call_preallocate(struct gm_call *call, struct gm_region *region);

@@ -36,8 +36,7 @@ static int read_target(struct gm_call *call, Gmem__PageState to, enum gm_page_op
 	}
 }
 
-/* Without a rate the clock is left alone. */
-static uint32_t wait_ms(const struct gm_service *service, struct gm_tenant *tenant)
+uint32_t gm_convert_wait_ms(const struct gm_service *service, struct gm_tenant *tenant)
 {
 	if (tenant->policy.conversion_rate == GM_UNLIMITED)
 		return 0;
@@ -56,17 +55,21 @@ static bool is_in_place(const struct gm_region *region)
 }
 
 static int convert(struct gm_service *service, struct gm_region *region, enum gm_page_op op,
-		   struct gm_range *ranges, size_t n, Gmem__Step *step, struct gm_refusal *refusal)
+		   struct gm_range *ranges, size_t n, Gmem__ConvertReply *reply,
+		   struct gm_refusal *refusal)
 {
+	unsigned before = region->domain->n_rooms_ended;
 	struct gm_step_spec spec;
 	int r;
 
 	r = gm_step_draw(service, &spec);
 	if (r == 0)
 		r = gm_book_begin_convert(region, op, ranges, n, &spec, refusal);
-	if (r == 0)
-		gm_step_fill(region, step);
-	return r;
+	if (r != 0)
+		return r;
+	gm_step_fill(region, reply->step);
+	reply->has_rooms_end = reply->rooms_end = region->domain->n_rooms_ended != before;
+	return 0;
 }
 
 /* ---- later ---- */
@@ -107,8 +110,8 @@ static int convert_late(struct gm_pending *pending, Gmem__ConvertReply *reply, G
 		return gm_in_place_convert_late(pending, region, delayed->op, delayed->ranges,
 						delayed->n_ranges, refusal);
 	reply->step = step;
-	return convert(link->service, region, delayed->op, delayed->ranges, delayed->n_ranges, step,
-		       refusal);
+	return convert(link->service, region, delayed->op, delayed->ranges, delayed->n_ranges,
+		       reply, refusal);
 }
 
 static void on_time(void *arg)
@@ -121,7 +124,7 @@ static void on_time(void *arg)
 					.serial = pending->serial };
 	Gmem__ConvertReply reply = GMEM__CONVERT_REPLY__INIT;
 	struct gm_refusal refusal = { 0 };
-	uint32_t ms = wait_ms(service, link->session->tenant);
+	uint32_t ms = gm_convert_wait_ms(service, link->session->tenant);
 	Gmem__Step step;
 	bool later = false;
 	int r;
@@ -195,7 +198,7 @@ int gm_handle_convert(struct gm_call *call)
 		r = gm_call_read_ranges(call, request->n_ranges, request->ranges, &ranges);
 	if (r != 0)
 		return r;
-	ms = wait_ms(call->service, call->session->tenant);
+	ms = gm_convert_wait_ms(call->service, call->session->tenant);
 	if (ms > 0)
 		return delay(call, region, op, ranges, request->n_ranges, ms);
 	spend(call->service, call->session->tenant, request->n_ranges);
@@ -204,6 +207,5 @@ int gm_handle_convert(struct gm_call *call)
 	reply->step = gm_call_alloc(call, sizeof(*reply->step));
 	if (reply->step == NULL)
 		return -ENOMEM;
-	return convert(call->service, region, op, ranges, request->n_ranges, reply->step,
-		       &call->refusal);
+	return convert(call->service, region, op, ranges, request->n_ranges, reply, &call->refusal);
 }

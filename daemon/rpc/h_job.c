@@ -221,7 +221,7 @@ int gm_handle_cancel(struct gm_call *call)
 	/* What frees the other half is no job of the client's. */
 	if (pending != NULL && pending->job == NULL)
 		pending = NULL;
-	if (pending != NULL && pending->freeing != NULL)
+	if (pending != NULL && (pending->freeing != NULL || pending->report != NULL))
 		pending = NULL;
 	if (pending != NULL)
 		gm_exec_cancel_job(pending->job);

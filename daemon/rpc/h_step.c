@@ -139,11 +139,14 @@ int gm_handle_region_bind(struct gm_call *call)
 
 /* ---- the other half ---- */
 
-static void answer_done(struct gm_pending *pending, uint64_t bytes)
+static void answer_done(struct gm_pending *pending, struct gm_region *region, uint64_t bytes)
 {
 	Gmem__StepDoneReply reply = GMEM__STEP_DONE_REPLY__INIT;
+	Gmem__Order order;
 	int r;
 
+	if (gm_order_offer(pending->link->service, region, &order))
+		reply.order = &order;
 	reply.has_bytes = 1;
 	reply.bytes = bytes;
 	r = gm_link_answer(pending->link,
@@ -167,8 +170,8 @@ static int free_half(struct gm_pending *pending, struct gm_region *region,
 
 	freeing->n_tries++;
 	return gm_exec_free_half(link->service->exec, link->session, gm_link_pidfd(link), region,
-				 freeing->ranges, freeing->n_ranges, &freeing_ops, pending,
-				 &pending->job, refusal);
+				 region->step->op == GM_PAGE_OP_TO_SHARED, freeing->ranges,
+				 freeing->n_ranges, &freeing_ops, pending, &pending->job, refusal);
 }
 
 static uint64_t sum_of(const struct gm_range *ranges, size_t n)
@@ -236,7 +239,8 @@ static void freed(void *arg, int result, const struct gm_refusal *refusal, uint6
 	GM_FAULT_POINT("freeing: done");
 	if (region != NULL && result == 0) {
 		gm_book_end_step(region);
-		answer_done(pending, sum_of(pending->freeing->ranges, pending->freeing->n_ranges));
+		answer_done(pending, region,
+			    sum_of(pending->freeing->ranges, pending->freeing->n_ranges));
 	} else if (region != NULL) {
 		give_up(pending, region, result, &again);
 	} else if (link->ops != NULL) {
@@ -278,6 +282,18 @@ static int start_freeing(struct gm_call *call, struct gm_region *region,
 
 /* ---- reports ---- */
 
+/* The step has ended as it should. */
+static int offer_order(struct gm_call *call, struct gm_region *region, Gmem__StepDoneReply *reply)
+{
+	Gmem__Order *order = gm_call_alloc(call, sizeof(*order));
+
+	if (order == NULL)
+		return -ENOMEM;
+	if (gm_order_offer(call->service, region, order))
+		reply->order = order;
+	return 0;
+}
+
 /* What was converted is booked. */
 static int clean_up(struct gm_call *call, struct gm_region *region, const struct gm_range *ranges,
 		    size_t n_done, Gmem__StepDoneReply *reply)
@@ -288,7 +304,7 @@ static int clean_up(struct gm_call *call, struct gm_region *region, const struct
 	gm_book_end_step(region);
 	reply->has_bytes = 1;
 	reply->bytes = sum_of(ranges, n_done);
-	return 0;
+	return offer_order(call, region, reply);
 }
 
 static int convert_done(struct gm_call *call, struct gm_region *region)
@@ -350,14 +366,15 @@ int gm_handle_step_done(struct gm_call *call)
 		return convert_done(call, region);
 	if (kind == GM_STEP_POPULATE)
 		return gm_launch_populated(call, region);
-	if (request->sys_errno != 0)
+	if (request->sys_errno != 0) {
 		gm_book_end_step(region);
-	else if (kind == GM_STEP_BIND)
-		gm_book_bound(region);
-	else
+		return 0;
+	}
+	if (kind != GM_STEP_BIND)
 		return gm_refuse_text(&call->refusal, GM_INVALID, GM_RULE_STEP, "request",
 				      "memory that was made is reported with STEP_MEMORY");
-	return 0;
+	gm_book_bound(region);
+	return offer_order(call, region, call->answer);
 }
 
 void gm_step_expire(struct gm_service *service)

@@ -70,5 +70,6 @@ int gm_handle_source(struct gm_call *call);
 int gm_handle_populate(struct gm_call *call);
 int gm_handle_launch_finish(struct gm_call *call);
 int gm_handle_launch_abort(struct gm_call *call);
+int gm_handle_converted(struct gm_call *call);
 
 #endif

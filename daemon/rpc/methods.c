@@ -9,6 +9,8 @@
 #define BODY_NAMES 4096
 /* A payload of GM_PING_MAX bytes, its tag and its length. */
 #define BODY_PING (GM_PING_MAX + 3)
+/* Two varints for each conversion, of any legal length. */
+#define BODY_CONVERTED (BODY_IDS + 20 * GM_CONVERSIONS_MAX)
 
 static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 	[GM_MSG_HELLO] = {
@@ -156,10 +158,15 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 		.tenant = true, .body_max = BODY_IDS,
 		.flags = GM_METHOD_MUTATES, .fn = gm_handle_launch_abort,
 	},
+	[GM_MSG_CONVERTED] = {
+		.name = "CONVERTED", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_CONVERTED,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_converted,
+	},
 };
 
 /* Types are dense from HELLO on, so a new one fails here until it has its row (and its golden). */
-_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 30,
+_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 31,
 	       "every request has a row in the table");
 
 const struct gm_method *gm_method_find(unsigned type)

@@ -67,7 +67,8 @@ static bool is_kept(const struct gm_link *link, uint16_t type, size_t length)
 {
 	if (!link->session->has_key || length > GM_KEPT_BODY_MAX)
 		return false;
-	return type != GM_MSG_HELLO && type != GM_MSG_DOMAIN_ATTACH;
+	/* Reports have numbers, and are answered as things are then. */
+	return type != GM_MSG_HELLO && type != GM_MSG_DOMAIN_ATTACH && type != GM_MSG_CONVERTED;
 }
 
 void gm_link_record(struct gm_link *link, const struct gm_frame *frame, const uint8_t *body,

@@ -239,6 +239,8 @@ static void stop_pending(struct gm_link *link)
 
 		if (pending->delayed != NULL)
 			gm_delayed_free(pending);
+		else if (pending->report != NULL && pending->job == NULL)
+			gm_report_free(pending);
 		else
 			gm_exec_cancel_job(pending->job);
 		pending = next;

@@ -85,7 +85,8 @@ SAME_RULE(REQUIRE_ID_BLOCK);
 SAME_RULE(FIRMWARE);
 SAME_RULE(WATCHERS);
 SAME_RULE(PAGES_HELD);
-_Static_assert(GM_RULE_N_ == 56, "a new rule is compared with its number here");
+SAME_RULE(ORDER);
+_Static_assert(GM_RULE_N_ == 57, "a new rule is compared with its number here");
 
 struct verdict_row {
 	int level;	  /* in the log */

@@ -5,7 +5,7 @@
 #ifndef GM_RPC_STEP_H
 #define GM_RPC_STEP_H
 
-#include "book_step.h"
+#include "book_order.h"
 #include "call.h"
 
 /* A step that is not reported in this time is lost. */
@@ -46,6 +46,16 @@ GM_WARN_UNUSED int gm_in_place_convert(struct gm_call *call, struct gm_region *r
 GM_WARN_UNUSED int gm_in_place_convert_late(struct gm_pending *pending, struct gm_region *region,
 					    enum gm_page_op op, const struct gm_range *ranges,
 					    size_t n, struct gm_refusal *refusal);
+
+/*
+ * The answer to a report that was good: the region has a standing order from here on, if it may
+ * have one. @order: to be filled. True: it is.
+ */
+bool gm_order_offer(const struct gm_service *service, struct gm_region *region, Gmem__Order *order);
+
+/* How long until the tenant has conversions left in its rate; without one the clock is left alone.
+ */
+uint32_t gm_convert_wait_ms(const struct gm_service *service, struct gm_tenant *tenant);
 
 /* Steps whose time is over are lost. */
 void gm_step_expire(struct gm_service *service);

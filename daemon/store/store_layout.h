@@ -9,7 +9,8 @@
  * older daemon can live with makes a new GM_STORE_VERSION; one that it cannot live with makes a new
  * GM_STORE_COMPAT as well, which is the version that a reader has to know at least.
  *
- * Version 3 did not know what a launch had measured, and would give the place of it to a region.
+ * Version 3 did not know what a launch had measured, and would give the place of it to a region; and
+ * the room of standing orders to others.
  *
  * Version 2 knew no private memory: a daemon of that version would keep the files of VMs for ever.
  *
@@ -23,6 +24,7 @@
 
 #include <assert.h>
 
+#include "book_order.h"
 #include "store.h"
 
 #define GM_STORE_MAGIC UINT64_C(0x4554415453444d47)	 /* "GMDSTATE" */
@@ -150,9 +152,16 @@ struct gm_store_region {
 	uint64_t step_key[2];
 	uint64_t step_digest;
 	uint64_t step_deadline_ms;
-	uint8_t zero[256 - 168 - 7 * 8];
+	uint64_t order_id; /* 0: none; since version 4, and so is all that follows */
+	uint64_t order_last;
+	uint64_t order_spent;
+	uint32_t order_room;	   /* in pages */
+	uint8_t order_granularity; /* its logarithm */
+	uint8_t zero[256 - 168 - 10 * 8 - 5];
 };
 static_assert(offsetof(struct gm_store_region, private_device) == 168, "no padding");
+static_assert(offsetof(struct gm_store_region, order_room) == 248, "no padding");
+static_assert(GM_ORDER_ROOM / GM_PAGE_4K <= UINT32_MAX, "the room of an order fits");
 static_assert(sizeof(struct gm_store_region) == 256, "no padding");
 
 struct gm_store_answer_slot {

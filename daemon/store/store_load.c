@@ -415,6 +415,11 @@ static int visit_region(struct load *load, uint32_t record)
 			  .key = { at->step_key[0], at->step_key[1] },
 			  .digest = at->step_digest,
 			  .deadline_ms = at->step_deadline_ms },
+		.order = { .id = at->order_id,
+			   .last = at->order_last,
+			   .spent = at->order_spent,
+			   .room = at->order_room * GM_PAGE_4K,
+			   .granularity = UINT64_C(1) << (at->order_granularity & 63) },
 	};
 	_gm_cleanup_(map_cleanup) struct gm_page_map map = { 0 };
 	struct gm_refusal refusal = { 0 };

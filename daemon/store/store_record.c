@@ -135,6 +135,15 @@ static void fill_step(struct gm_store_region *record, const struct gm_step *step
 	record->step_deadline_ms = step->deadline_ms;
 }
 
+static void fill_order(struct gm_store_region *record, const struct gm_order *order)
+{
+	record->order_id = order->id;
+	record->order_last = order->last;
+	record->order_spent = order->spent;
+	record->order_room = (uint32_t)(order->room / GM_PAGE_4K);
+	record->order_granularity = (uint8_t)__builtin_ctzll(order->granularity);
+}
+
 static uint32_t flags_of(const struct gm_region *region)
 {
 	return (region->quarantined ? GM_STORE_QUARANTINED : 0) |
@@ -167,6 +176,8 @@ static void put_region(struct gm_store *store, const struct gm_region *region)
 	memcpy(record.name, region->name, sizeof(record.name));
 	if (region->step)
 		fill_step(&record, region->step);
+	if (region->order.id != 0)
+		fill_order(&record, &region->order);
 	put(store, &region->mark, &record);
 }
 

@@ -99,6 +99,7 @@ static const struct rule_words rules[] = {
 	[GM_RULE_FIRMWARE] = { "firmware", "the firmware refused" },
 	[GM_RULE_WATCHERS] = { "watchers", "the limit of sessions that watch" },
 	[GM_RULE_PAGES_HELD] = { "pages-held", "somebody holds pages that are to be converted" },
+	[GM_RULE_ORDER] = { "order", "no standing order covers the report" },
 };
 static_assert(GM_ARRAY_SIZE(rules) == GM_RULE_N_, "every rule has words");
 

@@ -89,6 +89,7 @@ enum gm_rule {
 	GM_RULE_FIRMWARE = 53,
 	GM_RULE_WATCHERS = 54,
 	GM_RULE_PAGES_HELD = 55,
+	GM_RULE_ORDER = 56,
 	GM_RULE_N_
 };
 

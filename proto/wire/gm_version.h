@@ -21,6 +21,7 @@
 #define GM_PING_MAX 256
 #define GM_RUNS_MAX 2048
 #define GM_REQUESTS_MAX 256
+#define GM_CONVERSIONS_MAX 128
 
 /* HELLO must arrive within this time of the connection. */
 #define GM_HELLO_TIMEOUT_MS 5000

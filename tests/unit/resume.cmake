@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # The service on a real record, with memory for its files and an fd store that is an array.
-foreach(name resume again restore memlock step_again in_place_again)
+foreach(name resume again restore memlock step_again converted_again in_place_again)
 	gm_add_test(NAME t_service_${name}
 		SOURCES t_service_${name}.c resume_rig.c
 			${PROJECT_SOURCE_DIR}/daemon/main/guard.c

@@ -21,9 +21,10 @@
 struct step_region {
 	struct peer *peer;
 	uint64_t id;
-	uint64_t step; /* of the last answer with one */
-	int shared;    /* the VMM's fds of the two halves */
-	int half;      /* -1: not yet */
+	uint64_t step;	/* of the last answer with one */
+	uint64_t order; /* the standing one that came with the binding */
+	int shared;	/* the VMM's fds of the two halves */
+	int half;	/* -1: not yet */
 };
 
 static inline struct answer step_create(struct peer *peer, uint64_t domain, uint64_t gpa)
@@ -201,6 +202,16 @@ static inline void step_expect_good(struct answer answer)
 	answer_close(&answer);
 }
 
+/* From the answer to STEP_DONE, where there is one. */
+static inline void step_take_order(struct step_region *region, struct answer answer)
+{
+	const Gmem__StepDoneReply *reply = expect_reply(&answer);
+
+	if (reply->order != NULL)
+		region->order = reply->order->order;
+	answer_close(&answer);
+}
+
 /* Up to and with its private half. */
 static inline void step_make_half(struct step_region *region)
 {
@@ -215,8 +226,36 @@ static inline struct step_region step_bound_region(struct peer *peer, uint64_t d
 
 	step_make_half(&region);
 	step_expect_good(step_bind(&region));
-	step_expect_good(step_done(&region, 0, 0, NULL, 0));
+	step_take_order(&region, step_done(&region, 0, 0, NULL, 0));
 	return region;
+}
+
+struct step_conversion {
+	struct gm_range range;
+	Gmem__PageState to;
+};
+
+/* Sends CONVERTED and returns its serial: the answer may come later. */
+static inline uint32_t step_converted(const struct step_region *region, uint64_t number,
+				      const struct step_conversion *done, size_t n)
+{
+	Gmem__ConvertedRequest request = GMEM__CONVERTED_REQUEST__INIT;
+	uint64_t numbers[2 * STEP_RANGES_MAX];
+
+	assert_true(n <= STEP_RANGES_MAX);
+	for (size_t i = 0; i < n; i++) {
+		numbers[2 * i] = done[i].range.offset + done[i].to;
+		numbers[2 * i + 1] = done[i].range.length;
+	}
+	request.has_region = 1;
+	request.region = region->id;
+	request.has_order = 1;
+	request.order = region->order;
+	request.has_number = 1;
+	request.number = number;
+	request.n_conversions = 2 * n;
+	request.conversions = numbers;
+	return peer_send(region->peer, GM_MSG_CONVERTED, &request.base);
 }
 
 static inline void step_fill(int fd, const struct gm_range *range)

@@ -223,6 +223,7 @@ static void a_record_of_version_3_is_read_and_knows_no_digest(void **state)
 	region = recorded_only_region(&world);
 	assert_int_equal(region->private_file.inode, 0x77);
 	assert_int_equal(region->step->id, 0x55);
+	assert_int_equal(region->order.id, 0);
 	assert_int_equal(region->map.pages[GM_PAGE_MEASURED], 1);
 	recorded_commit(&world);
 	assert_int_equal(header->version, GM_STORE_VERSION);
