@@ -288,7 +288,7 @@ class Rules(Launch):
 
 
 class Example(Launch):
-    """client/examples/launch.c does what it says, and says what a manager of guests can act on."""
+    """client/examples/launch/launch.c does what it says, and says what a manager of guests can act on."""
 
     def run_example(self, daemon, kind, image):
         return subprocess.run([os.path.join(harness.BUILD, "bin", "example-launch"), daemon.socket("acme"), kind, image],

@@ -64,7 +64,8 @@ LIBRARIES = [
 ]
 
 # Where vendors may be named: what is theirs alone.
-VENDOR_FOLDERS = ("backends", "client/gmemctl/measure", "client/examples/tinyvmm/launch")
+VENDOR_FOLDERS = ("backends", "client/gmemctl/measure", "client/examples/launch",
+                  "client/examples/tinyvmm/launch")
 VENDORS = re.compile(r"\b(sev|snp|tdx|intel|amd)\b", re.IGNORECASE)
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 GENERATED = {"gmem.pb-c.h": "proto/wire"}
