@@ -359,18 +359,13 @@ const char *gm_exec_restore_own_launch(const struct gm_exec *exec, struct gm_dom
 	struct gm_launch_failure failure = { 0 };
 	const char *doubt;
 
-	if (!gm_domain_is_launched_here(domain) || !is_under_way(domain)) {
-		if (vm_fd >= 0)
-			gm_fd_close(vm_fd);
+	if (!gm_domain_is_launched_here(domain) || !is_under_way(domain))
+		return NULL;
+	doubt = doubt_vm(exec, domain, vm_fd);
+	if (doubt == NULL) {
+		gm_book_restore_vm(domain, vm_fd);
 		return NULL;
 	}
-	doubt = doubt_vm(exec, domain, vm_fd);
-	if (doubt == NULL)
-		gm_book_restore_vm(domain, vm_fd);
-	else if (vm_fd >= 0)
-		gm_fd_close(vm_fd);
-	if (doubt == NULL)
-		return NULL;
 	snprintf(failure.text, sizeof(failure.text), "%s", doubt);
 	gm_book_fail_launch(domain, &failure);
 	return doubt;

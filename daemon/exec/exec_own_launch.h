@@ -40,8 +40,9 @@ bool gm_exec_was_compared(const struct gm_exec_job *job);
 void gm_exec_stop_own_launch(struct gm_exec *exec, const struct gm_domain *domain);
 
 /*
- * After a restart. @vm_fd (taken; -1: none): what was kept for the domain. NULL where the launch
- * goes on, or has been over; else why it has failed.
+ * After a restart. @vm_fd (-1: none): what was kept for the domain; the domain owns it from here on
+ * if gm_launch::vm_fd is it. NULL where the launch goes on, or has been over; else why it has
+ * failed.
  */
 const char *gm_exec_restore_own_launch(const struct gm_exec *exec, struct gm_domain *domain,
 				       int vm_fd);

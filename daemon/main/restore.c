@@ -125,8 +125,10 @@ static void restore_own_launch(struct gm_restore *restore, struct gm_domain *dom
 
 	if (!gm_domain_is_launched_here(domain))
 		return;
-	doubt = gm_exec_restore_own_launch(restore->exec, domain,
-					   first != NULL ? gm_take_fd(&first->fd) : -1);
+	doubt = gm_exec_restore_own_launch(restore->exec, domain, first != NULL ? first->fd : -1);
+	/* What is not taken is nobody's, and goes with the rest. */
+	if (first != NULL && domain->launch->vm_fd == first->fd)
+		first->fd = -1;
 	if (doubt != NULL)
 		tell_failed(restore, domain, doubt);
 }

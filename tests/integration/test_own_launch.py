@@ -12,7 +12,9 @@ import time
 import unittest
 
 import harness
+import test_launch
 from harness import pb
+from manager import Manager
 from test_launch import NAPLES, VERSIONS, Launch
 
 KINDS = ("sev", "sev-es")
@@ -167,6 +169,73 @@ class Neighbours(OwnLaunch):
             self.assertIn(digest, self.models())
             self.end(neighbour)
         self.on_all(launch)
+
+
+class Restarts(OwnLaunch, test_launch.Restarts):
+    """A launch under way has failed after a restart, with its reason; one that was finished is handed over."""
+
+    def manager(self, policy=""):
+        manager = Manager(args=["--cgroup-root", self.machine + ".d"], sandbox="log",
+                          program=os.path.join(harness.BUILD, "tests", "gmemd-faults"),
+                          env={**self.env, "GMEMD_FAULTS_FILE": self.faults.path})
+        self.enterContext(manager)
+        with open(manager.path("acme.policy"), "w", encoding="utf-8") as file:
+            file.write("[X-Gmemd]\n" + POLICY + policy)
+        manager.start()
+        return manager
+
+    def die_at(self, manager, kind, point, visit):
+        """What tinyvmm says of its launch in the middle of which gmemd is killed."""
+        kills = self.faults.kills()
+        self.faults.arm(point, visit)
+        vmm = subprocess.Popen(self.vmm(manager, kind, "--ticks", "1000000", *self.GUEST), text=True,
+                               env={**os.environ, **self.env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = ""
+        try:
+            died = harness.wait_until(lambda: self.faults.kills() > kills)
+            self.assertIsNotNone(died, f"{point} is not visited {visit} times")
+            manager.reap()
+            manager.start()
+            for line in vmm.stdout:
+                said += line
+                if "launch running" in line:
+                    self.assertIn(self.usual(kind), line)
+                    self.assertEqual(self.models(), [self.usual(kind)])
+                    break
+        finally:
+            self.faults.disarm()
+            self.end(vmm)
+            vmm.stdout.close()
+        self.gone(manager)
+        return said
+
+    def visits(self, manager, kind):
+        """(point, visit) to die at: all that are about launches and answers, and one instruction of each sort."""
+        for point, n in sorted(self.launch_visits(manager, kind).items()):
+            if test_launch.LONG or point.startswith(("launch:", "answer: recorded")):
+                # How many entries the log has differs a little from run to run.
+                yield from ((point, visit) for visit in range(1, min(n, 20) + 1))
+            else:
+                yield point, (n + 1) // 2
+
+    def test_a_gmemd_that_is_killed_anywhere_in_a_launch_goes_on_with_its_digest(self):
+        for kind in KINDS if test_launch.LONG else KINDS[1:]:
+            self.new_machine("7.0")
+            manager = self.manager(f"MeasurementAllow={self.usual(kind)}\n")
+            went_on = {}
+            for point, visit in self.visits(manager, kind):
+                with self.subTest(kind=kind, point=point, visit=visit):
+                    said = self.die_at(manager, kind, point, visit)
+                    went_on[point, visit] = "launch running" in said
+                    # Before HELLO is answered there is nothing to come back to.
+                    if not went_on[point, visit] and "closed the connection" not in said:
+                        self.assertIn("[wrong-state/launch-state]", said)
+                        self.assertIn("when the daemon was started again", said)
+            # The last but one answer is that to LAUNCH_FINISH: what was launched is handed over all the same.
+            last = max(visit for point, visit in went_on if point == "answer: recorded")
+            self.assertTrue(went_on["answer: recorded", last - 1])
+            self.assertFalse(went_on["job: submitted", 1])
+            self.assert_launches(manager, kind)
 
 
 if __name__ == "__main__":
