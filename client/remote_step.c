@@ -276,6 +276,11 @@ static int create_memory(struct gmem_client *client, int vm_fd, const Gmem__Step
 	r = gm_vm_create_memory(vm_fd, region->size, step->memory_flags, &region->private_fd);
 	if (r < 0)
 		return gm_fail_errno(client, r, "KVM_CREATE_GUEST_MEMFD");
+	if (step->preallocate) {
+		r = gm_vm_allocate(region->private_fd, region->size);
+		if (r < 0)
+			return gm_fail_errno(client, r, "allocating the private memory");
+	}
 	return region->in_place ? check_in_place(client, step, region) : 0;
 }
 

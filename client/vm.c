@@ -27,6 +27,8 @@
 #define HC_MAP_GPA_RANGE 12
 #define MAP_ENCRYPTED (UINT64_C(1) << 4)
 
+#define ALLOCATE_PIECE (16 * GM_MIB)
+
 struct vm_create_memory {
 	uint64_t size;
 	uint64_t flags;
@@ -167,6 +169,22 @@ void gm_vm_unbind(int vm_fd, const struct gm_vm_slot *slot)
 	(void)set_slot(vm_fd, slot, 0);
 	if (!slot->in_place)
 		(void)gm_vm_set_private(vm_fd, slot->gpa, slot->size, false);
+}
+
+int gm_vm_allocate(int fd, uint64_t size)
+{
+	uint64_t at = 0;
+
+	/* In pieces: a signal ends the call (kvm_gmem_allocate), and what is there stays. */
+	while (at < size) {
+		uint64_t piece = gm_min_u64(ALLOCATE_PIECE, size - at);
+
+		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)piece) == 0)
+			at += piece;
+		else if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
 }
 
 void gm_vm_punch(int fd, uint64_t offset, uint64_t length)

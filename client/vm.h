@@ -44,6 +44,8 @@ int gm_vm_set_private(int vm_fd, uint64_t gpa, uint64_t size, bool is_private);
 GM_WARN_UNUSED int gm_vm_bind(int vm_fd, const struct gm_vm_slot *slot);
 /* Undoes it; the VM may be gone already. */
 void gm_vm_unbind(int vm_fd, const struct gm_vm_slot *slot);
+/* All pages of the private half, whatever time that takes. */
+GM_WARN_UNUSED int gm_vm_allocate(int fd, uint64_t size);
 /* Gives the pages of a half back. Where that fails, the daemon finds them there and does it. */
 void gm_vm_punch(int fd, uint64_t offset, uint64_t length);
 

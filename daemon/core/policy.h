@@ -51,7 +51,7 @@ struct gm_policy {
 	bool convert_in_place;		 /* ConvertInPlace=, where the kernel can */
 	bool discard_measured;		 /* DiscardMeasured= */
 
-	bool preallocate; /* Preallocate=, of kinds without private memory */
+	bool preallocate; /* Preallocate= */
 
 	/* Kinds with a launch. */
 	unsigned n_measurements; /* MeasurementAllow=; 0: any */

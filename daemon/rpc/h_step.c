@@ -76,6 +76,16 @@ static int fill_step(struct gm_call *call, const struct gm_region *region, Gmem_
 	return 0;
 }
 
+/* A slow host clears 256 MiB a second. */
+static uint32_t allocation_ms(uint64_t size)
+{
+	return (uint32_t)gm_min_u64(size / (256 * GM_KIB), UINT32_MAX - GM_STEP_MS);
+}
+
+/*
+ * Preallocate=: the VMM allocates the private half itself, whose memory it is and who pays for it.
+ * All pages begin there, and no page is in both halves: that is all of the guest's memory.
+ */
 int gm_step_order_memory(struct gm_call *call, struct gm_region *region, Gmem__Step **ret_step)
 {
 	const struct gm_exec_backend *slot = gm_exec_find(call->exec, region->domain->kind);
@@ -85,6 +95,8 @@ int gm_step_order_memory(struct gm_call *call, struct gm_region *region, Gmem__S
 	int r;
 
 	r = gm_step_draw(call->service, &spec);
+	if (region->domain->tenant->policy.preallocate)
+		spec.deadline_ms += allocation_ms(region->size);
 	if (r == 0)
 		r = gm_book_begin_memory(region, &spec, &call->refusal);
 	if (r == 0)
@@ -95,6 +107,10 @@ int gm_step_order_memory(struct gm_call *call, struct gm_region *region, Gmem__S
 	(*ret_step)->vm_type = half->vm_type;
 	(*ret_step)->has_memory_flags = 1;
 	(*ret_step)->memory_flags = in_place ? half->in_place_flags : half->memory_flags;
+	if (region->domain->tenant->policy.preallocate) {
+		(*ret_step)->has_preallocate = (*ret_step)->preallocate = 1;
+		(*ret_step)->patience_ms += allocation_ms(region->size);
+	}
 	return 0;
 }
 

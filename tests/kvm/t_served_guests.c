@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #define SECRET 0x5e
 #define PUBLIC 0xb1
 #define ROUNDS 100
+#define SYS_CACHESTAT 451 /* Linux 6.5 */
 
 static struct served served;
 
@@ -73,6 +75,33 @@ static void finer_than_the_granularity_the_guests_call_fails_and_the_guest_runs_
 	assert_int_equal(served_read(&guest, DATA), 0);
 	served_guest_close(&guest);
 	served.code_size = 0;
+	served_stop(&served);
+}
+
+/* ---- preallocated ---- */
+
+static uint64_t count_allocated(int fd)
+{
+	struct cachestat_range {
+		uint64_t offset, length;
+	} range = { 0, SIZE };
+	uint64_t found[5] = { 0 };
+
+	assert_return_code(syscall(SYS_CACHESTAT, fd, &range, found, 0), errno);
+	return found[0] * PAGE;
+}
+
+static void preallocated_memory_is_there_before_the_guest_touches_it(void **state)
+{
+	struct served_guest guest;
+
+	(void)state;
+	served_start_under(&served, "Preallocate=yes\n");
+	served_guest_open(&guest, &served, SIZE);
+	/* But for the guest's code, which is shared. */
+	assert_int_equal(count_allocated(guest.private_fd), SIZE - 2 * PAGE);
+	assert_int_equal(served_read(&guest, DATA), 0);
+	served_guest_close(&guest);
 	served_stop(&served);
 }
 
@@ -226,6 +255,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		gm_test(over_shared_max_the_guests_call_fails_and_the_guest_runs_on),
 		gm_test(finer_than_the_granularity_the_guests_call_fails_and_the_guest_runs_on),
+		gm_test(preallocated_memory_is_there_before_the_guest_touches_it),
 		gm_test(a_conversion_over_two_memslots_reaches_both),
 		gm_test(processors_that_convert_at_once_do_not_disturb_each_other),
 		gm_test(guests_that_convert_at_once_have_nothing_of_each_other),

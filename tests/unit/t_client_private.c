@@ -277,6 +277,37 @@ static void the_private_half_is_made_on_the_vm_and_sent(void **state)
 	outage_end(&server, seen.client);
 }
 
+static void grant_preallocated(struct server *server)
+{
+	Gmem__RegionCreateReply reply = GMEM__REGION_CREATE_REPLY__INIT;
+	Gmem__Step step = order(GMEM__STEP_KIND__STEP_CREATE_MEMORY);
+	ProtobufCBinaryData name = bytes_of("memory");
+	int fd = server_memory(SIZE);
+
+	server_grant_domain(server);
+	server_expect(server, GM_MSG_REGION_CREATE);
+	step.has_preallocate = step.preallocate = true;
+	reply.has_region = true;
+	reply.region = REGION;
+	reply.fd_names = &name;
+	reply.n_fd_names = 1;
+	reply.step = &step;
+	server_answer(server, &reply.base, &fd, 1);
+	gm_fd_close(fd);
+	take_memory(server, SIZE);
+}
+
+static void the_private_half_is_allocated_where_the_policy_wants_it(void **state)
+{
+	struct server server = SERVER_NULL;
+	struct seen seen;
+
+	(void)state;
+	(void)open_region(open_domain(&server, grant_preallocated, &seen), PAGE);
+	assert_int_equal(present(vm.memory), SIZE);
+	outage_end(&server, seen.client);
+}
+
 static void binding_sets_the_memslot_and_makes_all_of_it_private(void **state)
 {
 	struct server server = SERVER_NULL;
@@ -887,6 +918,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(the_private_half_is_made_on_the_vm_and_sent),
+		gm_test(the_private_half_is_allocated_where_the_policy_wants_it),
 		gm_test(binding_sets_the_memslot_and_makes_all_of_it_private),
 		gm_test(a_memslot_without_its_attributes_is_taken_out_again),
 		gm_test(without_a_vm_there_is_no_region_and_nothing_is_left_of_it),

@@ -78,6 +78,28 @@ static void a_conversion_there_and_back_is_booked(void **state)
 	stop();
 }
 
+/* Preallocate=: the VMM does it, and has more time for it. */
+static void the_vmm_is_told_to_allocate_where_the_policy_wants_it(void **state)
+{
+	const Gmem__RegionCreateReply *reply;
+	struct answer answer;
+
+	(void)state;
+	start();
+	answer = step_create(&peer, domain.id, 0);
+	reply = expect_reply(&answer);
+	assert_false(reply->step->has_preallocate);
+	assert_int_equal(reply->step->patience_ms, 30000);
+	answer_close(&answer);
+	rig.acme->policy.preallocate = true;
+	answer = step_create(&peer, domain.id, STEP_SIZE);
+	reply = expect_reply(&answer);
+	assert_true(reply->step->preallocate);
+	assert_int_equal(reply->step->patience_ms, 30000 + STEP_SIZE / (256 * GM_KIB));
+	answer_close(&answer);
+	stop();
+}
+
 static unsigned n_let_in;
 
 static void count_let_in(void *channel)
@@ -655,6 +677,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(a_conversion_there_and_back_is_booked),
+		gm_test(the_vmm_is_told_to_allocate_where_the_policy_wants_it),
 		gm_test(fds_are_let_in_with_the_first_domain_of_private_memory),
 		gm_test(fds_are_not_let_in_for_memory_that_the_daemon_makes),
 		gm_test(nothing_comes_before_the_private_half),
