@@ -12,9 +12,11 @@
 /* Lines of mountinfo, overlay file systems with many layers among them. */
 #define LINE_MAX_ 16384
 
+#define HUGETLB "hugetlb"
+
 /* What charges a process for memory or CPU time, or says where either may come from. Memory first.
  */
-static const char *const wanted[] = { "memory", "hugetlb", "cpu", "cpuacct", "cpuset", "pids" };
+static const char *const wanted[] = { "memory", HUGETLB, "cpu", "cpuacct", "cpuset", "pids" };
 
 /* Is one of @words (separated by one of @separators) @word? */
 static bool has_word(const char *words, const char *separators, const char *word)
@@ -98,15 +100,19 @@ static bool is_known(const struct gm_cgroups *cgroups, const struct gm_cgroup_ro
 	return false;
 }
 
-/* NULL: none that is wanted. */
-static const char *unified_controller(const struct gm_cgroup_root *root)
+static void take_controllers(struct gm_cgroup_root *root, const char *words, const char *separators)
+{
+	root->controller = find_wanted(words, separators);
+	root->has_hugetlb = has_word(words, separators, HUGETLB);
+}
+
+static void take_unified_controllers(struct gm_cgroup_root *root)
 {
 	char path[GM_CGROUP_FILE_PATH_MAX], text[512];
 
 	snprintf(path, sizeof(path), "%s/cgroup.controllers", root->at);
-	if (gm_cgroup_file_read(path, text, sizeof(text)) < 0)
-		return NULL;
-	return find_wanted(text, " \n");
+	if (gm_cgroup_file_read(path, text, sizeof(text)) == 0)
+		take_controllers(root, text, " \n");
 }
 
 static void add(struct gm_cgroups *cgroups, const char *prefix, const struct mount *mount)
@@ -120,8 +126,10 @@ static void add(struct gm_cgroups *cgroups, const char *prefix, const struct mou
 		    sizeof(root.at) ||
 	    (size_t)snprintf(root.from, sizeof(root.from), "%s", from) >= sizeof(root.from))
 		return;
-	root.controller =
-		root.unified ? unified_controller(&root) : find_wanted(mount->options, ",");
+	if (root.unified)
+		take_unified_controllers(&root);
+	else
+		take_controllers(&root, mount->options, ",");
 	if (root.controller != NULL && !is_known(cgroups, &root))
 		cgroups->roots[cgroups->n_roots++] = root;
 }
@@ -131,6 +139,14 @@ static int find_memory(const struct gm_cgroups *cgroups)
 {
 	for (unsigned i = 0; i < cgroups->n_roots; i++)
 		if (strcmp(cgroups->roots[i].controller, wanted[0]) == 0)
+			return (int)i;
+	return -1;
+}
+
+static int find_hugetlb(const struct gm_cgroups *cgroups)
+{
+	for (unsigned i = 0; i < cgroups->n_roots; i++)
+		if (cgroups->roots[i].has_hugetlb)
 			return (int)i;
 	return -1;
 }
@@ -153,7 +169,7 @@ static bool is_in(const char *path, const char *at)
 
 int gm_cgroups_find(const char *prefix, const char *at, struct gm_cgroups *ret_cgroups)
 {
-	struct gm_cgroups found = { .memory = -1 };
+	struct gm_cgroups found = { .memory = -1, .hugetlb = -1 };
 	_gm_cleanup_(close_file) FILE *file = NULL;
 	_gm_free_ char *line = malloc(LINE_MAX_);
 	char path[GM_CGROUP_FILE_PATH_MAX];
@@ -174,6 +190,7 @@ int gm_cgroups_find(const char *prefix, const char *at, struct gm_cgroups *ret_c
 			add(&found, prefix, &mount);
 	}
 	found.memory = find_memory(&found);
+	found.hugetlb = find_hugetlb(&found);
 	*ret_cgroups = found;
 	return 0;
 }

@@ -34,13 +34,15 @@ struct gm_cgroup_root {
 	char from[GM_CGROUP_MOUNT_MAX]; /* what of the hierarchy is mounted there: "" is all */
 	/* The first of its controllers that is wanted, memory before all others. */
 	const char *controller;
+	bool has_hugetlb; /* the hugetlb controller is there, too */
 };
 
 struct gm_cgroups {
 	char proc[GM_CGROUP_MOUNT_MAX]; /* "/proc", but in tests */
 	unsigned n_roots;
 	struct gm_cgroup_root roots[GM_CGROUP_ROOTS_MAX];
-	int memory; /* the root that charges for memory; -1: none does */
+	int memory;  /* the root that charges for memory; -1: none does */
+	int hugetlb; /* the root that charges for hugepages; -1: none does */
 };
 
 /*
@@ -132,6 +134,11 @@ struct gm_cgroup_headroom {
 GM_WARN_UNUSED int gm_cgroup_memory_headroom(const struct gm_cgroups *cgroups, const char *path,
 					     uint64_t wanted, unsigned reads_max,
 					     struct gm_cgroup_headroom *ret_headroom);
+
+/* The same for hugepages of @page_size: nothing can be dropped for those. */
+GM_WARN_UNUSED int gm_cgroup_hugetlb_headroom(const struct gm_cgroups *cgroups, const char *path,
+					      uint64_t page_size, unsigned reads_max,
+					      struct gm_cgroup_headroom *ret_headroom);
 
 /* For texts: "/" for "", and no control characters. */
 void gm_cgroup_print(const char *path, char *buffer, size_t size);

@@ -7,14 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cgroup.h"
-#include "cgroup_file.h"
+#include "group.h"
 
 /* Some 60 lines. */
 #define STAT_MAX 8192
-
-/* Version 1 has no word for "none": it rounds the greatest number down to a page. */
-#define V1_UNLIMITED (UINT64_C(1) << 62)
 
 /* The kernel sums memory.stat up over all CPUs and groups below: that is many reads in one. */
 #define STAT_READS 8
@@ -48,45 +44,19 @@ static const struct names names_v1 = {
 	.writeback = "total_writeback",
 };
 
-struct group {
-	const struct gm_cgroup_root *root;
-	const struct names *names;
-	const char *path;
-	size_t length; /* of the path that counts */
-};
-
-static void file_of(const struct group *group, const char *name, char path[GM_CGROUP_FILE_PATH_MAX])
+static const struct names *names_of(const struct gm_cgroup_group *group)
 {
-	snprintf(path, GM_CGROUP_FILE_PATH_MAX, "%s%.*s/%s", group->root->at, (int)group->length,
-		 group->path, name);
-}
-
-static int read_number(const struct group *group, const char *name, uint64_t *ret_number)
-{
-	char path[GM_CGROUP_FILE_PATH_MAX];
-
-	file_of(group, name, path);
-	return gm_cgroup_file_number(path, ret_number);
-}
-
-/* No limit where there is no such file: the root of version 2 has none. */
-static uint64_t read_limit(const struct group *group)
-{
-	uint64_t limit;
-
-	if (read_number(group, group->names->limit, &limit) < 0 || limit >= V1_UNLIMITED)
-		return GM_UNLIMITED;
-	return limit;
+	return group->root->unified ? &names_v2 : &names_v1;
 }
 
 /* Only for who needs it. */
-static uint64_t read_reclaimable(const struct group *group)
+static uint64_t read_reclaimable(const struct gm_cgroup_group *group)
 {
-	const struct names *names = group->names;
+	const struct names *names = names_of(group);
 	char path[GM_CGROUP_FILE_PATH_MAX], text[STAT_MAX];
 	uint64_t clean, busy;
 
-	file_of(group, "memory.stat", path);
+	gm_cgroup_group_file(group, "memory.stat", path);
 	if (gm_cgroup_file_read(path, text, sizeof(text)) < 0)
 		return 0;
 	clean = gm_cgroup_text_key(text, names->active) + gm_cgroup_text_key(text, names->inactive);
@@ -94,49 +64,15 @@ static uint64_t read_reclaimable(const struct group *group)
 	return clean - gm_min_u64(clean, busy);
 }
 
-static int group_of(const struct gm_cgroups *cgroups, const char *path, struct group *ret_group)
+static int group_of(const struct gm_cgroups *cgroups, const char *path,
+		    struct gm_cgroup_group *ret_group)
 {
-	const struct gm_cgroup_root *root;
-
 	if (cgroups->memory < 0)
 		return -ENODATA;
-	root = &cgroups->roots[cgroups->memory];
-	*ret_group = (struct group){
-		.root = root,
-		.names = root->unified ? &names_v2 : &names_v1,
-		.path = path,
-		.length = strlen(path),
-	};
+	*ret_group = (struct gm_cgroup_group){ .root = &cgroups->roots[cgroups->memory],
+					       .path = path,
+					       .length = strlen(path) };
 	return 0;
-}
-
-/* The next group above; false where there is none. */
-static bool go_up(struct group *group)
-{
-	if (group->length == 0)
-		return false;
-	while (group->length > 0 && group->path[--group->length] != '/')
-		;
-	return true;
-}
-
-/* Has it no memory of its own, and is part of the group above, with all that are? */
-static bool is_threaded(const struct group *group)
-{
-	char path[GM_CGROUP_FILE_PATH_MAX], text[64];
-
-	file_of(group, "cgroup.type", path);
-	return gm_cgroup_file_read(path, text, sizeof(text)) == 0 &&
-	       strcmp(text, "threaded\n") == 0;
-}
-
-/* Is the memory of @group that of the group whose path has @length bytes? */
-static bool is_own(struct group group, size_t length)
-{
-	while (group.length > length)
-		if (!is_threaded(&group) || !go_up(&group))
-			return false;
-	return true;
 }
 
 int gm_cgroup_memory_read(const struct gm_cgroups *cgroups, const char *path,
@@ -144,23 +80,24 @@ int gm_cgroup_memory_read(const struct gm_cgroups *cgroups, const char *path,
 {
 	char file[GM_CGROUP_FILE_PATH_MAX], text[STAT_MAX];
 	struct gm_cgroup_memory memory = { 0 };
-	struct group group, asked_for;
+	struct gm_cgroup_group group, asked_for;
 	int r = group_of(cgroups, path, &group);
 
 	if (r < 0)
 		return r;
 	asked_for = group;
 	/* A threaded group's memory is that of the group above. */
-	while ((r = read_number(&group, group.names->usage, &memory.usage)) == -ENOENT)
-		if (!go_up(&group))
+	while ((r = gm_cgroup_group_number(&group, names_of(&group)->usage, &memory.usage)) ==
+	       -ENOENT)
+		if (!gm_cgroup_group_go_up(&group))
 			return r;
 	if (r < 0)
 		return r;
-	memory.is_own = is_own(asked_for, group.length);
-	memory.limit = read_limit(&group);
-	if (read_number(&group, group.names->peak, &memory.peak) < 0)
+	memory.is_own = gm_cgroup_group_is_own(asked_for, group.length);
+	memory.limit = gm_cgroup_group_limit(&group, names_of(&group)->limit);
+	if (gm_cgroup_group_number(&group, names_of(&group)->peak, &memory.peak) < 0)
 		memory.peak = 0;
-	file_of(&group, group.names->events, file);
+	gm_cgroup_group_file(&group, names_of(&group)->events, file);
 	if (gm_cgroup_file_read(file, text, sizeof(text)) == 0)
 		memory.oom_kills = gm_cgroup_text_key(text, "oom_kill");
 	*ret_memory = memory;
@@ -168,8 +105,8 @@ int gm_cgroup_memory_read(const struct gm_cgroups *cgroups, const char *path,
 }
 
 /* What can be dropped of the group; 0 where that would cost too much to know. */
-static uint64_t find_reclaimable(const struct group *group, uint64_t usage, unsigned *stats_left,
-				 struct gm_cgroup_headroom *headroom)
+static uint64_t find_reclaimable(const struct gm_cgroup_group *group, uint64_t usage,
+				 unsigned *stats_left, struct gm_cgroup_headroom *headroom)
 {
 	if (*stats_left == 0)
 		return 0;
@@ -179,17 +116,17 @@ static uint64_t find_reclaimable(const struct group *group, uint64_t usage, unsi
 	return gm_min_u64(usage, read_reclaimable(group));
 }
 
-static void look_at(const struct group *group, uint64_t wanted, unsigned *stats_left,
+static void look_at(const struct gm_cgroup_group *group, uint64_t wanted, unsigned *stats_left,
 		    struct gm_cgroup_headroom *headroom)
 {
-	uint64_t limit = read_limit(group);
+	uint64_t limit = gm_cgroup_group_limit(group, names_of(group)->limit);
 	uint64_t usage = 0, bytes;
 
 	headroom->n_reads++;
 	if (limit == GM_UNLIMITED)
 		return;
 	headroom->n_reads++;
-	if (read_number(group, group->names->usage, &usage) < 0)
+	if (gm_cgroup_group_number(group, names_of(group)->usage, &usage) < 0)
 		return;
 	bytes = limit - gm_min_u64(limit, usage);
 	if (bytes < wanted)
@@ -209,7 +146,7 @@ int gm_cgroup_memory_headroom(const struct gm_cgroups *cgroups, const char *path
 	struct gm_cgroup_headroom headroom = { .bytes = GM_UNLIMITED,
 					       .limit = GM_UNLIMITED,
 					       .usage = 0 };
-	struct group group, asked_for;
+	struct gm_cgroup_group group, asked_for;
 	unsigned stats_left = STATS_MAX;
 	int r = group_of(cgroups, path, &group);
 
@@ -218,9 +155,9 @@ int gm_cgroup_memory_headroom(const struct gm_cgroups *cgroups, const char *path
 	asked_for = group;
 	do
 		look_at(&group, wanted, &stats_left, &headroom);
-	while (headroom.n_reads < reads_max && go_up(&group));
-	headroom.is_own =
-		headroom.bytes != GM_UNLIMITED && is_own(asked_for, strlen(headroom.path));
+	while (headroom.n_reads < reads_max && gm_cgroup_group_go_up(&group));
+	headroom.is_own = headroom.bytes != GM_UNLIMITED &&
+			  gm_cgroup_group_is_own(asked_for, strlen(headroom.path));
 	*ret_headroom = headroom;
 	return 0;
 }

@@ -129,6 +129,24 @@ static const char *memory_path(const struct gm_exec_job *job)
 	return path_of(&job->exec->charging, job->payer);
 }
 
+static bool is_huge(const struct gm_exec_job *job)
+{
+	return job->ticket.region->page_size > GM_PAGE_4K;
+}
+
+/* In the hierarchy of the controller that charges for the pages of the job's region, or NULL. */
+static const char *payer_path(const struct gm_exec_job *job)
+{
+	const struct gm_cgroups *cgroups = job->exec->charging.cgroups;
+
+	if (!is_huge(job))
+		return memory_path(job);
+	if (job->payer == NULL || cgroups == NULL || cgroups->hugetlb < 0)
+		return NULL;
+	return gm_cgroup_place_path(job->payer->text, job->payer->length,
+				    (unsigned)cgroups->hugetlb);
+}
+
 int gm_exec_observe(const struct gm_exec *exec, const struct gm_peer *peer, int pidfd,
 		    struct gm_exec_observed *ret_observed)
 {
@@ -155,11 +173,15 @@ int gm_exec_observe(const struct gm_exec *exec, const struct gm_peer *peer, int 
 	return r;
 }
 
+static bool allocates(const struct gm_exec_job *job)
+{
+	return job->digest == NULL && job->ticket.op == GM_PAGE_OP_ALLOCATE;
+}
+
 /* Hugepages are the hugetlb controller's, whose answer to too much is an error and no kill. */
 static bool takes_memory(const struct gm_exec_job *job)
 {
-	return job->digest == NULL && job->ticket.op == GM_PAGE_OP_ALLOCATE &&
-	       job->ticket.region->page_size == GM_PAGE_4K;
+	return allocates(job) && !is_huge(job);
 }
 
 static uint64_t count_absent_of(const struct gm_domain *domain)
@@ -187,21 +209,23 @@ static uint64_t count_absent(const struct gm_exec_job *job)
 /* Is it the group @path, or one below it? */
 static bool pays_from(const struct gm_exec_job *job, const char *path)
 {
-	const char *own = memory_path(job);
+	const char *own = payer_path(job);
 	size_t length = strlen(path);
 
 	return own != NULL && strncmp(own, path, length) == 0 &&
 	       (own[length] == '\0' || own[length] == '/');
 }
 
-/* What other jobs have still to take from the group, be it for one below it. */
+/* What other jobs have still to take of such pages from the group, be it for one below it. */
 static uint64_t count_promised(const struct gm_exec_job *job, const char *path)
 {
 	const struct gm_exec_job *other;
 	uint64_t bytes = 0;
 
 	TAILQ_FOREACH(other, &job->exec->jobs, link)
-		if (other->needed > other->done && pays_from(other, path))
+		if (other->needed > other->done &&
+		    other->ticket.region->page_size == job->ticket.region->page_size &&
+		    pays_from(other, path))
 			bytes += other->needed - other->done;
 	return bytes;
 }
@@ -216,9 +240,15 @@ static unsigned reads_allowed(struct gm_exec_share *share)
 static int look(const struct gm_exec_job *job, const char *path, uint64_t wanted,
 		struct gm_exec_share *share, struct gm_cgroup_headroom *ret_headroom)
 {
-	int r = gm_cgroup_memory_headroom(job->exec->charging.cgroups, path, wanted,
-					  reads_allowed(share), ret_headroom);
+	const struct gm_cgroups *cgroups = job->exec->charging.cgroups;
+	unsigned reads_max = reads_allowed(share);
+	int r;
 
+	if (is_huge(job))
+		r = gm_cgroup_hugetlb_headroom(cgroups, path, job->ticket.region->page_size,
+					       reads_max, ret_headroom);
+	else
+		r = gm_cgroup_memory_headroom(cgroups, path, wanted, reads_max, ret_headroom);
 	if (r == 0 && share != NULL)
 		gm_exec_share_has_looked(share, ret_headroom->n_reads);
 	return r;
@@ -280,17 +310,18 @@ static int refuse(const struct gm_exec_job *job, enum gm_verdict verdict,
 		  struct gm_refusal *refusal)
 {
 	const char *tenant = job->ticket.region->domain->tenant->account.name;
+	const char *what = is_huge(job) ? "hugepages" : "memory";
 	char path[PATH_TEXT_MAX];
 
-	gm_cgroup_print(memory_path(job), path, sizeof(path));
+	gm_cgroup_print(payer_path(job), path, sizeof(path));
 	if (headroom->is_own)
 		gm_refuse_text(refusal, verdict, GM_RULE_MEMORY_CGROUP, tenant,
-			       "out of memory in cgroup %s: limit %" PRIu64 ", usage %" PRIu64
+			       "out of %s in cgroup %s: limit %" PRIu64 ", usage %" PRIu64
 			       ", asked %" PRIu64,
-			       path, headroom->limit, headroom->usage, asked);
+			       what, path, headroom->limit, headroom->usage, asked);
 	else
 		gm_refuse_text(refusal, verdict, GM_RULE_MEMORY_CGROUP, tenant,
-			       "out of memory in a cgroup above %s: asked %" PRIu64, path, asked);
+			       "out of %s in a cgroup above %s: asked %" PRIu64, what, path, asked);
 	if (!headroom->is_own && headroom->bytes != GM_UNLIMITED) {
 		gm_cgroup_print(headroom->path, path, sizeof(path));
 		snprintf(refusal->unsaid, sizeof(refusal->unsaid),
@@ -307,16 +338,16 @@ int gm_exec_check_room(struct gm_exec_job *job, struct gm_exec_share *share,
 		       struct gm_refusal *refusal)
 {
 	const struct gm_exec_charging *charging = &job->exec->charging;
-	const char *path = memory_path(job);
+	const char *path = payer_path(job);
 	struct gm_cgroup_headroom headroom;
 	struct gm_cgroup_memory memory;
 	uint64_t promised, absent;
 
-	if (path == NULL || !takes_memory(job))
+	if (path == NULL || !allocates(job))
 		return 0;
 	absent = count_absent(job);
 	job->needed = absent;
-	if (gm_cgroup_memory_read(charging->cgroups, path, &memory) == 0)
+	if (takes_memory(job) && gm_cgroup_memory_read(charging->cgroups, path, &memory) == 0)
 		job->oom_kills = memory.oom_kills;
 	if (find_room(job, share, path, absent, &promised, &headroom) < 0 ||
 	    absent + promised <= headroom.bytes)
@@ -335,6 +366,20 @@ bool gm_exec_was_oom_killed(const struct gm_exec_job *job)
 	return path != NULL && takes_memory(job) &&
 	       gm_cgroup_memory_read(job->exec->charging.cgroups, path, &memory) == 0 &&
 	       memory.oom_kills > job->oom_kills;
+}
+
+int gm_exec_refuse_hugepages(const struct gm_exec_job *job, struct gm_refusal *refusal)
+{
+	struct gm_cgroup_headroom headroom;
+	const char *path = is_huge(job) && allocates(job) ? payer_path(job) : NULL;
+	uint64_t page_size = job->ticket.region->page_size;
+
+	if (path == NULL ||
+	    gm_cgroup_hugetlb_headroom(job->exec->charging.cgroups, path, page_size,
+				       GM_CGROUP_READS_MAX, &headroom) < 0 ||
+	    headroom.bytes >= page_size)
+		return 0;
+	return refuse(job, GM_NO_RESOURCE, &headroom, job->total - job->done, refusal);
 }
 
 int gm_exec_refuse_memory(const struct gm_exec_job *job, enum gm_verdict verdict,

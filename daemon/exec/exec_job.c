@@ -128,9 +128,13 @@ static int refuse_error(const struct gm_exec_job *job, int error, struct gm_refu
 
 	if (error == EAGAIN && job->ticket.converts)
 		return gm_exec_refuse_held(job, refusal);
-	/* fallocate: ENOSPC is an empty hugepage pool, ENOMEM a full host or cgroup. */
+	/* fallocate: ENOSPC is an empty hugepage pool or group, ENOMEM a full host or cgroup. */
 	if (error != ENOMEM && error != ENOSPC)
 		return -error;
+	if (gm_exec_refuse_hugepages(job, refusal) != 0) {
+		refusal->sys_errno = (uint32_t)error;
+		return GM_NO_RESOURCE;
+	}
 	gm_refuse_text(refusal, GM_NO_RESOURCE,
 		       huge ? GM_RULE_HUGE_PAGES_FREE : GM_RULE_MEMORY_CGROUP, "host",
 		       "no %s left after %" PRIu64 " of %" PRIu64 " bytes",

@@ -139,7 +139,7 @@ static enum gm_exit find_cgroups(struct gm_daemon *daemon)
 	if (error)
 		gm_log(LOG_WARNING, "own control groups cannot be told: %s", gm_strerror(-error));
 	if (daemon->cgroups.n_roots == 0)
-		daemon->cgroups.memory = -1;
+		daemon->cgroups.memory = daemon->cgroups.hugetlb = -1;
 	if (daemon->cgroups.memory < 0 && daemon->opts.charge == GM_CHARGE_VMM)
 		gm_log(LOG_WARNING, "this host has no memory controller: guests' memory is charged "
 				    "to nobody");

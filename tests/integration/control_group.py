@@ -1,33 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A control group with the memory controller, of version 1 or 2, for tests."""
+"""A control group with the memory controller, or another, of version 1 or 2, for tests."""
 import os
 import re
 import time
 
-V1 = {"memory.current": "memory.usage_in_bytes", "memory.max": "memory.limit_in_bytes"}
+V1 = {"memory.current": "memory.usage_in_bytes", "memory.max": "memory.limit_in_bytes",
+      "hugetlb.2MB.max": "hugetlb.2MB.limit_in_bytes"}
 
 
-def find_root():
-    """(mount point, version) of the hierarchy that has the memory controller, or None."""
+def find_root(controller="memory"):
+    """(mount point, version) of the hierarchy that has the controller, or None."""
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         for line in file:
             left, right = line.split(" - ")
             root, kind, options = left.split()[4], right.split()[0], right.split()[2].split(",")
-            if kind == "cgroup" and "memory" in options:
+            if kind == "cgroup" and controller in options:
                 return root, 1
             if kind == "cgroup2":
                 with open(f"{root}/cgroup.controllers", encoding="ascii") as controllers:
-                    if "memory" in controllers.read().split():
+                    if controller in controllers.read().split():
                         return root, 2
     return None
 
 
 class ControlGroup:
-    def __init__(self, name):
-        root, self.version = find_root()
+    def __init__(self, name, controller="memory"):
+        root, self.version = find_root(controller)
         if self.version == 2:
             with open(f"{root}/cgroup.subtree_control", "w", encoding="ascii") as file:
-                file.write("+memory")
+                file.write("+" + controller)
         self.path = f"{root}/{name}.{os.getpid()}"
         os.mkdir(self.path)
 
@@ -47,9 +48,9 @@ class ControlGroup:
         self.write("cgroup.procs", os.getpid())
 
     @staticmethod
-    def leave():
+    def leave(controller="memory"):
         """The calling process goes back to the root."""
-        with open(f"{find_root()[0]}/cgroup.procs", "w", encoding="ascii") as file:
+        with open(f"{find_root(controller)[0]}/cgroup.procs", "w", encoding="ascii") as file:
             file.write(str(os.getpid()))
 
     def pids(self):

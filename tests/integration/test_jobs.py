@@ -10,6 +10,7 @@ import struct
 import time
 
 import harness
+from control_group import ControlGroup, find_root
 from harness import AT_ONCE, BIG, MIB, gmem
 
 SYS_CACHESTAT = 451
@@ -109,6 +110,31 @@ class Jobs(harness.DaemonCase):
             region.memory.close()
             client.domain_destroy(domain)
             self.assertIsNotNone(harness.wait_until(lambda: free() == before, 2.0))
+
+    def test_hugepages_over_the_limit_of_who_asks_are_refused_with_the_figures(self):
+        if find_root("hugetlb") is None:
+            self.skipTest("no hugetlb controller")
+        group = ControlGroup("gm-huge", "hugetlb")
+        self.addCleanup(group.remove)
+        group.write("hugetlb.2MB.max", 4 * MIB)
+        with harness.hugepages(8):
+            group.join()
+            self.addCleanup(ControlGroup.leave, "hugetlb")
+            with self.client() as client:
+                region = client.region_create(client.domain_create(), 8 * MIB, page_size=2 * MIB)
+                with self.refused("NO_RESOURCE", "MEMORY_CGROUP") as caught:
+                    client.allocate(region, [(0, 8 * MIB)])
+                self.assertIn("out of hugepages in cgroup /gm-huge.", caught.exception.text)
+                self.assertEqual((caught.exception.limit, caught.exception.used,
+                                  caught.exception.asked), (4 * MIB, 0, 8 * MIB))
+                self.assertEqual(os.fstat(region.memory.fileno()).st_blocks, 0)
+                client.allocate(region, [(0, 4 * MIB)])
+                # What is there already needs no room.
+                client.allocate(region, [(0, 4 * MIB)])
+                with self.refused("NO_RESOURCE", "MEMORY_CGROUP") as caught:
+                    client.allocate(region, [(4 * MIB, 2 * MIB)])
+                self.assertEqual(caught.exception.used, 4 * MIB)
+                region.memory.close()
 
     def test_allocate_keeps_what_was_written_and_discard_makes_it_zero(self):
         for kind in self.kinds():

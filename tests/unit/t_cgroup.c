@@ -418,6 +418,68 @@ static void figures_of_a_group_above_are_not_its_own(void **state)
 	assert_false(headroom_of("/top/vm/plain/threaded", 1).is_own);
 }
 
+static struct gm_cgroup_headroom huge_headroom_of(const char *path, uint64_t page_size)
+{
+	struct gm_cgroup_headroom headroom;
+
+	assert_int_equal(gm_cgroup_hugetlb_headroom(&cgroups, path, page_size, GM_CGROUP_READS_MAX,
+						    &headroom),
+			 0);
+	return headroom;
+}
+
+static void hugepages_have_a_limit_for_each_size(void **state)
+{
+	struct gm_cgroup_headroom headroom;
+
+	(void)state;
+	find_v2();
+	assert_int_equal(cgroups.hugetlb, 0);
+	put(G "/hugetlb.2MB.max", "4194304\n");
+	put(G "/hugetlb.2MB.current", "0\n");
+	put(G "/hugetlb.1GB.max", "max\n");
+	put("/sys/fs/cgroup/top/hugetlb.2MB.max", "8388608\n");
+	put("/sys/fs/cgroup/top/hugetlb.2MB.current", "6291456\n");
+	put("/sys/fs/cgroup/top/hugetlb.1GB.max", "1073741824\n");
+	put("/sys/fs/cgroup/top/hugetlb.1GB.current", "1073741824\n");
+	headroom = huge_headroom_of("/top/vm", GM_PAGE_2M);
+	assert_int_equal(headroom.bytes, GM_PAGE_2M);
+	assert_int_equal(headroom.limit, 4 * GM_PAGE_2M);
+	assert_int_equal(headroom.usage, 3 * GM_PAGE_2M);
+	assert_string_equal(headroom.path, "/top");
+	assert_false(headroom.is_own);
+	assert_int_equal(huge_headroom_of("/top/vm", GM_PAGE_1G).bytes, 0);
+	put(G "/hugetlb.2MB.current", "4194304\n");
+	headroom = huge_headroom_of("/top/vm", GM_PAGE_2M);
+	assert_int_equal(headroom.bytes, 0);
+	assert_true(headroom.is_own);
+}
+
+static void version_1_has_the_limits_of_hugepages_in_a_hierarchy_of_their_own(void **state)
+{
+	struct gm_cgroup_headroom headroom;
+
+	(void)state;
+	find_v1();
+	assert_int_equal(cgroups.hugetlb, -1);
+	assert_int_equal(gm_cgroup_hugetlb_headroom(&cgroups, "", GM_PAGE_2M, GM_CGROUP_READS_MAX,
+						    &headroom),
+			 -ENODATA);
+	find(V1_MEMORY "36 31 0:39 / /sys/fs/cgroup/hugetlb rw - cgroup cgroup rw,hugetlb\n");
+	assert_int_equal(cgroups.memory, 0);
+	assert_int_equal(cgroups.hugetlb, 1);
+#define H "/sys/fs/cgroup/hugetlb/"
+	put(H "vm/hugetlb.1GB.limit_in_bytes", "2147483648\n");
+	put(H "vm/hugetlb.1GB.usage_in_bytes", "1073741824\n");
+	put(H "hugetlb.1GB.limit_in_bytes", "9223372036854771712\n");
+	assert_int_equal(huge_headroom_of("/vm", GM_PAGE_1G).bytes, GM_GIB);
+	assert_true(huge_headroom_of("", GM_PAGE_1G).bytes == GM_UNLIMITED);
+	/* Both may be in one. */
+	find("35 31 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,hugetlb,memory\n");
+	assert_int_equal(cgroups.memory, 0);
+	assert_int_equal(cgroups.hugetlb, 0);
+}
+
 /* "/g/g/g...", each with @limit. */
 static const char *make_deep(const char *limit)
 {
@@ -517,6 +579,8 @@ int main(void)
 		cgroup_test(figures_of_a_group_above_are_not_its_own),
 		cgroup_test(the_deepest_path_costs_no_more_than_a_look_may),
 		cgroup_test(who_may_not_look_further_sees_the_nearest_limit),
+		cgroup_test(hugepages_have_a_limit_for_each_size),
+		cgroup_test(version_1_has_the_limits_of_hugepages_in_a_hierarchy_of_their_own),
 		cgroup_test(a_printed_path_has_no_control_characters),
 		cgroup_test(this_process_has_a_place_on_this_host),
 	};
