@@ -4,8 +4,13 @@
 # this folder; staging.cmake brings the installed files into Debian's form.
 set(deb ${CMAKE_CURRENT_LIST_DIR})
 set(GMEMD_DEB_REVISION 1 CACHE STRING "Debian's revision of the packages")
-set(GMEMD_DEB_MAINTAINER "gmemd maintainers <gmemd@lists.debian.net>" CACHE STRING
-	"Who answers for the packages")
+# Who builds them answers for them, and says so as for Debian's own tools: with DEBFULLNAME and
+# DEBEMAIL, or here. Who says nothing cannot be written to: no mail can reach ".invalid" (RFC 2606).
+set(maintainer "gmemd, built from source <nobody@gmemd.invalid>")
+if(DEFINED ENV{DEBFULLNAME} AND DEFINED ENV{DEBEMAIL})
+	set(maintainer "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
+endif()
+set(GMEMD_DEB_MAINTAINER ${maintainer} CACHE STRING "Who answers for the packages")
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME gmemd)
