@@ -87,6 +87,46 @@ class Measure(unittest.TestCase):
         self.assertEqual(self.pages("seves", {"ops": ops}).strip(), wanted)
         self.assertEqual(self.pages("sev", {"ops": []}).strip(), model.sev([]))
 
+    def test_a_guest_that_boots_without_firmware(self):
+        """As small VMMs do: a kernel where it belongs, tables around it, and registers of the VMM's own."""
+        kernel, zero_page, registers = os.urandom(5 * model.PAGE), os.urandom(model.PAGE), os.urandom(model.PAGE)
+        operations = [("normal", 0x100000, len(kernel), kernel), ("zero", 0x8000, model.PAGE, b""),
+                      ("normal", 0x7000, model.PAGE, zero_page), ("secrets", 0x5000, model.PAGE, b""),
+                      ("cpuid", 0x6000, model.PAGE, b""), ("unmeasured", 0x9000, 3 * model.PAGE, b""),
+                      ("vmsa", model.VMSA_GPA, model.PAGE, registers), ("vmsa", model.VMSA_GPA, model.PAGE, zero_page)]
+        ops = [{"t": kind, "gpa": gpa, "len": length, **({"data": data.hex()} if data else {})}
+               for kind, gpa, length, data in operations]
+        self.assertEqual(self.pages("snp", {"ops": ops}).strip(), model.snp(operations))
+        # The same pages in the order of their addresses are another guest.
+        ops.sort(key=lambda op: op["gpa"])
+        self.assertNotEqual(self.pages("snp", {"ops": ops}).strip(), model.snp(operations))
+
+    def test_pages_of_a_td_that_are_extended_between_others_that_are_not(self):
+        """One stream of both: what is added only is in it, too, and so is which of them came first."""
+        page = os.urandom(model.PAGE)
+        regions = [(at % 3 != 1, (7 - at) * model.PAGE, model.PAGE, page) for at in range(8)]
+
+        def digest(order):
+            return self.pages("tdx", {"ops": [{"op": "region", "measure": measure, "gpa": gpa, "len": length,
+                                               "data": data.hex()} for measure, gpa, length, data in order]}).strip()
+        self.assertEqual(digest(regions), model.tdx(regions))
+        self.assertEqual(digest(regions[::-1]), model.tdx(regions[::-1]))
+        first = [region for region in regions if region[0]] + [region for region in regions if not region[0]]
+        self.assertEqual(digest(first), model.tdx(first))
+        self.assertEqual(len({digest(regions), digest(regions[::-1]), digest(first)}), 3)
+
+    def test_registers_of_seves_are_measured_for_each_vcpu_in_turn(self):
+        image, path = self.guest_files()
+        pages = [model.vmsa(BOOT_EIP, MILAN, 0), *[model.vmsa(AP_EIP, MILAN, 0, boot=False)] * 7]
+        table = model.kernel_hashes(b"kernel", b"initrd", b"root=/dev/vda")
+        extra = ["--kernel", self.file("kernel", b"kernel"), "--initrd", self.file("initrd", b"initrd"), "--append",
+                 "root=/dev/vda", "--vcpus", "8", "--vcpu-type", "EPYC-Milan"]
+        self.assertEqual(self.digest("seves", "--ovmf", path, *extra), model.sev([image, table, *pages]))
+        ops = [{"data": part.hex()} for part in (image, table, *pages)]
+        self.assertEqual(self.pages("seves", {"ops": ops}).strip(), model.sev([image, table, *pages]))
+        self.assertEqual(self.digest("snp", "--ovmf", path, *extra),
+                         model.snp_guest(image, model.USUAL, self.vcpus(8, MILAN), table))
+
     def test_a_page_can_be_given_by_its_hash(self):
         page = os.urandom(2 * model.PAGE)
         hashes = "".join(model.sha384(page[i:i + 4096]).hex() for i in (0, 4096))
