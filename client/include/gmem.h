@@ -386,6 +386,13 @@ int gmem_handle_map_gpa_range(gmem_domain *domain, struct kvm_run *run);
  * guest), on every kernel, with the firmware's code by its name in the text.
  */
 
+/*
+ * Kinds with the capability "daemon-launches" the daemon launches on a VM of its own: the calls and
+ * their order are the same, but for gmem_region_bind (map the region, and put it into a memslot).
+ * The adopted VM, of the kind's type, takes over what was launched in gmem_launch_finish; where
+ * registers are measured, it has as many vCPUs by then as @vcpus says.
+ */
+
 /* @parameters: the kind's struct of gmem_kinds.h. A VM has been adopted that has no vCPUs yet. */
 int gmem_launch_start(gmem_domain *domain, const void *parameters, size_t size);
 
