@@ -89,18 +89,34 @@ static void turn_away(struct gm_link *link, const struct gm_failure *why)
 	link->why = *why;
 }
 
+/* What will be no different when it is asked again. A guest is not stopped for anything else. */
+static bool is_final(const struct gm_failure *why)
+{
+	switch (why->status) {
+	case GMEM_NO_SUCH_OBJECT:
+	case GMEM_INVALID:
+	case GMEM_UNSUPPORTED:
+	case GMEM_DENIED:
+	case GMEM_WRONG_STATE:
+	case GMEM_EXISTS:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void attach_refused(struct gmem_client *client, struct gmem_domain *domain,
 			   const struct gm_failure *why)
 {
 	bool attached = strcmp(why->rule, gm_rule_name(GM_RULE_ATTACHED)) == 0;
 
-	/* Jobs of our own last session may still be ending in it. */
-	if (why->status == GMEM_SHUTTING_DOWN || (why->status == GMEM_BUSY && !attached))
-		turn_away(&client->remote->link, why);
-	else if (why->status == GMEM_BUSY)
+	/* Or it is busy with jobs of our own last session, which may still be ending in it. */
+	if (why->status == GMEM_BUSY && attached)
 		lose(domain, GMEM_LOSS_TAKEN);
-	else
+	else if (is_final(why))
 		lose(domain, GMEM_LOSS_ENDED);
+	else
+		turn_away(&client->remote->link, why);
 }
 
 /*
@@ -196,7 +212,9 @@ const char *gm_return_take(struct gmem_client *client, const struct gm_pending *
 			take_look(client, domain, pending, (const Gmem__DomainGetReply *)message);
 		return NULL;
 	case GM_MSG_REGION_GET:
-		if (region)
+		if (region && !message && !is_final(&pending->failure))
+			turn_away(&client->remote->link, &pending->failure);
+		else if (region)
 			compare(region, (const Gmem__RegionGetReply *)message, fds);
 		return NULL;
 	default:

@@ -317,6 +317,42 @@ static void a_daemon_that_cannot_tell_costs_no_domain(void **state)
 	outage_close_region(&server, &seen);
 }
 
+/* It is short of something at each step of the way. */
+static void come_back_in_want(struct server *server)
+{
+	outage_grant(server);
+	server_expect(server, GM_MSG_PING);
+	server_return(server, false);
+	outage_expect_attach(server);
+	outage_refuse(server, GMEM__CODE__CODE_FAILED, GMEM__RULE__RULE_NONE);
+	server_return(server, false);
+	outage_expect_attach(server);
+	outage_refuse(server, GMEM__CODE__CODE_NO_RESOURCE, GMEM__RULE__RULE_FDS_MAX);
+	server_return(server, false);
+	outage_expect_attach(server);
+	outage_answer_attach(server, 0);
+	server_expect(server, GM_MSG_REGION_GET);
+	outage_refuse(server, GMEM__CODE__CODE_FAILED, GMEM__RULE__RULE_NONE);
+	server_return(server, false);
+	outage_expect_attach(server);
+	outage_answer_attach(server, 0);
+	outage_give_memory(server, outage_memory);
+	outage_serve_ping(server);
+}
+
+static void a_daemon_that_is_short_of_something_costs_no_domain(void **state)
+{
+	struct server server = SERVER_NULL;
+	struct seen seen;
+
+	(void)state;
+	outage_open_region(&server, come_back_in_want, &seen, GMEM_DOMAIN_PERSISTENT);
+	assert_int_equal(gmem_ping(seen.client), 0);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.types[0], GMEM_EVENT_RECONNECTED);
+	outage_close_region(&server, &seen);
+}
+
 static void resume_in_a_destruction(struct server *server)
 {
 	Gmem__DomainDestroyReply reply = GMEM__DOMAIN_DESTROY_REPLY__INIT;
@@ -566,6 +602,7 @@ int main(void)
 		gm_test(a_domain_ended_while_the_daemon_could_not_tell_is_lost),
 		gm_test(a_domain_that_ended_before_it_was_known_here_is_not_given_out),
 		gm_test(a_daemon_that_cannot_tell_costs_no_domain),
+		gm_test(a_daemon_that_is_short_of_something_costs_no_domain),
 		gm_test(a_domain_that_is_being_destroyed_is_not_asked_for),
 		gm_test(a_return_that_is_cut_short_begins_again),
 		gm_test(what_a_lost_session_has_destroyed_already_is_no_failure),
