@@ -37,7 +37,7 @@
 #define SW_PROTECTED_VM 1UL
 /* Of a tenant that may ask 500 times in a second. */
 #define GRANTS 200
-#define GRANT_PAUSE_NS 8000000
+#define GRANT_PAUSE_NS 5000000
 
 /* Private memory, and which half of it is seen now. */
 struct halves {
@@ -220,28 +220,46 @@ static int measure(struct stage *stage, size_t n_ranges, const char *figure, dou
 
 /* ---- a storm */
 
+struct storm {
+	struct bench_daemon daemon;
+	struct bench_client client;
+	uint64_t domain;
+	pid_t bare;
+	pid_t served;
+};
+
+/* Of a tenant that converts through gmemd, or with @socket NULL of one that needs none. */
+static _Noreturn void become_storm(const char *socket)
+{
+	struct stage stage = { .bare = HALVES_NULL, .served = HALVES_NULL };
+	double ns;
+	int r;
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		_exit(1);
+	stage.n_ranges = 16;
+	for (size_t i = 0; i < stage.n_ranges; i++)
+		stage.ranges[i] = (struct gmem_range){ 2 * i * GM_PAGE_4K, GM_PAGE_4K };
+	r = socket ? open_served(&stage.served, socket) : open_bare(&stage.bare);
+	while (r == 0)
+		r = socket ? convert_served(&stage, &ns) : convert_bare(&stage, &ns);
+	_exit(1);
+}
+
 static pid_t start_storm(const char *socket)
 {
 	pid_t pid = fork();
-	struct gmem_range ranges[16];
-	struct halves served = HALVES_NULL;
 
-	if (pid != 0)
-		return pid;
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || open_served(&served, socket) < 0)
-		_exit(1);
-	for (size_t i = 0; i < GM_ARRAY_SIZE(ranges); i++)
-		ranges[i] = (struct gmem_range){ 2 * i * GM_PAGE_4K, GM_PAGE_4K };
-	for (int to = GMEM_PAGE_SHARED;;
-	     to = to == GMEM_PAGE_SHARED ? GMEM_PAGE_PRIVATE : GMEM_PAGE_SHARED)
-		if (gmem_region_convert(served.region, ranges, GM_ARRAY_SIZE(ranges), to) < 0)
-			_exit(1);
+	if (pid == 0)
+		become_storm(socket);
+	return pid < 0 || kill(pid, SIGSTOP) < 0 ? -errno : pid;
 }
 
 /* As slow as 99 of 100 grants are. */
-static int grant_p99(struct bench_client *client, uint64_t domain, double *ret_ns)
+static int quiet_p99(void *arg, double *ret_ns)
 {
 	const struct timespec pause = { .tv_nsec = GRANT_PAUSE_NS };
+	struct storm *storm = arg;
 	double ns[GRANTS];
 	int r = 0;
 
@@ -250,10 +268,11 @@ static int grant_p99(struct bench_client *client, uint64_t domain, double *ret_n
 		_gm_close_ int fd = -1;
 		uint64_t region;
 
-		r = bench_create_region(client, domain, 0, GM_PAGE_4K, GM_PAGE_4K, &region, &fd);
+		r = bench_create_region(&storm->client, storm->domain, 0, GM_PAGE_4K, GM_PAGE_4K,
+					&region, &fd);
 		ns[i] = (double)(bench_now() - start);
 		if (r == 0)
-			r = bench_destroy_region(client, region);
+			r = bench_destroy_region(&storm->client, region);
 		(void)nanosleep(&pause, NULL);
 	}
 	/* Sorts them. */
@@ -262,49 +281,81 @@ static int grant_p99(struct bench_client *client, uint64_t domain, double *ret_n
 	return r;
 }
 
-static int beside_storm(const struct bench_daemon *daemon, struct bench_client *client,
-			double *ret_quiet, double *ret_storm)
+static int p99_beside(struct storm *storm, pid_t pid, double *ret_ns)
 {
-	uint64_t domain;
-	pid_t pid;
 	int r;
 
-	r = bench_create_domain(client, "memfd", &domain);
-	if (r == 0)
-		r = grant_p99(client, domain, ret_quiet);
-	if (r < 0)
-		return r;
-	pid = start_storm(daemon->socket);
-	if (pid < 0)
-		return -errno;
-	r = grant_p99(client, domain, ret_storm);
 	/* One that has ended by itself was none. */
-	if (waitpid(pid, NULL, WNOHANG) != 0)
+	if (waitpid(pid, NULL, WNOHANG) != 0 || kill(pid, SIGCONT) < 0)
 		return -EREMOTEIO;
-	(void)kill(pid, SIGKILL);
-	(void)waitpid(pid, NULL, 0);
-	return r;
+	r = quiet_p99(storm, ret_ns);
+	return kill(pid, SIGSTOP) < 0 ? -errno : r;
 }
 
+static int p99_beside_bare(void *arg, double *ret_ns)
+{
+	struct storm *storm = arg;
+
+	return p99_beside(storm, storm->bare, ret_ns);
+}
+
+static int p99_beside_served(void *arg, double *ret_ns)
+{
+	struct storm *storm = arg;
+
+	return p99_beside(storm, storm->served, ret_ns);
+}
+
+static void end_storm(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+}
+
+static int open_storm(struct storm *storm, const struct bench_options *options)
+{
+	int r = bench_daemon_start(options, -1, false, &storm->daemon);
+
+	if (r == 0)
+		r = bench_client_open(&storm->client, storm->daemon.neighbour);
+	if (r == 0)
+		r = bench_create_domain(&storm->client, "memfd", &storm->domain);
+	if (r == 0)
+		storm->bare = start_storm(NULL);
+	if (r == 0)
+		storm->served = start_storm(storm->daemon.socket);
+	return r == 0 && (storm->bare < 0 || storm->served < 0) ? -ECHILD : r;
+}
+
+/*
+ * The storm itself has a right to the host's CPUs: what the same conversions cost the neighbour
+ * when nobody serves them is a row of its own.
+ */
 static int measure_storm(const struct bench_options *options, struct bench_report *rows)
 {
-	struct bench_daemon daemon = BENCH_DAEMON_NULL;
-	struct bench_client client = BENCH_CLIENT_NULL;
-	double quiet = 0, storm = 0;
-	int ended, r;
+	struct storm storm = { .daemon = BENCH_DAEMON_NULL, .client = BENCH_CLIENT_NULL };
+	struct bench_side sides[] = {
+		{ .once = quiet_p99, .arg = &storm },
+		{ .once = p99_beside_bare, .arg = &storm },
+		{ .once = p99_beside_served, .arg = &storm },
+	};
+	int r = open_storm(&storm, options), ended;
 
-	r = bench_daemon_start(options, -1, false, &daemon);
 	if (r == 0)
-		r = bench_client_open(&client, daemon.neighbour);
-	if (r == 0)
-		r = beside_storm(&daemon, &client, &quiet, &storm);
-	bench_client_close(&client);
-	ended = bench_daemon_stop(&daemon);
+		r = bench_sides(sides, GM_ARRAY_SIZE(sides), options->quick ? 3 : 9, 1);
+	end_storm(storm.bare);
+	end_storm(storm.served);
+	bench_client_close(&storm.client);
+	ended = bench_daemon_stop(&storm.daemon);
 	if (r == 0)
 		r = ended;
-	return r == 0 ? bench_report_ratio(rows, "grant p99 beside a storm of conversions",
-					   storm / NS_PER_US, quiet / NS_PER_US, "us",
-					   storm / quiet, MAX_STORM)
+	if (r == 0)
+		r = bench_sides_report(rows, "grant p99 beside conversions without gmemd",
+				       &sides[1], &sides[0], "us", NS_PER_US, BENCH_NO_LIMIT);
+	return r == 0 ? bench_sides_report(rows, "grant p99 beside a storm of conversions",
+					   &sides[2], &sides[0], "us", NS_PER_US, MAX_STORM)
 		      : r;
 }
 
