@@ -155,6 +155,26 @@ enum gm_page_op gm_exec_population_op(const struct gm_population *population)
 	return GM_PAGE_OP_POPULATE;
 }
 
+/* Some 5 us. */
+#define AT_ONCE (16 * GM_PAGE_4K)
+
+bool gm_exec_hash_at_once(const struct gm_region *region, const struct gm_population *population,
+			  uint8_t digest[GM_LAUNCH_DIGEST_SIZE], int *ret_result,
+			  struct gm_refusal *refusal)
+{
+	const struct gm_launch_put put = { .type = population->type,
+					   .gpa = region->gpa + population->range.offset,
+					   .length = population->range.length,
+					   .n_threads = 1 };
+
+	if (population->type == GM_POPULATE_NORMAL || population->type == GM_POPULATE_VCPU ||
+	    population->range.length > AT_ONCE)
+		return false;
+	memcpy(digest, region->domain->launch->digest, GM_LAUNCH_DIGEST_SIZE);
+	*ret_result = gm_launch_put(digest, &put, refusal);
+	return true;
+}
+
 int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session *session, int pidfd,
 			  struct gm_region *region, const struct gm_population *population,
 			  const struct gm_exec_job_ops *ops, void *arg,

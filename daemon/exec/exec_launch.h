@@ -47,6 +47,15 @@ GM_WARN_UNUSED int gm_exec_check_population(const struct gm_exec *exec,
 enum gm_page_op gm_exec_population_op(const struct gm_population *population);
 
 /*
+ * A few pages whose contents are not measured are hashed in less time than it takes to wake a
+ * worker up. False: a worker is to do it. True: *ret_result is 0, and @digest with the population,
+ * or a verdict or -errno.
+ */
+bool gm_exec_hash_at_once(const struct gm_region *region, const struct gm_population *population,
+			  uint8_t digest[GM_LAUNCH_DIGEST_SIZE], int *ret_result,
+			  struct gm_refusal *refusal);
+
+/*
  * A worker puts the population, which has been checked, into the digest of the domain's launch. As
  * gm_exec_start_job(); when it has ended well gm_exec_hashed() has the digest.
  */

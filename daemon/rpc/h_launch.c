@@ -349,6 +349,24 @@ static int read_type(struct gm_call *call, int number, enum gm_populate_type *re
 	return 0;
 }
 
+static int hash_and_populate(struct gm_call *call, struct gm_region *region,
+			     const struct gm_population *population)
+{
+	Gmem__PopulateReply *reply = call->answer;
+	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
+	uint64_t step;
+	int r;
+
+	if (!gm_exec_hash_at_once(region, population, digest, &r, &call->refusal))
+		return start_hashing(call, region, population, NULL);
+	if (r == 0)
+		r = draw_and_populate(call->service, region, population, digest, &step,
+				      &call->refusal);
+	if (r == 0)
+		r = fill_step(call, step, GM_STEP_POPULATE, &reply->step);
+	return r;
+}
+
 int gm_handle_populate(struct gm_call *call)
 {
 	const Gmem__PopulateRequest *request = call->request;
@@ -376,7 +394,7 @@ int gm_handle_populate(struct gm_call *call)
 		r = gm_exec_check_population(call->exec, region->domain, &population,
 					     &call->refusal);
 	if (r == 0)
-		r = start_hashing(call, region, &population, NULL);
+		r = hash_and_populate(call, region, &population);
 	return r;
 }
 

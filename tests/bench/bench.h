@@ -12,8 +12,9 @@
 #include "bench_report.h"
 
 struct bench_options {
-	const char *gmemd; /* path of the program */
-	bool quick;	   /* fewer rounds */
+	const char *gmemd;	 /* path of the program */
+	bool quick;		 /* fewer rounds */
+	const char *cgroup_root; /* of that gmemd; NULL: the host's */
 };
 
 /* The parts. Each adds its rows; 0 or -errno when it could not be run. */
@@ -26,6 +27,7 @@ int bench_allocate(const struct bench_options *options, struct bench_report *rep
 int bench_neighbour(const struct bench_options *options, struct bench_report *report);
 int bench_convert(const struct bench_options *options, struct bench_report *report);
 int bench_measure(const struct bench_options *options, struct bench_report *report);
+int bench_launch(const struct bench_options *options, struct bench_report *report);
 int bench_store(const struct bench_options *options, struct bench_report *report);
 
 /* Leaves malloc's settings changed: the last one. */

@@ -28,7 +28,8 @@ static const char policy_text[] = "[X-Gmemd]\n"
 				  "HugePages=2M\n"
 				  "RegionsMax=20000\n"
 				  "DomainsMax=2000\n"
-				  "SessionsMax=64\n";
+				  "SessionsMax=64\n"
+				  "SevEsSlots=64\n";
 
 /* And that is all of it, again and again, for one who does not stop. */
 static const char rates_text[] = "[X-Gmemd]\n"
@@ -79,16 +80,18 @@ static void remove_folder(const struct bench_daemon *daemon)
 static _Noreturn void become_daemon(const struct bench_daemon *daemon, const char *program,
 				    bool kept)
 {
-	char listen[128], neighbour[128], rates[128];
+	char listen[128], neighbour[128], rates[128], root[128];
 
 	(void)snprintf(listen, sizeof(listen), "bench=%s", daemon->socket);
 	(void)snprintf(neighbour, sizeof(neighbour), "neighbour=%s", daemon->neighbour);
 	(void)snprintf(rates, sizeof(rates), "neighbour=%s", daemon->rates);
+	(void)snprintf(root, sizeof(root), "--cgroup-root=%s",
+		       daemon->cgroup_root ? daemon->cgroup_root : "/sys/fs/cgroup");
 	(void)bench_pin(0, -1);
 	(void)close_range(BENCH_FIRST_FD, ~0U, 0);
 	execl(program, program, "--listen", listen, "--listen", neighbour, "--policy",
-	      daemon->policy, "--policy", rates, "--sandbox", "enforce", "--log-level", "warning",
-	      kept ? "--keep" : (char *)NULL, (char *)NULL);
+	      daemon->policy, "--policy", rates, root, "--sandbox", "enforce", "--log-level",
+	      "warning", kept ? "--keep" : (char *)NULL, (char *)NULL);
 	fprintf(stderr, "gmem-bench: %s: %s\n", program, strerror(errno));
 	_exit(127);
 }
@@ -235,6 +238,7 @@ int bench_daemon_start(const struct bench_options *options, int cpu, bool kept,
 	int r;
 
 	*daemon = BENCH_DAEMON_NULL;
+	daemon->cgroup_root = options->cgroup_root;
 	raise_fd_limit();
 	r = make_folder(daemon);
 	if (r == 0)

@@ -16,6 +16,7 @@ struct bench_daemon {
 	char neighbour[96]; /* of another tenant, which has rates */
 	char policy[96];
 	char rates[96];
+	const char *cgroup_root; /* NULL: the host's */
 	pid_t guard;
 	int alive; /* the guard waits for its end to close */
 	pid_t pid; /* of the process that answers */

@@ -22,7 +22,7 @@ static const struct part {
 	{ "idle", bench_idle },		  { "allocate", bench_allocate },
 	{ "neighbour", bench_neighbour }, { "record", bench_store },
 	{ "measure", bench_measure },	  { "convert", bench_convert },
-	{ "page-map", bench_page_map },
+	{ "launch", bench_launch },	  { "page-map", bench_page_map },
 };
 
 static const char help[] =
@@ -31,7 +31,7 @@ static const char help[] =
 	"the same work done bare, in turns with it. Exits with 1 when a gate is missed.\n"
 	"\n"
 	"  --only NAME  one part: grant, ping, rate, scale, idle, allocate, neighbour, record,\n"
-	"               measure, convert or page-map\n"
+	"               measure, convert, launch or page-map\n"
 	"  --quick      fewer rounds; times that miss a gate are shown, but only memory decides:\n"
 	"               a part where it misses is run a second time, which counts\n"
 	"  --json       the rows as JSON\n"

@@ -8,6 +8,7 @@ which has seen nothing but the files. tests/integration/measure_model.py is a fo
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
@@ -333,17 +334,16 @@ class Cost(Launch):
         self.new_machine("7.0", "hash=0")
         with self.daemon() as daemon:
             self.need(daemon, "snp")
-            said = []
-            # Other work on the host disturbs it: one quiet run of four is enough. Each piece wakes a worker up.
-            while len(said) < 4:
+            ratios = []
+            # gmem-bench has the gate of 1.2, on a quiet host. Here one quiet run of four is enough.
+            while len(ratios) < 4 and min(ratios, default=2) > 1.4:
                 done = subprocess.run([os.path.join(harness.BUILD, "tests", "t_launch_overhead"),
-                                       daemon.socket("acme"), "15", "1.6"], env={**os.environ, **self.env}, text=True,
-                                      capture_output=True, timeout=60, check=False)
-                said.append(done.stdout + done.stderr)
-                if done.returncode == 0:
-                    print(said[-1], end="")
-                    return
-            self.fail("".join(said))
+                                       daemon.socket("acme"), "5"], env={**os.environ, **self.env}, text=True,
+                                      capture_output=True, timeout=60, check=True)
+                rounds = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+                ratios.append(statistics.median((served - hashed) / bare for bare, served, hashed in rounds))
+            print("64 MiB in 2 MiB populates, less hashing: " + ", ".join(f"{ratio:.2f}" for ratio in ratios))
+            self.assertLessEqual(min(ratios), 1.4)
 
 
 class Neighbours(Launch):
