@@ -70,6 +70,11 @@ struct gm_launch_rules {
 		      struct gm_refusal *refusal);
 	/* The digest that an ID block of the right size asks for. */
 	const uint8_t *(*id_block_digest)(const uint8_t *id_block);
+	/*
+	 * Tags of the registers' pages of the first vCPU and of every other, where @vcpus tells
+	 * enough (GM_VCPUS_MODEL). 0 or a verdict. NULL: the platform does not measure them.
+	 */
+	int (*vcpu_tags)(const struct gm_launch_vcpus *vcpus, uint64_t ret_tags[2]);
 	/* "INVALID_PARAM" for what the firmware may say, "unknown" for what nobody knows. */
 	const char *(*firmware_name)(uint32_t code);
 
@@ -93,6 +98,16 @@ struct gm_launch_rules {
 
 /* ---- digests of any kind ---- */
 
+/* What a page is told by where it is looked for among others: the first 16 digits of its digest. */
+static inline uint64_t gm_launch_tag(const uint8_t *digest)
+{
+	uint64_t tag = 0;
+
+	for (unsigned i = 0; i < sizeof(tag); i++)
+		tag = tag << 8 | digest[i];
+	return tag;
+}
+
 struct gm_launch_put {
 	enum gm_populate_type type;
 	uint64_t gpa;
@@ -100,6 +115,12 @@ struct gm_launch_put {
 	const uint8_t
 		*bytes; /* @length of them; not looked at where the contents are not measured */
 	unsigned n_threads;
+	/*
+	 * Of the first @max_tags pages of @bytes their tags, gm_launch_tag() of SHA-384; NULL:
+	 * nobody wants them. Of what is not measured there are none.
+	 */
+	uint64_t *ret_tags;
+	size_t max_tags;
 };
 
 /* 0; a verdict; -EBADMSG: @blob is none; -ENOMEM. @blob is unchanged unless it is 0. */

@@ -30,16 +30,15 @@ static int put_vcpu(struct gm_launch_digest *digest, const uint8_t hash[1][GM_SH
 				       1, refusal);
 }
 
-/* All vCPUs but the first begin alike: two pages are hashed, however many there are. */
-static int put_model(struct gm_launch_digest *digest, const struct gm_launch_vcpus *vcpus,
-		     struct gm_refusal *refusal)
+/* All vCPUs but the first begin alike: two pages, however many there are. */
+static int hash_model(const struct gm_launch_vcpus *vcpus, uint8_t ret_hashes[2][1][GM_SHA384_SIZE],
+		      struct gm_refusal *refusal)
 {
 	struct gm_vmsa_spec spec = { .boot = true,
 				     .eip = GM_VMSA_RESET_EIP,
 				     .rdx = vcpus->signature,
 				     .sev_features = vcpus->features | GM_SEV_FEATURE_SNP };
-	uint8_t page[GM_VMSA_SIZE], hashes[2][1][GM_SHA384_SIZE];
-	int r = 0;
+	uint8_t page[GM_VMSA_SIZE];
 
 	if (gm_vmm_find(vcpus->vmm, &spec.vmm) != 0)
 		return gm_refuse_text(refusal, GM_INVALID, GM_RULE_FLAGS, "request",
@@ -52,12 +51,31 @@ static int put_model(struct gm_launch_digest *digest, const struct gm_launch_vcp
 		spec.rdx = vcpus->signature;
 	for (int i = 0; i < 2; i++) {
 		gm_vmsa_build(&spec, page);
-		gm_hash_bytes(GM_HASH_SHA384, page, sizeof(page), hashes[i][0]);
+		gm_hash_bytes(GM_HASH_SHA384, page, sizeof(page), ret_hashes[i][0]);
 		spec.boot = false;
 		spec.eip = (uint32_t)vcpus->entry;
 	}
+	return 0;
+}
+
+static int put_model(struct gm_launch_digest *digest, const struct gm_launch_vcpus *vcpus,
+		     struct gm_refusal *refusal)
+{
+	uint8_t hashes[2][1][GM_SHA384_SIZE];
+	int r = hash_model(vcpus, hashes, refusal);
+
 	for (uint32_t i = 0; r == 0 && i < vcpus->count; i++)
 		r = put_vcpu(digest, hashes[i == 0 ? 0 : 1], refusal);
+	return r;
+}
+
+static int vcpu_tags(const struct gm_launch_vcpus *vcpus, uint64_t ret_tags[2])
+{
+	uint8_t hashes[2][1][GM_SHA384_SIZE];
+	int r = hash_model(vcpus, hashes, NULL);
+
+	for (int i = 0; r == 0 && i < 2; i++)
+		ret_tags[i] = gm_launch_tag(hashes[i][0]);
 	return r;
 }
 
@@ -101,6 +119,7 @@ static const struct gm_launch_rules rules = {
 	.begin = begin,
 	.finish = finish,
 	.id_block_digest = id_block_digest,
+	.vcpu_tags = vcpu_tags,
 	.firmware_name = gm_firmware_name_sev,
 };
 

@@ -39,6 +39,7 @@ static const struct gm_conf_key keys[] = {
 	{ "MeasurementAllow", GM_CONF_FOR_TENANT, &gm_conf_measurements,
 	  FIELDS(n_measurements, require_id_block) },
 	{ "RequireIdBlock", GM_CONF_FOR_TENANT, &gm_conf_boolean, FIELD(require_id_block) },
+	{ "LaunchPlans", GM_CONF_FOR_TENANT, &gm_conf_path, FIELD(launch_plans) },
 };
 
 _Static_assert(GM_ARRAY_SIZE(keys) <= GM_CONF_KEYS_MAX, "gm_conf_sources has a place for each");

@@ -37,6 +37,7 @@ extern const struct gm_conf_type gm_conf_boolean;
 extern const struct gm_conf_type gm_conf_nodes;
 extern const struct gm_conf_type gm_conf_kinds;
 extern const struct gm_conf_type gm_conf_measurements;
+extern const struct gm_conf_type gm_conf_path;
 extern const struct gm_conf_type gm_conf_huge;
 
 /* In whose section it may stand. */

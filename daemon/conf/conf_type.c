@@ -159,6 +159,23 @@ static int assign_measurements(struct gm_conf *conf, const struct gm_conf_key *k
 	return 0;
 }
 
+/* Of a folder that the daemon reads from: no way out of it, and no relative one. */
+static int assign_path(struct gm_conf *conf, const struct gm_conf_key *key, bool first, char *value,
+		       struct gm_value_fault *why)
+{
+	char *to = (char *)&conf->policy + key->offset;
+	size_t size = strlen(value);
+
+	(void)first;
+	if (size > 0 && value[0] != '/')
+		return gm_value_bad(why, "\"%s\" is no absolute path", gm_unit_quote(value).text);
+	if (size >= key->size)
+		return gm_value_bad(why, "the path is longer than %zu", key->size - 1);
+	memset(to, 0, key->size);
+	memcpy(to, value, size);
+	return 0;
+}
+
 /* "2M" or "2M:8G" */
 static int add_huge(struct gm_conf *conf, char *word, struct gm_value_fault *why)
 {
@@ -316,6 +333,11 @@ static void show_measurements(const struct gm_policy *policy, const struct gm_co
 	}
 }
 
+static void show_path(const struct gm_policy *policy, const struct gm_conf_key *key, char *text)
+{
+	put(text, "%s", (const char *)policy + key->offset);
+}
+
 static void put_huge(char *text, const char *page, uint64_t bytes)
 {
 	if (bytes == 0)
@@ -342,4 +364,5 @@ const struct gm_conf_type gm_conf_boolean = { assign_boolean, show_boolean };
 const struct gm_conf_type gm_conf_nodes = { assign_nodes, show_nodes };
 const struct gm_conf_type gm_conf_kinds = { assign_kinds, show_kinds };
 const struct gm_conf_type gm_conf_measurements = { assign_measurements, show_measurements };
+const struct gm_conf_type gm_conf_path = { assign_path, show_path };
 const struct gm_conf_type gm_conf_huge = { assign_huge, show_huge };

@@ -36,6 +36,7 @@ void gm_book_launch_free(struct gm_domain *domain)
 {
 	/* Their fds are closed by who made them. */
 	assert(!domain->launch || domain->launch->n_sources == 0);
+	gm_book_drop_trail(domain);
 	assert(!domain->launch || domain->launch->vm_fd < 0);
 	gm_book_forget_puts(domain);
 	if (domain->launch)
@@ -169,6 +170,20 @@ void gm_book_launch_step_done(struct gm_domain *domain)
 	clear_step(domain);
 	if (apply(domain, GM_LAUNCH_STEP_DONE) == GM_LAUNCH_DO_RUN)
 		domain->running = true;
+}
+
+void gm_book_keep_trail(struct gm_domain *domain)
+{
+	if (!domain->launch->trail)
+		domain->launch->trail = gm_trail_new();
+}
+
+void gm_book_drop_trail(struct gm_domain *domain)
+{
+	if (!domain->launch)
+		return;
+	free(domain->launch->trail);
+	domain->launch->trail = NULL;
 }
 
 static void note_failure(struct gm_launch *launch, const struct gm_launch_failure *why)
@@ -374,6 +389,8 @@ int gm_book_populated(struct gm_region *region, const struct gm_range *range, ui
 		return 0;
 	}
 	set_digest(domain->launch, domain->launch->digest, domain->launch->next_digest);
+	if (domain->launch->trail)
+		gm_trail_book(domain->launch->trail);
 	(void)apply(domain, GM_LAUNCH_STEP_DONE);
 	return 0;
 }

@@ -18,6 +18,7 @@
 
 #include "book_step.h"
 #include "launch.h"
+#include "trail.h"
 
 /* The launch of the domain; GM_LAUNCH_NONE for a kind without one. */
 enum gm_launch_state gm_domain_launch_state(const struct gm_domain *domain);
@@ -45,6 +46,13 @@ GM_WARN_UNUSED int gm_book_find_launch_step(const struct gm_domain *domain, uint
 
 /* It is reported: STARTING becomes OPEN, FINISHING becomes RUNNING. */
 void gm_book_launch_step_done(struct gm_domain *domain);
+
+/*
+ * Keeps a trail of the launch, which is to begin, from now on; until it is over. Without memory for
+ * it there is none.
+ */
+void gm_book_keep_trail(struct gm_domain *domain);
+void gm_book_drop_trail(struct gm_domain *domain);
 
 /* FAILED, for good. The first failure is what later refusals tell. */
 void gm_book_fail_launch(struct gm_domain *domain, const struct gm_launch_failure *why);

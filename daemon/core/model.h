@@ -174,7 +174,8 @@ struct gm_launch {
 	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
 	uint8_t next_digest[GM_LAUNCH_DIGEST_SIZE];
 	struct gm_launch_failure failure;
-	bool changed; /* digests or failure, since they were recorded */
+	bool changed;		/* digests or failure, since they were recorded */
+	struct gm_trail *trail; /* NULL: nobody wants it, or it went with a restart */
 	unsigned n_sources;
 	struct gm_source sources[GM_LAUNCH_SOURCES_MAX];
 	/* With GM_TRAIT_DAEMON_LAUNCHES. See book_own_launch.h. */

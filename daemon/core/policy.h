@@ -13,6 +13,8 @@
 /* Pools of hardware slots (GM_RES_SLOT_0 and on). */
 #define GM_SLOT_POOLS 3
 
+#define GM_POLICY_PATH_MAX 199
+
 #define GM_MEASUREMENTS_MAX 16
 #define GM_MEASUREMENT_MAX 48
 
@@ -56,7 +58,8 @@ struct gm_policy {
 	/* Kinds with a launch. */
 	unsigned n_measurements; /* MeasurementAllow=; 0: any */
 	struct gm_measurement measurements[GM_MEASUREMENTS_MAX];
-	bool require_id_block; /* RequireIdBlock= */
+	bool require_id_block;			   /* RequireIdBlock= */
+	char launch_plans[GM_POLICY_PATH_MAX + 1]; /* LaunchPlans=, a folder; "": none */
 };
 
 /* For how long nobody's memory is kept unless the operator says otherwise. */

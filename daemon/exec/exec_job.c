@@ -171,11 +171,33 @@ static int conclude(const struct gm_exec_job *job, enum gm_job_end how, int erro
 	return refuse_error(job, error, refusal);
 }
 
+static void digest_free(struct gm_exec_digest *digest)
+{
+	if (digest == NULL)
+		return;
+	free(digest->tags);
+	free(digest);
+}
+
+static struct gm_exec_digest *digest_new(const struct gm_exec_digest *from)
+{
+	struct gm_exec_digest *digest = malloc(sizeof(*digest));
+
+	if (digest == NULL)
+		return NULL;
+	*digest = *from;
+	digest->tags = calloc(digest->order.max_tags + 1, sizeof(*digest->tags));
+	if (digest->tags != NULL)
+		return digest;
+	free(digest);
+	return NULL;
+}
+
 static void job_free(struct gm_exec_job *job)
 {
 	gm_exec_uncharge(job);
 	gm_exec_own_free(job->own);
-	free(job->digest);
+	digest_free(job->digest);
 	free(job);
 }
 
@@ -229,9 +251,21 @@ static void on_digest(void *arg, const uint8_t state[GM_JOB_DIGEST_SIZE])
 		memcpy(job->digest->order.state, state, sizeof(job->digest->order.state));
 }
 
-static const struct gm_crew_job_ops crew_ops = {
-	.progress = on_progress, .digest = on_digest, .held = on_held, .end = on_end
-};
+static void on_tags(void *arg, const uint8_t *tags, uint32_t n)
+{
+	struct gm_exec_digest *digest = ((struct gm_exec_job *)arg)->digest;
+
+	if (digest == NULL || n > digest->order.max_tags - digest->n_tags)
+		return;
+	memcpy(&digest->tags[digest->n_tags], tags, n * sizeof(*digest->tags));
+	digest->n_tags += n;
+}
+
+static const struct gm_crew_job_ops crew_ops = { .progress = on_progress,
+						 .digest = on_digest,
+						 .tags = on_tags,
+						 .held = on_held,
+						 .end = on_end };
 
 static int get_crew(struct gm_exec *exec, struct gm_domain *domain, struct gm_crew **ret_crew)
 {
@@ -459,15 +493,14 @@ int gm_exec_start_digest(struct gm_exec *exec, struct gm_session *session, int p
 		return refuse_no_workers(refusal);
 	job = gm_exec_job_new(exec, range, 1, ops, arg);
 	if (job != NULL)
-		job->digest = malloc(sizeof(*digest));
+		job->digest = digest_new(digest);
 	if (job != NULL && job->digest != NULL) {
-		*job->digest = *digest;
 		r = gm_book_begin_hashing(exec->book, session, region, &job->ticket, refusal);
 	}
 	if (r == 0)
 		return gm_exec_job_start(job, pidfd, /* share= */ NULL, ret_job, refusal);
 	if (job != NULL)
-		free(job->digest);
+		digest_free(job->digest);
 	free(job);
 	return r;
 }

@@ -12,6 +12,8 @@
 struct gm_exec_digest {
 	int fd; /* borrowed until it is submitted */
 	struct gm_job_digest order;
+	uint64_t *tags; /* order.max_tags; what came */
+	uint64_t n_tags;
 };
 
 /* A launch that the daemon carries out itself: see exec_own_launch.h. */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "exec_job.h"
+#include "exec_plan.h"
 #include "gm_cleanup.h"
 #include "gm_fd.h"
 
@@ -155,6 +156,44 @@ enum gm_page_op gm_exec_population_op(const struct gm_population *population)
 	return GM_PAGE_OP_POPULATE;
 }
 
+static uint64_t tags_wanted(const struct gm_domain *domain, const struct gm_population *population)
+{
+	const struct gm_trail *trail = domain->launch->trail;
+	uint64_t n_pages = population->range.length / GM_PAGE_4K;
+
+	/* Some are of no use: a row has all of its tags, or is not kept. */
+	if (trail == NULL || n_pages > gm_trail_room(trail))
+		return 0;
+	return n_pages;
+}
+
+void gm_exec_note_population(const struct gm_region *region, const struct gm_population *population,
+			     const struct gm_exec_job *job)
+{
+	struct gm_trail *trail = region->domain->launch->trail;
+	struct gm_trail_row row = { .gpa = region->gpa + population->range.offset,
+				    .n_pages = population->range.length / GM_PAGE_4K,
+				    .type = population->type };
+	bool has_content = population->type == GM_POPULATE_NORMAL;
+
+	if (trail == NULL)
+		return;
+	if (has_content && job != NULL)
+		row.n_tags = (uint32_t)job->digest->n_tags;
+	/* Without them the row would look as if its contents were not measured. */
+	if (has_content && row.n_tags != row.n_pages)
+		row.n_tags = UINT32_MAX;
+	gm_trail_set_next(trail, &row, job != NULL ? job->digest->tags : NULL);
+}
+
+void gm_exec_note_written(const struct gm_region *region, const struct gm_population *population,
+			  const struct gm_exec_job *job)
+{
+	gm_exec_note_population(region, population, job);
+	if (region->domain->launch->trail != NULL)
+		gm_trail_book(region->domain->launch->trail);
+}
+
 /* Some 5 us. */
 #define AT_ONCE (16 * GM_PAGE_4K)
 
@@ -188,6 +227,7 @@ int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session *session, int 
 	};
 	const struct gm_range range = { population->source_offset, population->range.length };
 
+	digest.order.max_tags = tags_wanted(domain, population);
 	if (population->type != GM_POPULATE_VCPU)
 		digest.order.gpa = region->gpa + population->range.offset;
 	memcpy(digest.order.state, domain->launch->digest, sizeof(digest.order.state));
@@ -268,9 +308,10 @@ static void print_hex(const uint8_t *bytes, size_t n, char *text)
 /* @known: 0, or a refusal that has the reason. */
 static int check_policy(const struct gm_tenant *tenant, bool has_id_block, int known,
 			const uint8_t *digest, size_t size, const struct gm_refusal *why,
-			struct gm_refusal *refusal)
+			const struct gm_plan_launch *launch, struct gm_refusal *refusal)
 {
 	const struct gm_policy *policy = &tenant->policy;
+	char difference[GM_PLAN_TEXT_MAX];
 	char text[2 * GM_LAUNCH_DIGEST_MAX + 1] = "";
 
 	if (policy->require_id_block && !has_id_block)
@@ -284,6 +325,10 @@ static int check_policy(const struct gm_tenant *tenant, bool has_id_block, int k
 	if (gm_policy_allows_measurement(policy, digest, size))
 		return 0;
 	print_hex(digest, size, text);
+	if (gm_plan_explain(policy, launch, difference))
+		return gm_refuse_text(refusal, GM_DENIED, GM_RULE_MEASUREMENT_ALLOW,
+				      tenant->account.name, "it would be %.16s...: %s", text,
+				      difference);
 	return gm_refuse_text(refusal, GM_DENIED, GM_RULE_MEASUREMENT_ALLOW, tenant->account.name,
 			      "it would be %s, which is not allowed", text);
 }
@@ -313,10 +358,16 @@ int gm_exec_predict(const struct gm_exec *exec, const struct gm_domain *domain,
 {
 	const struct gm_launch_rules *rules = gm_exec_launch_rules(exec, domain->kind);
 	const struct gm_tenant *tenant = domain->tenant;
+	struct gm_plan_launch launch = { .trail = domain->launch->trail, .vcpus = &end->vcpus };
 	struct gm_refusal why = { 0 };
 	uint8_t bytes[GM_LAUNCH_DIGEST_MAX];
+	uint64_t tags[2];
 	size_t size = 0;
 	int known, r;
+
+	if (tenant->policy.launch_plans[0] != '\0' && rules->vcpu_tags != NULL &&
+	    end->vcpus.how == GM_VCPUS_MODEL && rules->vcpu_tags(&end->vcpus, tags) == 0)
+		launch.vcpu_tags = tags;
 
 	r = rules->finish(digest, &end->vcpus, refusal);
 	if (r != 0)
@@ -324,7 +375,7 @@ int gm_exec_predict(const struct gm_exec *exec, const struct gm_domain *domain,
 	known = gm_launch_peek(digest, bytes, &size, &why);
 	if (known < 0)
 		return known;
-	r = check_policy(tenant, end->id_block != NULL, known, bytes, size, &why, refusal);
+	r = check_policy(tenant, end->id_block != NULL, known, bytes, size, &why, &launch, refusal);
 	if (r == 0)
 		r = check_id_block(rules, end, tenant->policy.require_id_block, known, bytes, size,
 				   &why, refusal);

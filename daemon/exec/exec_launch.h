@@ -67,6 +67,16 @@ GM_WARN_UNUSED int gm_exec_start_hashing(struct gm_exec *exec, struct gm_session
 const uint8_t *gm_exec_hashed(const struct gm_exec_job *job);
 
 /*
+ * For the trail of the launch, if one is kept: what the step under way puts in. @job: it was
+ * hashed by; NULL: there is no content.
+ */
+void gm_exec_note_population(const struct gm_region *region, const struct gm_population *population,
+			     const struct gm_exec_job *job);
+/* The same of what is written down, and not of a step. */
+void gm_exec_note_written(const struct gm_region *region, const struct gm_population *population,
+			  const struct gm_exec_job *job);
+
+/*
  * After a restart: goes on from the digest that is on record. Where there is none that can be read
  * (it is damaged, or an older daemon has written the record) the digest is not known from now on.
  */

@@ -120,6 +120,8 @@ int gm_handle_launch_start(struct gm_call *call)
 	if (r != 0)
 		return r;
 	gm_exec_launch_rules(call->exec, domain->kind)->begin(digest);
+	if (domain->tenant->policy.launch_plans[0] != '\0')
+		gm_book_keep_trail(domain);
 	return gm_book_begin_launch(domain, &spec, digest, &call->refusal);
 }
 
@@ -173,8 +175,8 @@ int gm_handle_launch_abort(struct gm_call *call)
 /* ---- what waits for a worker ---- */
 
 static int draw_and_populate(struct gm_service *service, struct gm_region *region,
-			     const struct gm_population *population, const uint8_t *digest,
-			     uint64_t *ret_step, struct gm_refusal *refusal)
+			     const struct gm_population *population, const struct gm_exec_job *job,
+			     const uint8_t *digest, uint64_t *ret_step, struct gm_refusal *refusal)
 {
 	struct gm_step_spec spec;
 	int r = gm_step_draw(service, &spec);
@@ -182,9 +184,11 @@ static int draw_and_populate(struct gm_service *service, struct gm_region *regio
 	if (r == 0)
 		r = gm_book_begin_populate(region, gm_exec_population_op(population),
 					   &population->range, &spec, digest, refusal);
-	if (r == 0)
-		*ret_step = spec.id;
-	return r;
+	if (r != 0)
+		return r;
+	gm_exec_note_population(region, population, job);
+	*ret_step = spec.id;
+	return 0;
 }
 
 static int predict_and_finish(struct gm_service *service, struct gm_domain *domain,
@@ -240,16 +244,20 @@ static int go_on(struct gm_pending *pending, uint64_t *ret_step, bool *ret_goes_
 		return r;
 	memcpy(digest, gm_exec_hashed(pending->job), sizeof(digest));
 	*ret_step = 0;
+	if (gm_domain_is_launched_here(region->domain) && pending->type == GM_MSG_POPULATE) {
+		r = gm_own_launch_populate(region, &hashing->population, digest, refusal);
+		if (r == 0)
+			gm_exec_note_written(region, &hashing->population, pending->job);
+		return r;
+	}
 	if (gm_domain_is_launched_here(region->domain)) {
-		*ret_goes_on = pending->type == GM_MSG_LAUNCH_FINISH;
-		return *ret_goes_on ? gm_own_launch_finish(pending, region->domain, &hashing->end,
-							   &hashing->population, digest, refusal)
-				    : gm_own_launch_populate(region, &hashing->population, digest,
-							     refusal);
+		*ret_goes_on = true;
+		return gm_own_launch_finish(pending, region->domain, &hashing->end,
+					    &hashing->population, digest, refusal);
 	}
 	if (pending->type == GM_MSG_POPULATE)
-		return draw_and_populate(service, region, &hashing->population, digest, ret_step,
-					 refusal);
+		return draw_and_populate(service, region, &hashing->population, pending->job,
+					 digest, ret_step, refusal);
 	return predict_and_finish(service, region->domain, &hashing->end, digest, ret_step,
 				  refusal);
 }
@@ -357,11 +365,12 @@ static int hash_and_populate(struct gm_call *call, struct gm_region *region,
 	uint64_t step;
 	int r;
 
-	if (!gm_exec_hash_at_once(region, population, digest, &r, &call->refusal))
+	if (gm_domain_is_launched_here(region->domain) ||
+	    !gm_exec_hash_at_once(region, population, digest, &r, &call->refusal))
 		return start_hashing(call, region, population, NULL);
 	if (r == 0)
-		r = draw_and_populate(call->service, region, population, digest, &step,
-				      &call->refusal);
+		r = draw_and_populate(call->service, region, population, /* job= */ NULL, digest,
+				      &step, &call->refusal);
 	if (r == 0)
 		r = fill_step(call, step, GM_STEP_POPULATE, &reply->step);
 	return r;
@@ -517,8 +526,10 @@ void gm_launch_settle(struct gm_service *service, struct gm_domain *domain)
 {
 	enum gm_launch_state state = gm_domain_launch_state(domain);
 
-	if (state == GM_LAUNCH_RUNNING || state == GM_LAUNCH_FAILED)
-		gm_exec_end_launch(service->exec, domain);
+	if (state != GM_LAUNCH_RUNNING && state != GM_LAUNCH_FAILED)
+		return;
+	gm_exec_end_launch(service->exec, domain);
+	gm_book_drop_trail(domain);
 }
 
 static const char *errno_name(uint32_t error)

@@ -55,6 +55,8 @@ struct gm_crew_job_ops {
 	 * The result of a GM_JOB_DIGEST that was done, before its end. May be NULL.
 	 */
 	void (*digest)(void *arg, const uint8_t state[GM_JOB_DIGEST_SIZE]);
+	/* The next tags of a GM_JOB_DIGEST; never more than were wanted. May be NULL. */
+	void (*tags)(void *arg, const uint8_t *tags, uint32_t n);
 	/* Of a GM_JOB_MAKE_* that ends as GM_JOB_ERROR with EAGAIN, before its end. May be NULL. */
 	void (*held)(void *arg, uint64_t offset);
 	/*

@@ -41,6 +41,7 @@ struct gm_crew_job {
 	enum gm_job_end how;
 	int error;
 	uint64_t left_bytes;	       /* not reported yet */
+	uint64_t n_tags;	       /* reported */
 	TAILQ_ENTRY(gm_crew_job) link; /* gm_crew::jobs, then gm_crew_hub::ended */
 	struct gm_job_order order;     /* cut after its last range: nothing may follow */
 };

@@ -155,7 +155,8 @@ static bool job_accepts(const struct gm_crew_job *job, const struct gm_job_repor
 {
 	uint64_t left = job->left_bytes;
 
-	if (report->job != job->order.job || report->error > 0)
+	if (report->job != job->order.job || report->error > 0 ||
+	    report->n_tags > job->order.digest.max_tags - job->n_tags)
 		return false;
 	for (uint32_t i = 0; i < report->n_done; i++) {
 		if (!order_covers(&job->order, &report->done[i]) || report->done[i].length > left)
@@ -192,6 +193,9 @@ static bool worker_take_report(struct gm_crew_worker *worker, const struct gm_jo
 		job->left_bytes -= report->done[i].length;
 		job->ops->progress(job->arg, &report->done[i]);
 	}
+	job->n_tags += report->n_tags;
+	if (report->n_tags > 0 && job->ops->tags)
+		job->ops->tags(job->arg, report->digest, report->n_tags);
 	if (report->last && report->error == 0 && job->ops->digest)
 		job->ops->digest(job->arg, report->digest);
 	if (report->last && report->error == -EAGAIN && job->ops->held)

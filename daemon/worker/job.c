@@ -66,5 +66,6 @@ size_t gm_job_report_size(const struct gm_job_report *report)
 bool gm_job_report_is_valid(const struct gm_job_report *report, size_t size)
 {
 	return size >= REPORT_HEADER_SIZE && report->n_done <= GM_JOB_REPORT_RANGES_MAX &&
+	       report->n_tags <= (report->last ? 0 : GM_JOB_REPORT_TAGS_MAX) &&
 	       size == gm_job_report_size(report);
 }

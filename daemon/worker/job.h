@@ -38,6 +38,7 @@ struct gm_job_digest {
 	uint32_t type;	     /* enum gm_populate_type */
 	uint32_t has_source; /* bool: the fd is to be read */
 	uint64_t gpa;	     /* of the first byte */
+	uint64_t max_tags;   /* of so many pages the tags are wanted */
 	uint8_t state[GM_JOB_DIGEST_SIZE];
 };
 
@@ -78,6 +79,9 @@ struct gm_job_dispose {
 
 #define GM_JOB_REPORT_RANGES_MAX 64
 
+/* As many as fit where the digest comes in the last report. */
+#define GM_JOB_REPORT_TAGS_MAX (GM_JOB_DIGEST_SIZE / sizeof(uint64_t))
+
 /*
  * These parts are finished and have not been reported before; adjacent ones are joined. A part
  * that failed or was cancelled is not reported: how far it came is unknown.
@@ -92,6 +96,7 @@ struct gm_job_report {
 	 */
 	uint64_t held_at;
 	uint32_t n_done;
+	uint32_t n_tags; /* of GM_JOB_DIGEST, not with last: the next tags, in @digest */
 	uint8_t digest[GM_JOB_DIGEST_SIZE]; /* of GM_JOB_DIGEST, with last and no error: what it is
 					       now */
 	struct gm_job_range done[GM_JOB_REPORT_RANGES_MAX];

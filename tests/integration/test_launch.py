@@ -329,6 +329,90 @@ class Example(Launch):
         self.assertIn(f"[{error}]", done.stderr)
 
 
+class Plans(Launch):
+    """A launch that is not what was allowed is refused with the first thing that differs from its plan."""
+
+    def setUp(self):
+        super().setUp()
+        self.changed = None
+        self.plans = os.path.join(self.folder, "plans")
+        os.mkdir(self.plans)
+
+    def policy(self, kind, *args):
+        """What allows the usual guest alone, and has its plan."""
+        args = args or ([] if kind == "tdx" else ["--vcpus", "3", "--vcpu-type", "EPYC"])
+        digest = self.measured(kind, *args, "--plan", self.plans)
+        self.assertEqual(os.listdir(self.plans), [digest])
+        return f"MeasurementAllow={digest}\nLaunchPlans={self.plans}\n"
+
+    def forget_plans(self):
+        for name in os.listdir(self.plans):
+            os.unlink(os.path.join(self.plans, name))
+
+    def refused(self, kind, says, *guest, before=lambda: None):
+        policy = self.policy(kind)
+
+        def launch(daemon, kind):
+            before()
+            done = self.launch(daemon, kind, *(guest or self.GUEST))
+            self.assert_refused(done, "denied", "MeasurementAllow")
+            self.assertRegex(done.stderr, says)
+            daemon.wait_log("LAUNCH_FINISH refused", re.search(says, done.stderr).group(0))
+        self.on_machine("7.0", launch, kind, policy)
+
+    def image(self, kind):
+        path = super().image(kind)
+        if self.changed is not None:
+            with open(path, "r+b") as file:
+                file.seek(self.changed)
+                file.write(b"other")
+        return path
+
+    def change_a_page(self, offset):
+        """Of the firmware, from then on: once its plan has been made."""
+        def change():
+            self.changed = offset
+        return change
+
+    def test_the_planned_launch_is_finished(self):
+        for kind in ("snp", "tdx"):
+            self.on_machine("7.0", self.assert_launches, kind, self.policy(kind))
+            self.forget_plans()
+
+    def test_the_first_page_that_differs_is_named(self):
+        base = 2**32 - len(model.firmware(sections=model.USUAL))
+        self.refused("snp", rf"it would be [0-9a-f]{{16}}\.\.\.: step 1, normal page {base + 0x1000:#x}: "
+                     r"contents [0-9a-f]{16}\.\.\., not [0-9a-f]{16}\.\.\.", before=self.change_a_page(0x1234))
+
+    def test_the_first_page_of_a_trust_domain_that_differs_is_named(self):
+        self.refused("tdx", rf"step 1, normal page {2**32 - 0x1000:#x}: contents", before=self.change_a_page(0x3010))
+
+    def test_a_page_of_another_type_is_named_with_the_planned_one(self):
+        page = self.file("hashes", bytes(0xc00) + model.kernel_hashes(b"vmlinuz"))
+        self.refused("snp", r"step \d+, normal page 0x[0-9a-f]+: the plan has zero page 0x[0-9a-f]+",
+                     *self.GUEST, "--hashes", page)
+
+    def test_registers_and_number_of_vcpus_are_named(self):
+        self.refused("snp", r"vCPU 0: other registers than planned; told: qemu, signature 0xa00f11, entry 0x[0-9a-f]+, "
+                     "features 0x1", "--vcpus", "3", "--signature", str(0xa00f11))
+        self.forget_plans()
+        self.refused("snp", "2 vCPUs, then the plan has a vCPU", "--vcpus", "2", "--signature", str(NAPLES))
+        self.forget_plans()
+        self.refused("snp", "after 3 of 4 vCPUs the plan has nothing more", "--vcpus", "4", "--signature", str(NAPLES))
+
+    def test_a_plan_that_others_may_write_is_not_read(self):
+        policy = self.policy("snp")
+        for name in os.listdir(self.plans):
+            os.chmod(os.path.join(self.plans, name), 0o666)
+        self.change_a_page(0x1234)()
+
+        def launch(daemon, kind):
+            done = self.launch(daemon, kind, *self.GUEST)
+            self.assert_refused(done, "denied", "MeasurementAllow")
+            self.assertRegex(done.stderr, "it would be [0-9a-f]{96}, which is not allowed")
+        self.on_machine("7.0", launch, "snp", policy)
+
+
 class Cost(Launch):
     def test_what_gmemd_adds_to_a_launch(self):
         self.new_machine("7.0", "hash=0")

@@ -13,6 +13,7 @@ endforeach()
 gm_add_test(NAME t_status SOURCES t_status.c LINK gm_rpc gm_backend_fake)
 gm_add_test(NAME t_exec_late SOURCES t_exec_late.c fake_crew.c LINK gm_exec gm_backend_fake)
 gm_add_test(NAME t_exec_room SOURCES t_exec_room.c fake_crew.c LINK gm_exec gm_backend_fake)
+gm_add_test(NAME t_plan SOURCES t_plan.c fake_crew.c LINK gm_exec gm_backend_fake)
 gm_add_test(NAME t_exec SOURCES t_exec.c fake_crew.c LINK gm_exec gm_backend_fake)
 
 gm_add_test(NAME t_methods SOURCES ${CMAKE_CURRENT_LIST_DIR}/../wire/t_methods.c

@@ -352,12 +352,12 @@ static void the_books_measure_what_went_in_where_and_in_which_order(void **state
 	assert_int_equal(
 		gm_launch_put(chain,
 			      &(struct gm_launch_put){ GM_POPULATE_NORMAL, GM_GIB + second.offset,
-						       second.length, content, 1 },
+						       second.length, content, 1, NULL, 0 },
 			      NULL),
 		0);
 	assert_int_equal(gm_launch_put(chain,
 				       &(struct gm_launch_put){ GM_POPULATE_ZERO, GM_GIB,
-								first.length, NULL, 1 },
+								first.length, NULL, 1, NULL, 0 },
 				       NULL),
 			 0);
 	assert_int_equal(gm_launch_peek(chain, expected, &size, NULL), 0);

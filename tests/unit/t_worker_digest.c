@@ -17,9 +17,11 @@
 
 struct sink {
 	unsigned n_questions;
-	unsigned stop_at; /* 0: never */
-	struct gm_job_report report;
+	unsigned stop_at;	     /* 0: never */
+	struct gm_job_report report; /* the last */
 	unsigned n_reports;
+	uint64_t n_tags;
+	uint64_t tags[GM_MIB / GM_PAGE_4K + 1];
 };
 
 static bool is_stopped(void *arg)
@@ -33,8 +35,12 @@ static int take_report(void *arg, const struct gm_job_report *report)
 {
 	struct sink *sink = arg;
 
+	assert_true(gm_job_report_is_valid(report, gm_job_report_size(report)));
+	assert_true(sink->n_tags + report->n_tags <= GM_ARRAY_SIZE(sink->tags));
+	memcpy(&sink->tags[sink->n_tags], report->digest, report->n_tags * sizeof(uint64_t));
+	sink->n_tags += report->n_tags;
 	sink->report = *report;
-	sink->n_reports++;
+	sink->n_reports += report->n_tags == 0;
 	return 0;
 }
 
@@ -185,6 +191,50 @@ static void each_page_of_registers_is_put_in_at_the_one_address_of_the_platform(
 	close(fd);
 }
 
+static uint64_t tag_of(int fd, uint64_t offset)
+{
+	uint8_t page[GM_PAGE_4K], digest[GM_SHA384_SIZE];
+
+	assert_int_equal(pread(fd, page, sizeof(page), (off_t)offset), sizeof(page));
+	gm_hash_bytes(GM_HASH_SHA384, page, sizeof(page), digest);
+	return gm_launch_tag(digest);
+}
+
+static void tags_of_pages_are_told_in_order_and_no_more_than_are_wanted(void **state)
+{
+	static const struct {
+		enum gm_launch_kind kind;
+		enum gm_populate_type type;
+		uint64_t wanted, told;
+	} cases[] = {
+		{ GM_LAUNCH_SNP, GM_POPULATE_NORMAL, 256, 256 },
+		{ GM_LAUNCH_SNP, GM_POPULATE_NORMAL, 100, 100 },
+		{ GM_LAUNCH_TDX, GM_POPULATE_NORMAL, 256, 256 },
+		{ GM_LAUNCH_TDX, GM_POPULATE_NORMAL, 3, 3 },
+		{ GM_LAUNCH_SNP, GM_POPULATE_VCPU, 256, 256 },
+		{ GM_LAUNCH_SNP, GM_POPULATE_UNMEASURED, 256, 0 },
+		{ GM_LAUNCH_SNP, GM_POPULATE_NORMAL, 0, 0 },
+	};
+	int fd = new_source();
+
+	(void)state;
+	for (size_t i = 0; i < GM_ARRAY_SIZE(cases); i++) {
+		struct gm_job_order order =
+			order_of(cases[i].kind, cases[i].type, GM_PAGE_4K, GM_MIB);
+		uint8_t blob[GM_LAUNCH_BLOB_SIZE];
+		struct sink sink = { 0 };
+
+		expect(&order, fd, blob);
+		order.digest.max_tags = cases[i].wanted;
+		run(&order, fd, &sink);
+		assert_same_digest(sink.report.digest, blob);
+		assert_int_equal(sink.n_tags, cases[i].told);
+		for (uint64_t page = 0; page < sink.n_tags; page++)
+			assert_int_equal(sink.tags[page], tag_of(fd, (page + 1) * GM_PAGE_4K));
+	}
+	close(fd);
+}
+
 static void a_stopped_job_says_so_and_has_done_nothing(void **state)
 {
 	struct gm_job_order order = order_of(GM_LAUNCH_SNP, GM_POPULATE_NORMAL, 0, LENGTH);
@@ -235,6 +285,7 @@ int main(void)
 		gm_test(a_digest_taken_in_pieces_is_that_of_the_whole),
 		gm_test(what_is_not_measured_is_not_read_but_its_address_counts),
 		gm_test(each_page_of_registers_is_put_in_at_the_one_address_of_the_platform),
+		gm_test(tags_of_pages_are_told_in_order_and_no_more_than_are_wanted),
 		gm_test(a_stopped_job_says_so_and_has_done_nothing),
 		gm_test(a_state_that_is_none_fails_the_job),
 		gm_test(an_order_of_two_ranges_or_of_no_type_is_no_order),

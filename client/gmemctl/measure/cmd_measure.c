@@ -9,6 +9,7 @@
 #include "manifest_json.h"
 #include "measure_options.h"
 #include "pages.h"
+#include "plan_file.h"
 
 #define JSON_MAX (512 * GM_MIB)
 #define KERNEL_MAX (2 * GM_GIB)
@@ -37,7 +38,7 @@ static int report(const struct measuring *m, int r, const char *name,
 
 static bool wants_rows(const struct measuring *m)
 {
-	return m->ctl->json || m->options.diff;
+	return m->ctl->json || m->options.diff || m->options.plan;
 }
 
 static void warn_key(const char *object, const char *key)
@@ -98,6 +99,13 @@ static int tell(struct measuring *m, const char *name, const struct pages_result
 	json_object *tree;
 
 	manifest_hex(result->digest, result->digest_size, hex);
+	if (m->options.plan && result->manifest.kind) {
+		int r = plan_file_write(m->options.plan, &result->manifest);
+
+		if (r < 0)
+			return ctl_complain(m->ctl, CTL_FAILED, "measure: %s: %s", m->options.plan,
+					    strerror(-r));
+	}
 	if (m->manifests) {
 		int status = compare(m, name, &result->manifest);
 

@@ -38,6 +38,7 @@ static const char help[] =
 	"  --diff MANIFEST            against what --json wrote: tells the first page, register "
 	"or\n"
 	"                             step that differs, and exits with 1\n"
+	"  --plan FOLDER              write a plan there, for LaunchPlans= of gmemd-policy(5)\n"
 	"  --threads N                that hash (one for each processor)";
 
 enum word {
@@ -45,6 +46,7 @@ enum word {
 	TDVF,
 	PAGES,
 	DIFF,
+	PLAN,
 	KERNEL,
 	INITRD,
 	APPEND,
@@ -72,6 +74,7 @@ static const struct option longs[] = {
 	{ "tdvf", required_argument, NULL, TDVF },
 	{ "pages", required_argument, NULL, PAGES },
 	{ "diff", required_argument, NULL, DIFF },
+	{ "plan", required_argument, NULL, PLAN },
 	{ "kernel", required_argument, NULL, KERNEL },
 	{ "initrd", required_argument, NULL, INITRD },
 	{ "append", required_argument, NULL, APPEND },
@@ -212,6 +215,8 @@ static const char **path_of(struct measure_options *options, enum word word)
 		return &options->pages;
 	case DIFF:
 		return &options->diff;
+	case PLAN:
+		return &options->plan;
 	case KERNEL:
 		return &options->kernel;
 	case INITRD:
@@ -277,7 +282,7 @@ static int refuse_words(const struct parser *parser, uint64_t words, const char 
 }
 
 #define BIT(word) (UINT64_C(1) << ((word)-OVMF))
-#define COMMON (BIT(DIFF) | BIT(THREADS) | BIT(JSON))
+#define COMMON (BIT(DIFF) | BIT(PLAN) | BIT(THREADS) | BIT(JSON))
 #define SIGNATURE (BIT(VCPU_FAMILY) | BIT(VCPU_MODEL) | BIT(VCPU_STEPPING))
 #define VCPU (BIT(VCPUS) | BIT(VCPU_TYPE) | BIT(VCPU_SIG) | SIGNATURE | BIT(RDX) | BIT(FPU))
 #define BOOT (BIT(KERNEL) | BIT(INITRD) | BIT(APPEND))

@@ -11,6 +11,7 @@ struct measure_options {
 	const char *firmware; /* path */
 	const char *pages;    /* path, "-" */
 	const char *diff;     /* path; NULL: none */
+	const char *plan;     /* folder to write a plan to; NULL: none */
 	const char *kernel;
 	const char *initrd;
 	const char *append;
