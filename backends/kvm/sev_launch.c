@@ -74,20 +74,22 @@ static int command(struct launch *launch, enum gm_sev_id id, void *data)
 	uint32_t *firmware = &launch->outcome->firmware;
 	int r = -EINTR;
 
-	for (unsigned i = 0; i < TRIES_MAX && !is_stopped(launch); i++) {
+	for (unsigned i = 0; i < TRIES_MAX; i++) {
 		struct gm_sev_cmd cmd = {
 			.id = id,
 			.data = (uintptr_t)data,
 			.sev_fd = (uint32_t)launch->plan->device_fd,
 		};
 
+		if (is_stopped(launch))
+			return -ECANCELED;
 		r = gm_kvm_encrypt_op(launch->vm, &cmd);
 		*firmware = r < 0 && cmd.error != GM_SEV_NO_FIRMWARE_CALL ? cmd.error : 0;
 		if (!is_worth_another_try(r, *firmware))
 			return r;
 		(void)nanosleep(&pause, NULL);
 	}
-	return is_stopped(launch) ? -ECANCELED : r;
+	return r;
 }
 
 static int init(struct launch *launch)
@@ -290,22 +292,26 @@ static int measure(struct launch *launch)
 }
 
 /*
- * The one place where the platform tells the digest as it is (SEV API 0.24, Linux 5.13): without it
+ * The one place where the platform tells the digest as it is (SEV API 0.23, Linux 5.13): without it
  * nobody but the guest's owner can know whether the VMM has written into the memory meanwhile.
+ * Where the firmware does not answer now it may do so for a guest that runs.
  */
 static int compare(struct launch *launch)
 {
 	_gm_free_ uint8_t *report = calloc(1, GM_SEV_REPORT_MAX);
 	struct gm_sev_get_report get = { .uaddr = (uintptr_t)report, .len = GM_SEV_REPORT_MAX };
 	const struct gm_launch_plan *plan = launch->plan;
+	int r;
 
-	if (!plan->digest || plan->digest_size != GM_SEV_DIGEST_SIZE)
+	if (!plan->digest || plan->digest_size != GM_SEV_DIGEST_SIZE ||
+	    launch->outcome->digest_was_compared)
 		return 0;
 	if (!report)
 		return -ENOMEM;
-	if (command(launch, GM_SEV_GET_ATTESTATION_REPORT, &get) < 0) {
+	r = command(launch, GM_SEV_GET_ATTESTATION_REPORT, &get);
+	if (r < 0) {
 		launch->outcome->firmware = 0;
-		return is_stopped(launch) ? -ECANCELED : 0;
+		return r == -ECANCELED ? r : 0;
 	}
 	if (memcmp(report + GM_SEV_REPORT_DIGEST_AT, plan->digest, GM_SEV_DIGEST_SIZE) != 0)
 		return fail(launch, "GET_ATTESTATION_REPORT", -EBADMSG,
@@ -342,6 +348,8 @@ static int go_through(struct launch *launch)
 		r = compare(launch);
 	if (r == 0)
 		r = finish(launch);
+	if (r == 0)
+		r = compare(launch);
 	return r;
 }
 

@@ -130,6 +130,7 @@ enum gp_sev_id {
 	GP_SEV_GUEST_STATUS = 16,
 	GP_SEV_DBG_DECRYPT = 17,
 	GP_SEV_DBG_ENCRYPT = 18,
+	GP_SEV_GET_ATTESTATION_REPORT = 20,
 	GP_SEV_INIT2 = 22,
 	GP_SNP_LAUNCH_START = 100,
 	GP_SNP_LAUNCH_UPDATE = 101,
@@ -177,6 +178,15 @@ struct gp_sev_secret {
 	uint32_t pad2;
 };
 GP_SIZE(struct gp_sev_secret, 48);
+
+struct gp_sev_get_report {
+	uint8_t mnonce[16];
+	uint64_t uaddr;
+	uint32_t len;
+	uint32_t pad0;
+};
+GP_SIZE(struct gp_sev_get_report, 32);
+GP_LAYOUT(struct gp_sev_get_report, uaddr, 16);
 
 struct gp_sev_status {
 	uint32_t handle;

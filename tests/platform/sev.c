@@ -10,6 +10,7 @@
 #define GHCB_VERSION_MAX 2
 #define BLOB_MAX 0x4000
 #define MEASURE_SIZE 48
+#define REPORT_SIZE 208
 #define BLOCK 16
 #define ASID_OWNED 0x0c
 
@@ -239,6 +240,40 @@ static int guest_status(struct gp_vm *vm, struct gp_sev_cmd *cmd)
 	return r < 0 ? r : gp_copy_out(cmd->data, &status, sizeof(status));
 }
 
+/*
+ * sev_get_attestation_report: the digest as it is, once nothing can be put in any more. Signed with
+ * a key of the platform's, which the model has not.
+ */
+static int get_report(struct gp_vm *vm, struct gp_sev_cmd *cmd)
+{
+	uint8_t report[REPORT_SIZE] = { 0 }, digest[SHA384_DIGEST_LENGTH];
+	uint32_t policy = (uint32_t)vm->policy;
+	struct gp_sev_get_report get;
+	int r;
+
+	if (gp_copy_in(&get, cmd->data, sizeof(get)) < 0)
+		return -EFAULT;
+	if (get.len > BLOB_MAX)
+		return -EINVAL;
+	r = gp_firmware_call(vm->sev_fd, &cmd->error);
+	if (r == 0 && vm->guest_state != GP_GUEST_SECRET && vm->guest_state != GP_GUEST_RUNNING)
+		return gp_firmware_fail(&cmd->error, GP_FW_INVALID_GUEST_STATE);
+	if (r == 0 && get.len < sizeof(report)) {
+		r = gp_firmware_fail(&cmd->error, GP_FW_INVALID_LEN);
+	} else if (r == 0) {
+		memcpy(report, get.mnonce, sizeof(get.mnonce));
+		(void)gp_digest_now(vm, digest);
+		memcpy(report + 16, digest, SHA256_DIGEST_LENGTH);
+		memcpy(report + 48, &policy, sizeof(policy));
+		if (gp_copy_out(get.uaddr, report, sizeof(report)) < 0)
+			return -EFAULT;
+	}
+	get.len = sizeof(report);
+	if (gp_copy_out(cmd->data, &get, sizeof(get)) < 0)
+		return -EFAULT;
+	return r;
+}
+
 long gp_sev_command(uint32_t index, struct gp_sev_cmd *cmd)
 {
 	struct gp_vm *vm = &gp_state->vms[index];
@@ -269,6 +304,8 @@ long gp_sev_command(uint32_t index, struct gp_sev_cmd *cmd)
 		return launch_finish(vm, cmd);
 	case GP_SEV_GUEST_STATUS:
 		return guest_status(vm, cmd);
+	case GP_SEV_GET_ATTESTATION_REPORT:
+		return get_report(vm, cmd);
 	default:
 		return -EINVAL;
 	}
