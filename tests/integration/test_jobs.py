@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """ALLOCATE and DISCARD do to the memory what they say, and the page map says what they did."""
+import contextlib
 import ctypes
 import mmap
 import os
@@ -41,7 +42,8 @@ def shared(runs):
 
 
 class Jobs(harness.DaemonCase):
-    TENANTS = {"acme": "MemoryMax=16G\nHugePages=2M:64M\n"}
+    TENANTS = {"acme": "MemoryMax=16G\nHugePages=2M:64M\n",
+               "whole": "HugePages=2M\nPreallocate=yes\n"}
 
     def kinds(self):
         yield from harness.plain_kinds(self.daemon.admin)
@@ -111,15 +113,22 @@ class Jobs(harness.DaemonCase):
             client.domain_destroy(domain)
             self.assertIsNotNone(harness.wait_until(lambda: free() == before, 2.0))
 
-    def test_hugepages_over_the_limit_of_who_asks_are_refused_with_the_figures(self):
+    @contextlib.contextmanager
+    def in_group_with_hugepages(self, limit):
         if find_root("hugetlb") is None:
             self.skipTest("no hugetlb controller")
         group = ControlGroup("gm-huge", "hugetlb")
         self.addCleanup(group.remove)
-        group.write("hugetlb.2MB.max", 4 * MIB)
+        group.write("hugetlb.2MB.max", limit)
         with harness.hugepages(8):
             group.join()
-            self.addCleanup(ControlGroup.leave, "hugetlb")
+            try:
+                yield
+            finally:
+                ControlGroup.leave("hugetlb")
+
+    def test_hugepages_over_the_limit_of_who_asks_are_refused_with_the_figures(self):
+        with self.in_group_with_hugepages(4 * MIB):
             with self.client() as client:
                 region = client.region_create(client.domain_create(), 8 * MIB, page_size=2 * MIB)
                 with self.refused("NO_RESOURCE", "MEMORY_CGROUP") as caught:
@@ -135,6 +144,18 @@ class Jobs(harness.DaemonCase):
                     client.allocate(region, [(4 * MIB, 2 * MIB)])
                 self.assertEqual(caught.exception.used, 4 * MIB)
                 region.memory.close()
+
+    def test_hugepages_that_a_tenant_is_granted_allocated_can_all_be_touched(self):
+        with self.in_group_with_hugepages(4 * MIB), self.client("whole") as client:
+            domain = client.domain_create()
+            with self.refused("NO_RESOURCE", "MEMORY_CGROUP"):
+                client.region_create(domain, 6 * MIB, page_size=2 * MIB)
+            self.assertEqual(list(client.list_regions(domain.id)), [])
+            region = client.region_create(domain, 4 * MIB, page_size=2 * MIB)
+            # There is no room for another page in the group.
+            with mmap.mmap(region.memory.fileno(), 4 * MIB) as memory:
+                memory[:] = b"x" * (4 * MIB)
+            region.memory.close()
 
     def test_allocate_keeps_what_was_written_and_discard_makes_it_zero(self):
         for kind in self.kinds():
