@@ -94,6 +94,14 @@ int gm_remote_report_only(struct gmem_client *client, const struct gm_report *re
 	return r;
 }
 
+/* Conversions whose report goes out right before the next request. */
+static bool has_unsent(const struct gmem_client *client, uint64_t id)
+{
+	const struct gmem_region *region = id ? gm_client_find_region(client, id) : NULL;
+
+	return id ? region && region->standing.n_unsent : client->remote->has_unsent;
+}
+
 bool gm_remote_is_reporting(const struct gmem_client *client, uint64_t region)
 {
 	const struct gm_pending *pending;
@@ -103,7 +111,7 @@ bool gm_remote_is_reporting(const struct gmem_client *client, uint64_t region)
 		    pending->kind == GM_PENDING_NOBODY &&
 		    (region == 0 || pending->subject == region))
 			return true;
-	return false;
+	return has_unsent(client, region);
 }
 
 uint64_t gm_ordered(unsigned type, const ProtobufCMessage *message)

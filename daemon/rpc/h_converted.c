@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gm_fault.h"
 #include "step.h"
 
 /* How often freeing is tried, and how many jobs one report may need. */
@@ -135,6 +136,7 @@ static int start_freeing(struct gm_pending *pending, struct gm_region *region,
 				      region, report->left.private_half, report->left.ranges,
 				      report->left.n_ranges, &freeing_ops, pending, &pending->job,
 				      refusal);
+	GM_FAULT_POINT("report: freeing");
 	if (r != 0)
 		region->order.frees = false;
 	return r;
@@ -290,6 +292,7 @@ static void freed(void *arg, int result, const struct gm_refusal *refusal, uint6
 	uint64_t region_id = pending->region;
 
 	(void)bytes;
+	GM_FAULT_POINT("report: freed");
 	pending->job = NULL;
 	if (region != NULL)
 		region->order.frees = false;

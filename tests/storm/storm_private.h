@@ -54,6 +54,8 @@ struct vmm_region {
 	bool is_private[VMM_PAGES_MAX]; /* by what the VM was told */
 	bool populated[VMM_PAGES_MAX];
 	uint64_t mark[VMM_PAGES_MAX]; /* first word of the shared page */
+	/* What was there before and has not been freed by the VMM: it may still be there. */
+	uint64_t old[VMM_PAGES_MAX];
 };
 
 enum vmm_launch {

@@ -48,6 +48,8 @@ static void note_attributes(int vm, const struct memory_attributes *set)
 			bool is_private = set->attributes != 0;
 
 			/* The half that is given up goes, and what it held. */
+			if (is_private && region->mark[page])
+				region->old[page] = region->mark[page];
 			if (region->is_private[page] != is_private)
 				region->mark[page] = 0;
 			if (!is_private)
@@ -91,15 +93,32 @@ int ioctl(int fd, unsigned long request, ...)
 	return r;
 }
 
-/* A VMM that is in a hurry leaves it to the daemon to free the half that it gives up. */
+static void note_hole(int fd, uint64_t first, uint64_t n)
+{
+	for (size_t i = 0; i < VMM_GUESTS * VMM_REGIONS; i++) {
+		struct vmm_guest *guest = &self.guests[i / VMM_REGIONS];
+		struct vmm_region *region = &guest->regions[i % VMM_REGIONS];
+
+		if (guest->domain && region->region && gmem_region_fd(region->region) == fd)
+			memset(&region->old[first], 0, n * sizeof(region->old[0]));
+	}
+}
+
+/*
+ * A VMM that is in a hurry leaves it to the daemon to free the half that it gives up. The daemon
+ * does, unless the page has come back before it heard of it.
+ */
 int fallocate(int fd, int mode, off_t offset, off_t length)
 {
 	static int (*next)(int fd, int mode, off_t offset, off_t length);
 
 	if (!next)
 		next = (int (*)(int, int, off_t, off_t))(uintptr_t)dlsym(RTLD_NEXT, "fallocate");
-	if (mode & FALLOC_FL_PUNCH_HOLE && storm_chance(&self.rng, 15))
-		return 0;
+	if (mode & FALLOC_FL_PUNCH_HOLE) {
+		if (storm_chance(&self.rng, 15))
+			return 0;
+		note_hole(fd, (uint64_t)offset / STORM_PAGE, (uint64_t)length / STORM_PAGE);
+	}
 	return next(fd, mode, offset, length);
 }
 
@@ -302,8 +321,10 @@ static bool run_job(struct vmm_guest *guest, struct vmm_region *region)
 	}
 	r = gmem_region_discard(region->region, &range, 1, NULL, NULL);
 	outcome = vmm_outcome(&self, guest, r, "DISCARD");
-	if (outcome == VMM_GOOD)
+	if (outcome == VMM_GOOD && !region->is_private[first]) {
 		memset(&region->mark[first], 0, n * sizeof(region->mark[0]));
+		memset(&region->old[first], 0, n * sizeof(region->old[0]));
+	}
 	return outcome != VMM_BAD;
 }
 

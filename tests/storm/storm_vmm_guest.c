@@ -2,6 +2,7 @@
 /*
  * A guest from its VM to its end, and its launch if its kind has one.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #define VM_TD 5UL
 
 #define SOURCE_PAGES 16
+#define PATIENCE_US UINT64_C(10000000)
 
 /* struct kvm_tdx_cmd */
 struct tdx_command {
@@ -30,11 +32,21 @@ struct tdx_command {
 
 #define TDX_INIT_VCPU 2
 
+/*
+ * A VM is gone when gmemd, its keeper and the process that closes big files for it have closed what
+ * they had of it, which is after the answer. On a busy host many may be waiting for that.
+ */
 static int open_vm(unsigned long type)
 {
 	_gm_close_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	uint64_t until_us = storm_now_us() + PATIENCE_US;
+	int vm = ioctl(kvm, KVM_CREATE_VM, type);
 
-	return ioctl(kvm, KVM_CREATE_VM, type);
+	while (vm < 0 && errno == ENOMEM && storm_now_us() < until_us) {
+		storm_nap_us(5000);
+		vm = ioctl(kvm, KVM_CREATE_VM, type);
+	}
+	return vm;
 }
 
 static bool forget(struct vmm_guest *guest)

@@ -96,7 +96,7 @@ static bool page_is_right(const struct look *look, uint64_t page)
 	if (region->is_private[page])
 		return true;
 	if (pread(shared, &value, sizeof(value), (off_t)(page * STORM_PAGE)) == sizeof(value) &&
-	    value == region->mark[page])
+	    (value == region->mark[page] || (!region->mark[page] && value == region->old[page])))
 		return true;
 	(void)snprintf(difference, sizeof(difference), "holds %" PRIx64 ", not %" PRIx64, value,
 		       region->mark[page]);
