@@ -55,7 +55,7 @@ static int check_start(const void *parameters, size_t size, bool has_vcpus,
 		return refuse(refusal, "they are shorter than struct gmem_sev_start");
 	memcpy(&start, parameters, sizeof(start));
 	if (start.reserved0 != 0 || !is_zero(start.reserved, sizeof(start.reserved)))
-		return refuse(refusal, "what is reserved is not zero");
+		return refuse(refusal, "what is reserved has to be 0");
 	if (start.certificate_size > CERTIFICATE_MAX || start.session_size > SESSION_MAX ||
 	    size != sizeof(start) + start.certificate_size + start.session_size)
 		return refuse(refusal, "certificate and session have not the sizes that they are "

@@ -164,8 +164,9 @@ static void explain_populate(struct gm_launch_fault *fault, int error)
 		fault->explanation = "a page is not in a memslot with private memory, is shared, "
 				     "or its source is not page aligned";
 	else if (error == -EEXIST || (error == -EIO && fault->firmware == 0))
-		fault->explanation = "a page is in already or is shared, its source cannot be "
-				     "read, or the device is closed: the kernel says no more";
+		fault->explanation = "a page is in already or is shared, its memory is gone, its "
+				     "source cannot be read, or the device is closed: the kernel "
+				     "says no more";
 	else if (error == -EFAULT)
 		fault->explanation = "the source cannot be read, or cannot be written to where "
 				     "the firmware corrects it, or the memory's file is gone";

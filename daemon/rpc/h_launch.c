@@ -397,11 +397,11 @@ int gm_handle_populate(struct gm_call *call)
 	if (r == 0)
 		r = gm_book_check_launch(region->domain, GM_LAUNCH_POPULATE, &call->refusal);
 	if (r == 0)
-		r = gm_book_check_populate(region, gm_exec_population_op(&population),
-					   &population.range, &call->refusal);
-	if (r == 0)
 		r = gm_exec_check_population(call->exec, region->domain, &population,
 					     &call->refusal);
+	if (r == 0)
+		r = gm_book_check_populate(region, gm_exec_population_op(&population),
+					   &population.range, &call->refusal);
 	if (r == 0)
 		r = hash_and_populate(call, region, &population);
 	return r;

@@ -272,6 +272,15 @@ static int populate_without_a_memslot(struct launch *launch)
 	return put(launch, GM_STEP_PAGE_ZERO, N_PAGES, 1);
 }
 
+/* kvm_gmem_release: the slot stays, without a file. gmemd's own copy of the fd is not here. */
+static int populate_without_memory(struct launch *launch)
+{
+	assert_int_equal(close(launch->gmem), 0);
+	launch->gmem = -1;
+	(void)use();
+	return put(launch, GM_STEP_PAGE_NORMAL, 0, 1);
+}
+
 static int populate_from_nowhere(struct launch *launch)
 {
 	const struct gm_launch_pages pages = { .type = GM_STEP_PAGE_NORMAL,
@@ -316,6 +325,7 @@ static const struct {
 	{ "populated twice", populate_twice, true, true },
 	{ "populated where it is shared", populate_shared, true, true },
 	{ "populated without a memslot", populate_without_a_memslot, true, true },
+	{ "populated without its memory", populate_without_memory, true, true },
 	{ "populated from nowhere", populate_from_nowhere, true, true },
 	{ "without its device", without_its_device, true, false },
 	{ "populated by a vCPU that is none", by_a_vcpu_that_is_none, false, true },

@@ -18,6 +18,10 @@
 #define SNP (1U << 0)
 #define TDX (1U << 1)
 #define BOTH (SNP | TDX)
+/* The daemon launches these, and the VMM's VM takes over what came of it. */
+#define SEV (1U << 2)
+#define SEV_ES (1U << 3)
+#define OWN (SEV | SEV_ES)
 
 #define PAGE GM_PAGE_4K
 #define N_PAGES 16
@@ -39,7 +43,7 @@ struct vmm {
 	gmem_region *region;
 	gmem_source *source;
 	int vm;
-	int vcpu; /* TDX: ready to populate by */
+	int vcpu; /* TDX: ready to populate by; SEV-ES: the one that is launched */
 };
 
 struct rule {
@@ -55,6 +59,8 @@ struct rule {
 
 extern const struct rule start_rules[];
 extern const size_t n_start_rules;
+extern const struct rule sev_rules[];
+extern const size_t n_sev_rules;
 extern const struct rule populate_rules[];
 extern const size_t n_populate_rules;
 extern const struct rule finish_rules[];
@@ -65,6 +71,7 @@ extern const size_t n_finish_rules;
 void vmm_open(struct vmm *vmm, gmem_client *client, unsigned kind, enum stage stage);
 void vmm_close(struct vmm *vmm);
 
+const char *vmm_kind_name(unsigned kind);
 int vmm_create(unsigned kind); /* a VM of the kind's type */
 void vmm_make_region(struct vmm *vmm);
 void vmm_add_vcpu(struct vmm *vmm);

@@ -19,14 +19,19 @@ static const struct {
 	{ start_rules, &n_start_rules },
 	{ populate_rules, &n_populate_rules },
 	{ finish_rules, &n_finish_rules },
+	{ sev_rules, &n_sev_rules },
 };
 
-/* An errno's words explain nothing: the answer has others, or the firmware's. */
+/* "REQUEST: the errno's words" explains nothing; as an addition in brackets they may be there. */
 static bool is_explained(const struct gmem_error *error)
 {
-	const char *bare = error->sys_errno ? strerrordesc_np(error->sys_errno) : NULL;
+	const char *words = error->sys_errno ? strerrordesc_np(error->sys_errno) : NULL;
+	char bare[128];
 
-	return error->text[0] && (error->firmware_error || !bare || !strstr(error->text, bare));
+	if (!error->text[0] || error->firmware_error || !words)
+		return error->text[0];
+	(void)snprintf(bare, sizeof(bare), ": %s", words);
+	return !strstr(error->text, bare);
 }
 
 /* Of a launch that has not failed. */
@@ -36,6 +41,9 @@ static bool has_digest_of_firmware(const struct vmm *vmm, const struct gmem_doma
 	int size;
 
 	if (strcmp(info->launch, "open") != 0 && strcmp(info->launch, "running") != 0)
+		return true;
+	/* Written down, and not done. */
+	if (vmm->kind & OWN && strcmp(info->launch, "open") == 0)
 		return true;
 	/* Nobody has told gmemd of the registers. */
 	if (vmm->kind == SNP && strcmp(info->launch, "running") == 0)
@@ -69,7 +77,7 @@ static bool try_rule(gmem_client *client, unsigned kind, const struct rule *rule
 		fault = " (not explained)";
 	else if (!has_digest_of_firmware(&vmm, &info))
 		fault = " (another digest than the firmware's)";
-	(void)printf("%s: %s: %s/%s, %s: %s%s\n", kind == TDX ? "tdx" : "snp", rule->name,
+	(void)printf("%s: %s: %s/%s, %s: %s%s\n", vmm_kind_name(kind), rule->name,
 		     gmem_status_name(status), error.rule, info.launch, text, fault);
 	vmm_close(&vmm);
 	return !fault[0];
@@ -78,11 +86,12 @@ static bool try_rule(gmem_client *client, unsigned kind, const struct rule *rule
 int main(int argc, char *argv[])
 {
 	gmem_client *client;
+	unsigned kind = SNP;
 	bool good = true;
-	unsigned kind;
 
 	must(argc == 3, "arguments");
-	kind = strcmp(argv[2], "tdx") == 0 ? TDX : SNP;
+	while (strcmp(vmm_kind_name(kind), argv[2]) != 0)
+		kind <<= 1;
 	must(gmem_connect(argv[1], NULL, &client) == 0, "connect to gmemd");
 	for (size_t i = 0; i < GM_ARRAY_SIZE(tables); i++)
 		for (size_t j = 0; j < *tables[i].n; j++)

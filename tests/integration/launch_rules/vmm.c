@@ -38,11 +38,35 @@ static void done(const struct vmm *vmm, int r, const char *what)
 
 /* ---- by the rules */
 
+static const struct {
+	unsigned kind;
+	const char *name;
+	unsigned long vm_type;
+} kinds[] = {
+	{ SNP, "snp", GP_VM_SNP },
+	{ TDX, "tdx", GP_VM_TDX },
+	{ SEV, "sev", GP_VM_SEV },
+	{ SEV_ES, "sev-es", GP_VM_SEV_ES },
+};
+
+static size_t find_kind(unsigned kind)
+{
+	size_t i = 0;
+
+	while (kinds[i].kind != kind)
+		i++;
+	return i;
+}
+
+const char *vmm_kind_name(unsigned kind)
+{
+	return kinds[find_kind(kind)].name;
+}
+
 int vmm_create(unsigned kind)
 {
 	int kvm = open("/dev/kvm", O_RDONLY | O_CLOEXEC);
-	unsigned long type = kind == TDX ? GP_VM_TDX : GP_VM_SNP;
-	int vm = ioctl(kvm, KVM_CREATE_VM, type);
+	int vm = ioctl(kvm, KVM_CREATE_VM, kinds[find_kind(kind)].vm_type);
 
 	must(vm >= 0, "a VM");
 	(void)close(kvm);
@@ -53,9 +77,12 @@ int vmm_start(struct vmm *vmm)
 {
 	static const struct gmem_snp_start snp = { .policy = 0x30000, .ghcb_version = 2 };
 	static const struct gmem_tdx_start tdx = { .xfam = 3 };
+	const struct gmem_sev_start sev = { .policy = vmm->kind == SEV_ES ? 5 : 1 };
 
 	if (vmm->kind == TDX)
 		return gmem_launch_start(vmm->domain, &tdx, sizeof(tdx));
+	if (vmm->kind & OWN)
+		return gmem_launch_start(vmm->domain, &sev, sizeof(sev));
 	return gmem_launch_start(vmm->domain, &snp, sizeof(snp));
 }
 
@@ -85,12 +112,17 @@ int vmm_put(struct vmm *vmm, enum gmem_page_type type, uint64_t first, uint64_t 
 
 int vmm_finish(struct vmm *vmm)
 {
-	return gmem_launch_finish(vmm->domain, NULL);
+	const struct gmem_launch_end one_vcpu = { .vcpus = { .how = GMEM_VCPUS_MODEL,
+							     .count = 1,
+							     .vmm = "qemu",
+							     .signature = 0x800f12 } };
+
+	return gmem_launch_finish(vmm->domain, vmm->kind == SEV_ES ? &one_vcpu : NULL);
 }
 
 static void adopt(struct vmm *vmm)
 {
-	const struct gmem_domain_spec spec = { .kind = vmm->kind == TDX ? "tdx" : "snp" };
+	const struct gmem_domain_spec spec = { .kind = vmm_kind_name(vmm->kind) };
 
 	done(vmm, gmem_domain_create(vmm->client, &spec, &vmm->domain), "create a domain");
 	vmm->vm = vmm_create(vmm->kind);
@@ -114,11 +146,11 @@ void vmm_open(struct vmm *vmm, gmem_client *client, unsigned kind, enum stage st
 	adopt(vmm);
 	if (stage >= STARTED)
 		done(vmm, vmm_start(vmm), "start");
-	if (stage >= STARTED && kind == TDX)
+	if (stage >= STARTED && kind & (TDX | SEV_ES))
 		vmm_add_vcpu(vmm);
 	if (stage >= MADE)
 		vmm_make_region(vmm);
-	if (stage >= BOUND)
+	if (stage >= BOUND && !(kind & OWN))
 		done(vmm, gmem_region_bind(vmm->region, 0), "bind");
 	if (stage >= POPULATED)
 		done(vmm, vmm_put(vmm, GMEM_PAGE_TYPE_NORMAL, 0, 4), "populate");
