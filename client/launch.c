@@ -185,13 +185,17 @@ static int complete(const struct gmem_region *region, struct gmem_population *wh
 {
 	const struct gmem_domain *domain = region->domain;
 	struct gmem_client *client = domain->client;
+	bool may_lack = false;
 
 	if (!what->type)
 		what->type = GMEM_PAGE_TYPE_NORMAL;
 	if ((unsigned)what->type > GMEM_PAGE_TYPE_CPUID)
 		return gm_fail(client, GMEM_INVALID, GM_RULE_FLAGS,
 			       "There is no page type %u (flags).", (unsigned)what->type);
-	if (has_source(what->type) != !!what->source)
+	/* Of memory that is converted in place the page itself may be the source. */
+	if (region->in_place && what->type == GMEM_PAGE_TYPE_NORMAL && !what->source)
+		may_lack = true;
+	if (has_source(what->type) != !!what->source && !may_lack)
 		return fail_source(client, what->source ? "Pages of this type have no source"
 							: "Pages of this type have a source");
 	if (what->source) {

@@ -175,6 +175,7 @@ static void explain_populate(struct gm_launch_fault *fault, int error)
 static int update_all(const struct gm_launch_vm *vm, struct gm_snp_launch_update *update,
 		      struct gm_launch_progress *progress, struct gm_launch_fault *fault)
 {
+	bool has_source = update->uaddr != 0;
 	uint64_t length = update->len;
 	struct attempt attempt = { 0 };
 
@@ -183,6 +184,9 @@ static int update_all(const struct gm_launch_vm *vm, struct gm_snp_launch_update
 		int r = command(vm, GM_SNP_LAUNCH_UPDATE, update, fault);
 
 		progress->bytes = length - update->len;
+		/* No source (zeros, or in place) stays none, however it is counted on. */
+		if (!has_source)
+			update->uaddr = 0;
 		if (update->len != before)
 			attempt = (struct attempt){ 0 };
 		else if (r == 0)

@@ -96,12 +96,16 @@ static int add_pages(const struct gm_launch_vm *vm, struct gm_tdx_init_mem_regio
 		.data = (uintptr_t)region,
 	};
 	struct gm_launch_patience patience = { 0 };
+	bool has_source = region->source_addr != 0;
 
 	/* The kernel counts in @region how far it came, also when it fails then. */
 	while (region->nr_pages > 0) {
 		uint64_t before = region->nr_pages;
 		int r = command(vm->vcpu_fd, cmd, fault);
 
+		/* In place there is none, however the kernel counts it on. */
+		if (!has_source)
+			region->source_addr = 0;
 		if (region->nr_pages != before)
 			patience = (struct gm_launch_patience){ 0 };
 		else if (r == 0)

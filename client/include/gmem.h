@@ -416,7 +416,7 @@ int gmem_source_create(gmem_domain *domain, const void *data, size_t size,
 int gmem_source_from_fd(gmem_domain *domain, int fd, gmem_source **ret_source);
 
 enum gmem_page_type {
-	GMEM_PAGE_TYPE_NORMAL = 1,     /* from a source, measured */
+	GMEM_PAGE_TYPE_NORMAL = 1,     /* from a source, or from itself (below), measured */
 	GMEM_PAGE_TYPE_ZERO = 2,       /* zeros; that they are is measured */
 	GMEM_PAGE_TYPE_UNMEASURED = 3, /* from a source, which is not measured */
 	GMEM_PAGE_TYPE_SECRETS = 4,    /* the firmware writes it */
@@ -441,6 +441,10 @@ struct gmem_population {
 /*
  * Puts pages into the guest, each at most once, in the order of the calls: that is what is
  * measured. The region is bound. Blocks until the pages are hashed and in, without a time limit.
+ *
+ * Normal pages without a source: where memory is converted in place, and the pages are shared, what
+ * the program has written there goes in. Such a launch has a digest that the daemon cannot predict,
+ * and is refused where the host's policy has MeasurementAllow= or RequireIdBlock=.
  */
 int gmem_region_populate(gmem_region *region, const struct gmem_population *what);
 

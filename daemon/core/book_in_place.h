@@ -25,6 +25,18 @@ GM_WARN_UNUSED int gm_book_begin_in_place(struct gm_session *session, struct gm_
 					  struct gm_job_ticket *ret_ticket,
 					  struct gm_refusal *refusal);
 
+/*
+ * POPULATE of what the VMM has put into shared pages: they are made private first, by the job that
+ * begins here, and when that has ended well GM_STEP_POPULATE is for the VMM to do, without a
+ * source. Checks and states are those of gm_book_begin_populate(); no page changes its state in the
+ * books until the step is reported. One of the same range that is under way when there is no job is
+ * taken up (`again`): an earlier daemon was killed over it.
+ */
+GM_WARN_UNUSED int gm_book_begin_in_place_population(
+	struct gm_session *session, struct gm_region *region, const struct gm_range *range,
+	const struct gm_step_spec *spec, const uint8_t digest[GM_LAUNCH_DIGEST_SIZE],
+	struct gm_job_ticket *ret_ticket, struct gm_refusal *refusal);
+
 /* It goes on: a restart of the daemon from here on waits until then for who asked for it. */
 void gm_book_extend_step(struct gm_region *region, uint64_t deadline_ms);
 
@@ -34,11 +46,17 @@ void gm_book_extend_step(struct gm_region *region, uint64_t deadline_ms);
  */
 void gm_book_drop_in_place(const struct gm_job_ticket *ticket);
 
+enum gm_in_place_end {
+	GM_IN_PLACE_DONE,
+	GM_IN_PLACE_FAILED,   /* what was not reported was not converted */
+	GM_IN_PLACE_IN_DOUBT, /* it may have been: those pages are lost, and a launch with them */
+};
+
 /*
- * The job is over. @in_doubt: pages of its ranges (which are given) that were not reported as
- * converted may have been. They are lost.
+ * The job is over; its ranges, and the bytes of them that were reported. A conversion ends with it.
+ * Of a population that has failed what was made private stays so, and cannot be populated any more.
  */
 void gm_book_end_in_place(const struct gm_job_ticket *ticket, const struct gm_range *ranges,
-			  size_t n_ranges, bool in_doubt);
+			  size_t n_ranges, uint64_t done, enum gm_in_place_end how);
 
 #endif

@@ -354,6 +354,12 @@ int gm_book_begin_populate(struct gm_region *region, enum gm_page_op op,
 	return 0;
 }
 
+void gm_book_drop_populate(struct gm_domain *domain)
+{
+	if (domain->launch->state == GM_LAUNCH_POPULATING)
+		(void)apply(domain, GM_LAUNCH_STEP_DONE);
+}
+
 int gm_book_populated(struct gm_region *region, const struct gm_range *range, uint64_t n_done,
 		      const struct gm_launch_failure *failure, struct gm_refusal *refusal)
 {

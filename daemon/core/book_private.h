@@ -95,6 +95,9 @@ void gm_book_enter_job(const struct gm_job_ticket *ticket);
 uint64_t gm_book_count_to_share(const struct gm_region *region, enum gm_page_op op,
 				const struct gm_range *ranges, size_t n_ranges);
 
+/* GM_STEP_POPULATE has ended and nothing was populated: a launch that was populating is open. */
+void gm_book_drop_populate(struct gm_domain *domain);
+
 /* A part of a conversion in place is done. */
 void gm_book_in_place_done(const struct gm_job_ticket *ticket, const struct gm_range *done);
 

@@ -122,6 +122,28 @@ static bool has_source(const struct gm_launch_rules *rules, enum gm_populate_typ
 	return type == GM_POPULATE_VCPU || (rules->sources >> type & 1);
 }
 
+/* From the page itself: what the VMM has put there while it was shared. */
+static bool is_in_place(const struct gm_domain *domain, const struct gm_population *population)
+{
+	return (domain->traits & GM_TRAIT_IN_PLACE) && population->type == GM_POPULATE_NORMAL &&
+	       population->source == 0;
+}
+
+/* The launch could not be finished: nobody knows its digest from then on. */
+static int check_in_place(const struct gm_domain *domain, struct gm_refusal *refusal)
+{
+	const struct gm_tenant *tenant = domain->tenant;
+	enum gm_rule rule = GM_RULE_MEASUREMENT_ALLOW;
+
+	if (tenant->policy.n_measurements == 0 && !tenant->policy.require_id_block)
+		return 0;
+	if (tenant->policy.n_measurements == 0)
+		rule = GM_RULE_REQUIRE_ID_BLOCK;
+	return gm_refuse_text(refusal, GM_DENIED, rule, tenant->account.name,
+			      "what is populated in place cannot be predicted: populate from a "
+			      "source");
+}
+
 int gm_exec_check_population(const struct gm_exec *exec, const struct gm_domain *domain,
 			     const struct gm_population *population, struct gm_refusal *refusal)
 {
@@ -132,6 +154,8 @@ int gm_exec_check_population(const struct gm_exec *exec, const struct gm_domain 
 		return gm_refuse_text(refusal, GM_INVALID, GM_RULE_FLAGS, "request",
 				      "guests of kind %s have no pages of type %d", domain->kind,
 				      (int)population->type);
+	if (is_in_place(domain, population))
+		return check_in_place(domain, refusal);
 	if (has_source(rules, population->type))
 		return check_source(domain, population, refusal);
 	if (population->source != 0)
@@ -139,8 +163,11 @@ int gm_exec_check_population(const struct gm_exec *exec, const struct gm_domain 
 	return 0;
 }
 
-enum gm_page_op gm_exec_population_op(const struct gm_population *population)
+enum gm_page_op gm_exec_population_op(const struct gm_domain *domain,
+				      const struct gm_population *population)
 {
+	if (is_in_place(domain, population))
+		return GM_PAGE_OP_POPULATE_IN_PLACE;
 	switch (population->type) {
 	case GM_POPULATE_UNMEASURED:
 	case GM_POPULATE_SECRETS:

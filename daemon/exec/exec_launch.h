@@ -44,7 +44,22 @@ GM_WARN_UNUSED int gm_exec_check_population(const struct gm_exec *exec,
 					    struct gm_refusal *refusal);
 
 /* How the books call it. */
-enum gm_page_op gm_exec_population_op(const struct gm_population *population);
+enum gm_page_op gm_exec_population_op(const struct gm_domain *domain,
+				      const struct gm_population *population);
+
+/*
+ * GM_PAGE_OP_POPULATE_IN_PLACE, which has been checked: a worker makes the range private. When it
+ * has ended well the step of the region is under way. As gm_exec_start_convert() otherwise; a
+ * launch that nobody can know how to go on with has failed. Nothing is hashed: until the pages are
+ * converted others can write them, and from then on nobody can read them.
+ */
+GM_WARN_UNUSED int gm_exec_start_populate_in_place(struct gm_exec *exec, struct gm_session *session,
+						   int pidfd, struct gm_region *region,
+						   const struct gm_range *range,
+						   const struct gm_step_spec *spec,
+						   const struct gm_exec_job_ops *ops, void *arg,
+						   struct gm_exec_job **ret_job,
+						   struct gm_refusal *refusal);
 
 /*
  * A few pages whose contents are not measured are hashed in less time than it takes to wake a

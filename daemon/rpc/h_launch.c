@@ -182,7 +182,8 @@ static int draw_and_populate(struct gm_service *service, struct gm_region *regio
 	int r = gm_step_draw(service, &spec);
 
 	if (r == 0)
-		r = gm_book_begin_populate(region, gm_exec_population_op(population),
+		r = gm_book_begin_populate(region,
+					   gm_exec_population_op(region->domain, population),
 					   &population->range, &spec, digest, refusal);
 	if (r != 0)
 		return r;
@@ -376,6 +377,22 @@ static int hash_and_populate(struct gm_call *call, struct gm_region *region,
 	return r;
 }
 
+/* The books check the launch's state: a population of before a restart may be under way. */
+static int populate_in_place(struct gm_call *call, struct gm_region *region,
+			     const struct gm_population *population)
+{
+	int r = check_draining(call);
+
+	if (r == 0)
+		r = gm_exec_check_population(call->exec, region->domain, population,
+					     &call->refusal);
+	if (r == 0)
+		r = gm_in_place_populate(call, region, &population->range);
+	if (r == 0)
+		gm_exec_note_population(region, population, NULL);
+	return r;
+}
+
 int gm_handle_populate(struct gm_call *call)
 {
 	const Gmem__PopulateRequest *request = call->request;
@@ -385,6 +402,7 @@ int gm_handle_populate(struct gm_call *call)
 		.source_offset = request->source_offset,
 	};
 	struct gm_region *region;
+	enum gm_page_op op;
 	int r;
 
 	r = check_room(call);
@@ -394,14 +412,17 @@ int gm_handle_populate(struct gm_call *call)
 		r = gm_book_find_attached_region(call->book, call->session,
 						 (struct gm_region_id){ request->region }, &region,
 						 &call->refusal);
-	if (r == 0)
-		r = gm_book_check_launch(region->domain, GM_LAUNCH_POPULATE, &call->refusal);
+	if (r != 0)
+		return r;
+	op = gm_exec_population_op(region->domain, &population);
+	if (op == GM_PAGE_OP_POPULATE_IN_PLACE && region->domain->launch != NULL)
+		return populate_in_place(call, region, &population);
+	r = gm_book_check_launch(region->domain, GM_LAUNCH_POPULATE, &call->refusal);
 	if (r == 0)
 		r = gm_exec_check_population(call->exec, region->domain, &population,
 					     &call->refusal);
 	if (r == 0)
-		r = gm_book_check_populate(region, gm_exec_population_op(&population),
-					   &population.range, &call->refusal);
+		r = gm_book_check_populate(region, op, &population.range, &call->refusal);
 	if (r == 0)
 		r = hash_and_populate(call, region, &population);
 	return r;

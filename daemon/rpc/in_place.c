@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "book_in_place.h"
+#include "exec_launch.h"
 #include "step.h"
 
 /* The region, unless it went meanwhile. */
@@ -33,21 +34,43 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
 	gm_pending_progress(pending, done, total);
 }
 
-static void answer(const struct gm_pending *pending, uint64_t bytes)
+static void answer(const struct gm_pending *pending, const ProtobufCMessage *reply)
+{
+	int r = gm_link_answer(pending->link,
+			       &(struct gm_frame){ .type = pending->type,
+						   .flags = GM_FRAME_ANSWER,
+						   .serial = pending->serial },
+			       reply, NULL);
+
+	/* Cannot fail: some numbers always fit. */
+	assert(r == 0);
+	gm_counters_answer(gm_link_counters(pending->link), 0, GM_RULE_NONE);
+}
+
+static void answer_converted(const struct gm_pending *pending, uint64_t bytes)
 {
 	Gmem__ConvertReply reply = GMEM__CONVERT_REPLY__INIT;
-	int r;
 
 	reply.has_bytes = 1;
 	reply.bytes = bytes;
-	r = gm_link_answer(pending->link,
-			   &(struct gm_frame){ .type = pending->type,
-					       .flags = GM_FRAME_ANSWER,
-					       .serial = pending->serial },
-			   &reply.base, NULL);
-	/* Cannot fail: one number always fits. */
-	assert(r == 0);
-	gm_counters_answer(gm_link_counters(pending->link), 0, GM_RULE_NONE);
+	answer(pending, &reply.base);
+}
+
+/* All of it is private: the VMM may populate. Its time begins now. */
+static int order_population(const struct gm_pending *pending, struct gm_region *region,
+			    struct gm_refusal *refusal)
+{
+	Gmem__PopulateReply reply = GMEM__POPULATE_REPLY__INIT;
+	Gmem__Step step;
+
+	if (region == NULL || region->step == NULL)
+		return gm_refuse_text(refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE, "domain",
+				      "the launch has been given up meanwhile");
+	gm_book_extend_step(region, gm_service_now(pending->link->service) + GM_STEP_MS);
+	gm_step_fill(region, &step);
+	reply.step = &step;
+	answer(pending, &reply.base);
+	return 0;
 }
 
 static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
@@ -55,21 +78,26 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 	struct gm_pending *pending = arg;
 	struct gm_link *link = pending->link;
 	struct gm_service *service = link->service;
-	const struct gm_region *region = region_of(pending);
+	struct gm_region *region = region_of(pending);
+	struct gm_refusal why = *refusal;
 	uint16_t type = pending->type;
 	uint32_t serial = pending->serial;
 
-	if (result == 0)
-		answer(pending, bytes);
+	if (result == 0 && type == GM_MSG_POPULATE)
+		result = order_population(pending, region, &why);
+	else if (result == 0)
+		answer_converted(pending, bytes);
 	gm_pending_free(pending);
 	if (result != 0)
 		gm_service_settle(service);
 	/* One whose client has gone was cancelled, not refused. */
 	if (result != 0 && link->ops != NULL)
-		gm_link_refuse(link, type, serial, result, refusal);
-	if (result == GM_WORKER_LOST && region != NULL)
+		gm_link_refuse(link, type, serial, result, &why);
+	if (result == GM_WORKER_LOST && region != NULL) {
 		gm_step_tell_lost(service, region,
 				  "workers died in a conversion: its pages are lost");
+		gm_launch_settle(service, region->domain);
+	}
 	gm_link_release(link);
 	gm_service_settle(service);
 }
@@ -90,6 +118,30 @@ int gm_in_place_convert_late(struct gm_pending *pending, struct gm_region *regio
 					  region, op, ranges, n, &spec, &job_ops, pending,
 					  &pending->job, refusal);
 	return r;
+}
+
+int gm_in_place_populate(struct gm_call *call, struct gm_region *region,
+			 const struct gm_range *range)
+{
+	struct gm_pending *pending = gm_pending_new(call);
+	struct gm_step_spec spec;
+	int r = -ENOMEM;
+
+	if (pending != NULL) {
+		pending->domain = region->domain->id.v;
+		pending->region = region->id.v;
+		r = gm_step_draw(call->service, &spec);
+	}
+	if (r == 0)
+		r = gm_exec_start_populate_in_place(
+			call->exec, call->session, gm_link_pidfd(call->link), region, range, &spec,
+			&job_ops, pending, &pending->job, &call->refusal);
+	if (r != 0) {
+		free(pending);
+		return r;
+	}
+	gm_pending_enter(call, pending);
+	return 0;
 }
 
 int gm_in_place_convert(struct gm_call *call, struct gm_region *region, enum gm_page_op op,

@@ -57,6 +57,10 @@ bool gm_order_offer(const struct gm_service *service, struct gm_region *region, 
  */
 uint32_t gm_convert_wait_ms(const struct gm_service *service, struct gm_tenant *tenant);
 
+/* The same for POPULATE without a source: the step is ordered when the range is private. */
+GM_WARN_UNUSED int gm_in_place_populate(struct gm_call *call, struct gm_region *region,
+					const struct gm_range *range);
+
 /* Steps whose time is over are lost. */
 void gm_step_expire(struct gm_service *service);
 

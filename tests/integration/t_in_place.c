@@ -96,6 +96,19 @@ static void check(const uint8_t *at, uint64_t length, int byte)
 	(void)printf("ok\n");
 }
 
+/* From a source of this byte. */
+static int populate_from_source(struct gmem_range range, int byte)
+{
+	struct gmem_population population = { .offset = range.offset, .length = range.length };
+	void *bytes = malloc(range.length);
+	int r;
+
+	memset(bytes, byte, range.length);
+	r = gmem_source_create(domain, bytes, range.length, &population.source);
+	free(bytes);
+	return r < 0 ? r : gmem_region_populate(region, &population);
+}
+
 static void obey(const char *word, struct gmem_range range, int byte)
 {
 	const struct gmem_population population = { .offset = range.offset,
@@ -107,6 +120,8 @@ static void obey(const char *word, struct gmem_range range, int byte)
 		answer(gmem_region_convert(region, &range, 1, GMEM_PAGE_PRIVATE));
 	else if (strcmp(word, "populate") == 0)
 		answer(gmem_region_populate(region, &population));
+	else if (strcmp(word, "source") == 0)
+		answer(populate_from_source(range, byte));
 	else if (strcmp(word, "finish") == 0)
 		answer(gmem_launch_finish(domain, NULL));
 	else if (strcmp(word, "check") == 0)

@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "gm_launch_digest.h"
 #include "gm_num.h"
@@ -203,6 +204,68 @@ static void launches_in_parts(int version)
 		if (version >= V6_16)
 			launch_with("tdx", settings[i]);
 	}
+}
+
+/* Memory that is converted in place, with @bytes in its pages before they are private. */
+static void add_filled_memory(struct launch *launch)
+{
+	struct gp_attributes2 set2 = { .size = N_PAGES * PAGE };
+	void *map;
+
+	launch->gmem = gmem_create(launch->vm.vm_fd, N_PAGES * PAGE, GP_GMEM_MMAP);
+	assert_true(launch->gmem >= 0);
+	assert_int_equal(slot_set(launch->vm.vm_fd, 0, 0, N_PAGES * PAGE, launch->gmem, 0), 0);
+	assert_int_equal(request(launch->gmem, GP_SET_ATTRIBUTES2, &set2), 0);
+	map = mmap(NULL, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, launch->gmem, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	memcpy(map, launch->bytes, N_PAGES * PAGE);
+	assert_int_equal(munmap(map, N_PAGES * PAGE), 0);
+	set2.attributes = GP_ATTRIBUTE_PRIVATE;
+	assert_int_equal(request(launch->gmem, GP_SET_ATTRIBUTES2, &set2), 0);
+}
+
+static void launch_in_place(const char *kind, const char *setting)
+{
+	const struct gm_launch_pages pages = { GM_STEP_PAGE_NORMAL, 0, 40 * PAGE, NULL };
+	struct gm_launch_start begin = { .kind = strcmp(kind, "tdx") == 0 ? GM_LAUNCH_TDX
+									  : GM_LAUNCH_SNP };
+	struct gm_launch_digest digest;
+	struct launch launch;
+
+	open_vm(&launch, kind);
+	assert_int_equal(start(&launch), 0);
+	add_filled_memory(&launch);
+	if (is_tdx(&launch))
+		add_vcpu(&launch);
+	if (setting)
+		set(setting);
+	assert_int_equal(launch.steps->populate(&launch.vm, &pages, &progress, &fault), 0);
+	assert_int_equal(progress.bytes, 40 * PAGE);
+	assert_int_equal(finish(&launch), 0);
+	assert_int_equal(gm_launch_digest_start(&digest, &begin, NULL), 0);
+	book(&digest, GM_LAUNCH_NORMAL, 0, 40, launch.bytes);
+	assert_same(&launch, &digest);
+	close_launch(&launch);
+	set("short=0");
+	set("interrupt=0");
+}
+
+static void launches_in_place(int version)
+{
+	static const char *const settings[] = { NULL, "short=7", "interrupt=9" };
+
+	(void)version;
+	set("in-place=1");
+	for (size_t i = 0; i < GM_ARRAY_SIZE(settings); i++) {
+		launch_in_place("snp", settings[i]);
+		launch_in_place("tdx", settings[i]);
+	}
+}
+
+static void without_a_source_the_pages_themselves_are_measured(void **state)
+{
+	(void)state;
+	on_each_version(V7_2, launches_in_place);
 }
 
 static void a_launch_has_the_digest_that_is_predicted_in_however_many_parts(void **state)
@@ -434,6 +497,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		gm_test(a_launch_has_the_digest_that_is_predicted_in_however_many_parts),
+		gm_test(without_a_source_the_pages_themselves_are_measured),
 		gm_test(corrected_cpuid_values_do_not_change_the_digest),
 		gm_test(a_broken_rule_has_the_same_answer_on_every_kernel),
 		gm_test(a_host_without_room_says_so_and_the_same_vm_may_try_again),
