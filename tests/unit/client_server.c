@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client_server.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -26,11 +27,15 @@ static bool receive(struct server *server)
 	struct gm_fdset fds = GM_FDSET_NULL;
 	enum gm_scm_fault fault;
 	ProtobufCMessage *message;
+	unsigned n_resets = 0;
 	size_t length;
 	int r;
 
-	r = gm_scm_receive(server->fd, server->packet, sizeof(server->packet), 0, true, &length,
-			   &fds, &fault);
+	/* Who closes with an answer unread resets the connection; what it sent before is there. */
+	do {
+		r = gm_scm_receive(server->fd, server->packet, sizeof(server->packet), 0, true,
+				   &length, &fds, &fault);
+	} while (r == -ECONNRESET && n_resets++ == 0);
 	if (r < 0 || fault != GM_SCM_GOOD)
 		return false;
 	gm_fdset_move(&server->fds, &fds);
