@@ -80,6 +80,7 @@ void gm_info_domain(const Gmem__DomainInfo *from, struct gmem_domain_info *to)
 		.age_ms = from->age_ms,
 		.quarantined = from->quarantined,
 		.memlock_bytes = from->memlock_bytes,
+		.in_place = from->in_place,
 	};
 	copy_measurement(from, to);
 	copy_text(to->cgroup, sizeof(to->cgroup), &from->cgroup);

@@ -162,6 +162,8 @@ json_object *ctl_json_domain(const struct gmem_domain_info *info)
 	if (info->memlock_bytes > 0)
 		json_object_object_add(tree, "memlock_bytes",
 				       json_object_new_uint64(info->memlock_bytes));
+	if (info->in_place)
+		json_object_object_add(tree, "in_place", json_object_new_boolean(1));
 	add_launch(tree, info);
 	return tree;
 }

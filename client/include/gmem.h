@@ -517,6 +517,7 @@ struct gmem_domain_info {
 	uint64_t observed_bytes;
 	uint64_t observed_limit; /* UINT64_MAX: none */
 	uint64_t memlock_bytes;
+	int in_place;	 /* its memory is one file for each region, which is converted in place */
 	char launch[17]; /* "ready", "open", "running", "failed", ...; "" for kinds without one */
 	/*
 	 * From gmem_get_domain, once the launch has started: the digest so far, or of the whole

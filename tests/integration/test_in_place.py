@@ -101,6 +101,7 @@ class Conversions(InPlace):
         self.assertEqual(vmm.ask("private 8 1"), "ok")
         self.assertEqual(vmm.ask("check 0 4 90"), "ok")
         self.assertEqual(vmm.ask("map"), "map 0+4=shared 4+4=absent 8+1=private 9+1=shared 10+6=absent")
+        self.assertTrue(daemon.admin.list_domains()[0].in_place)
         vmm.end()
         self.assert_nothing_is_left(daemon)
 

@@ -132,6 +132,7 @@ static void no_other_begins_before(void **state)
 	fake_crew_fail_submit(rig.rig.hub, -EPIPE);
 	answer = step_convert(&region, SHARED, two, 2);
 	expect_refusal(&answer, GM_NO_RESOURCE, GM_RULE_WORKER);
+	assert_non_null(gm_book_next_region(&rig.rig.book, NULL)->step);
 	serial = step_ask(&region, SHARED, two, 2);
 	fake_crew_finish(job());
 	expect_converted(serial);
