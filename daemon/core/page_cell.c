@@ -63,20 +63,40 @@ unsigned gm_cell_swap(unsigned class, unsigned char *cell, unsigned page, unsign
 	return old;
 }
 
+/* The digits of a byte from position @from up to @to; divisions are dear, so it is done in one go.
+ */
+static void set_digits(const struct gm_cell_class *c, unsigned char *byte, unsigned from,
+		       unsigned to, unsigned rank)
+{
+	unsigned below = *byte % c->power[from];
+	unsigned ones = c->ones;
+	unsigned above = 0;
+
+	if (to < c->digits) {
+		above = *byte - *byte % c->power[to];
+		ones %= c->power[to];
+	}
+	*byte = (unsigned char)(above + rank * (ones - ones % c->power[from]) + below);
+}
+
 void gm_cell_set(unsigned class, unsigned char *cell, unsigned first, unsigned end, unsigned rank)
 {
 	const struct gm_cell_class *c = &gm_cell_classes[class];
-	unsigned whole;
+	unsigned at = first / c->digits, from = first % c->digits;
+	unsigned last = end == GM_CELL_PAGES ? c->bytes : end / c->digits;
+	unsigned to = end == GM_CELL_PAGES ? 0 : end % c->digits;
 
-	if (end == GM_CELL_PAGES)
-		end = c->bytes * c->digits;
-	while (first < end && first % c->digits != 0)
-		(void)swap_digit(c, cell, first++, rank);
-	whole = (end - first) / c->digits;
-	memset(cell + first / c->digits, (int)(rank * c->ones), whole);
-	first += whole * c->digits;
-	while (first < end)
-		(void)swap_digit(c, cell, first++, rank);
+	if (first >= end)
+		return;
+	if (at == last) {
+		set_digits(c, &cell[at], from, to, rank);
+		return;
+	}
+	if (from != 0)
+		set_digits(c, &cell[at++], from, c->digits, rank);
+	memset(cell + at, (int)(rank * c->ones), last - at);
+	if (to != 0)
+		set_digits(c, &cell[last], 0, to, rank);
 }
 
 bool gm_cell_is_uniform(unsigned class, const unsigned char *cell, unsigned page, unsigned rank)
@@ -87,25 +107,37 @@ bool gm_cell_is_uniform(unsigned class, const unsigned char *cell, unsigned page
 	return cell[page / c->digits] == byte && memcmp(cell, cell + 1, c->bytes - 1u) == 0;
 }
 
-static uint64_t lane_of(unsigned rank)
+/* As gm_cell_tally_bytes() of the digits of a byte from position @from up to @to. */
+static uint64_t tally_digits(unsigned class, unsigned char byte, unsigned from, unsigned to)
 {
-	return UINT64_C(1) << (10 * rank);
+	const struct gm_cell_class *c = &gm_cell_classes[class];
+
+	if (to < c->digits)
+		byte %= c->power[to];
+	byte /= c->power[from];
+	/* The other digits have become noughts, which are counted in the lowest lane. */
+	return gm_cell_tally_bytes(class, &byte, 1) - (c->digits - (to - from));
 }
 
 struct gm_cell_tally gm_cell_count(unsigned class, const unsigned char *cell, unsigned first,
 				   unsigned end)
 {
 	const struct gm_cell_class *c = &gm_cell_classes[class];
+	unsigned at = first / c->digits, from = first % c->digits;
+	unsigned last = end / c->digits, to = end % c->digits;
 	struct gm_cell_tally tally = { 0 };
-	unsigned whole;
 
-	while (first < end && first % c->digits != 0)
-		tally.lanes += lane_of(gm_cell_get(class, cell, first++));
-	whole = (end - first) / c->digits;
-	tally.lanes += gm_cell_tally_bytes(class, cell + first / c->digits, whole);
-	first += whole * c->digits;
-	while (first < end)
-		tally.lanes += lane_of(gm_cell_get(class, cell, first++));
+	if (first >= end)
+		return tally;
+	if (at == last) {
+		tally.lanes = tally_digits(class, cell[at], from, to);
+		return tally;
+	}
+	if (from != 0)
+		tally.lanes += tally_digits(class, cell[at++], from, c->digits);
+	tally.lanes += gm_cell_tally_bytes(class, cell + at, last - at);
+	if (to != 0)
+		tally.lanes += tally_digits(class, cell[last], 0, to);
 	return tally;
 }
 

@@ -36,7 +36,7 @@
 #define BATCH 512
 #define SW_PROTECTED_VM 1UL
 /* Of a tenant that may ask 500 times in a second. */
-#define GRANTS 200
+#define GRANTS 120
 #define GRANT_PAUSE_NS 5000000
 
 /* Private memory, and which half of it is seen now. */
