@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,19 +221,46 @@ static int measure(struct stage *stage, size_t n_ranges, const char *figure, dou
 
 /* ---- a storm */
 
+/* Whose turn it is, in memory that all share; a process that is stopped answers nobody in time. */
+enum turn {
+	NOBODYS,
+	BARE,
+	SERVED,
+	N_TURNS
+};
+
+struct turns {
+	_Atomic int turn;
+	_Atomic uint64_t n_done[N_TURNS];
+};
+
 struct storm {
 	struct bench_daemon daemon;
 	struct bench_client client;
 	uint64_t domain;
-	pid_t bare;
-	pid_t served;
+	struct turns *turns;
+	pid_t pids[N_TURNS];
 };
 
-/* Of a tenant that converts through gmemd, or with @socket NULL of one that needs none. */
-static _Noreturn void become_storm(const char *socket)
+static int convert_in_turn(struct stage *stage, struct turns *turns, enum turn own)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+	double ns;
+	int r;
+
+	if (turns->turn != (int)own) {
+		(void)nanosleep(&nap, NULL);
+		return 0;
+	}
+	r = own == SERVED ? convert_served(stage, &ns) : convert_bare(stage, &ns);
+	turns->n_done[own] += r == 0;
+	return r;
+}
+
+/* Through gmemd, or of one who needs none. */
+static _Noreturn void become_storm(const struct storm *storm, enum turn own)
 {
 	struct stage stage = { .bare = HALVES_NULL, .served = HALVES_NULL };
-	double ns;
 	int r;
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
@@ -240,19 +268,19 @@ static _Noreturn void become_storm(const char *socket)
 	stage.n_ranges = 16;
 	for (size_t i = 0; i < stage.n_ranges; i++)
 		stage.ranges[i] = (struct gmem_range){ 2 * i * GM_PAGE_4K, GM_PAGE_4K };
-	r = socket ? open_served(&stage.served, socket) : open_bare(&stage.bare);
+	r = own == SERVED ? open_served(&stage.served, storm->daemon.socket)
+			  : open_bare(&stage.bare);
 	while (r == 0)
-		r = socket ? convert_served(&stage, &ns) : convert_bare(&stage, &ns);
+		r = convert_in_turn(&stage, storm->turns, own);
 	_exit(1);
 }
 
-static pid_t start_storm(const char *socket)
+static int start_storm(struct storm *storm, enum turn own)
 {
-	pid_t pid = fork();
-
-	if (pid == 0)
-		become_storm(socket);
-	return pid < 0 || kill(pid, SIGSTOP) < 0 ? -errno : pid;
+	storm->pids[own] = fork();
+	if (storm->pids[own] == 0)
+		become_storm(storm, own);
+	return storm->pids[own] < 0 ? -errno : 0;
 }
 
 /* As slow as 99 of 100 grants are. */
@@ -281,37 +309,26 @@ static int quiet_p99(void *arg, double *ret_ns)
 	return r;
 }
 
-static int p99_beside(struct storm *storm, pid_t pid, double *ret_ns)
+/* One that converts nothing in its turn is no storm. */
+static int p99_beside(struct storm *storm, enum turn turn, double *ret_ns)
 {
+	uint64_t before = storm->turns->n_done[turn];
 	int r;
 
-	/* One that has ended by itself was none. */
-	if (waitpid(pid, NULL, WNOHANG) != 0 || kill(pid, SIGCONT) < 0)
-		return -EREMOTEIO;
+	storm->turns->turn = turn;
 	r = quiet_p99(storm, ret_ns);
-	return kill(pid, SIGSTOP) < 0 ? -errno : r;
+	storm->turns->turn = NOBODYS;
+	return r == 0 && storm->turns->n_done[turn] == before ? -EREMOTEIO : r;
 }
 
 static int p99_beside_bare(void *arg, double *ret_ns)
 {
-	struct storm *storm = arg;
-
-	return p99_beside(storm, storm->bare, ret_ns);
+	return p99_beside(arg, BARE, ret_ns);
 }
 
 static int p99_beside_served(void *arg, double *ret_ns)
 {
-	struct storm *storm = arg;
-
-	return p99_beside(storm, storm->served, ret_ns);
-}
-
-static void end_storm(pid_t pid)
-{
-	if (pid <= 0)
-		return;
-	(void)kill(pid, SIGKILL);
-	(void)waitpid(pid, NULL, 0);
+	return p99_beside(arg, SERVED, ret_ns);
 }
 
 static int open_storm(struct storm *storm, const struct bench_options *options)
@@ -322,11 +339,26 @@ static int open_storm(struct storm *storm, const struct bench_options *options)
 		r = bench_client_open(&storm->client, storm->daemon.neighbour);
 	if (r == 0)
 		r = bench_create_domain(&storm->client, "memfd", &storm->domain);
-	if (r == 0)
-		storm->bare = start_storm(NULL);
-	if (r == 0)
-		storm->served = start_storm(storm->daemon.socket);
-	return r == 0 && (storm->bare < 0 || storm->served < 0) ? -ECHILD : r;
+	if (r < 0)
+		return r;
+	storm->turns = mmap(NULL, sizeof(*storm->turns), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (storm->turns == MAP_FAILED)
+		return -errno;
+	r = start_storm(storm, BARE);
+	return r == 0 ? start_storm(storm, SERVED) : r;
+}
+
+static int close_storm(struct storm *storm)
+{
+	for (int i = 0; i < N_TURNS; i++) {
+		if (storm->pids[i] <= 0)
+			continue;
+		(void)kill(storm->pids[i], SIGKILL);
+		(void)waitpid(storm->pids[i], NULL, 0);
+	}
+	bench_client_close(&storm->client);
+	return bench_daemon_stop(&storm->daemon);
 }
 
 /*
@@ -345,10 +377,7 @@ static int measure_storm(const struct bench_options *options, struct bench_repor
 
 	if (r == 0)
 		r = bench_sides(sides, GM_ARRAY_SIZE(sides), options->quick ? 3 : 9, 1);
-	end_storm(storm.bare);
-	end_storm(storm.served);
-	bench_client_close(&storm.client);
-	ended = bench_daemon_stop(&storm.daemon);
+	ended = close_storm(&storm);
 	if (r == 0)
 		r = ended;
 	if (r == 0)
