@@ -61,7 +61,7 @@ static uint64_t count_bits(const unsigned char *bytes, unsigned n)
 	}
 	for (; i < n; i++)
 		ones += count_ones(bytes[i]);
-	return ones * LANE(1) + (8 * n - ones) * LANE(0);
+	return ones * LANE(1) + (UINT64_C(8) * n - ones) * LANE(0);
 }
 
 uint64_t gm_cell_tally_bytes(unsigned class, const unsigned char *bytes, unsigned n)
