@@ -5,16 +5,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kvm_probe.h"
 
 #define PAGE GM_PAGE_4K
+#define ADVICE_COLLAPSE 25 /* MADV_COLLAPSE, Linux 6.1 */
 
 static unsigned char *map_gmem(int fd, uint64_t n_pages)
 {
@@ -151,6 +154,55 @@ static void dontneed_keeps_the_data(void **state)
 	assert_int_equal(close(fd), 0);
 }
 
+/* KVM maps it in pages of 4 KiB all the same. */
+static void advice_about_hugepages_is_taken_and_collapsing_is_refused(void **state)
+{
+	int fd = probe_gmem(4);
+	unsigned char *map = map_gmem(fd, 4);
+
+	(void)state;
+	map[0] = 0xcc;
+	assert_int_equal(madvise(map, 4 * PAGE, MADV_HUGEPAGE), 0);
+	assert_int_equal(madvise(map, 4 * PAGE, ADVICE_COLLAPSE), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(map[0], 0xcc);
+	assert_int_equal(munmap(map, 4 * PAGE), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+static int policy_at(const unsigned char *address)
+{
+	int mode = -1;
+
+	assert_int_equal(syscall(SYS_get_mempolicy, &mode, NULL, 0, address, MPOL_F_ADDR), 0);
+	return mode;
+}
+
+/* Which node a page comes from by it needs two: what ALLOCATE does about that is in the contract.
+ */
+static void policies_of_memory_nodes_are_kept(void **state)
+{
+	static const int modes[] = { MPOL_INTERLEAVE, MPOL_BIND, MPOL_DEFAULT };
+	unsigned long nodes = 1;
+	int fd = probe_gmem(4);
+	unsigned char *map = map_gmem(fd, 4);
+
+	(void)state;
+	for (size_t i = 0; i < GM_ARRAY_SIZE(modes); i++) {
+		bool plain = modes[i] == MPOL_DEFAULT;
+
+		assert_int_equal(syscall(SYS_mbind, map, 4 * PAGE, modes[i], plain ? NULL : &nodes,
+					 plain ? 0 : 8 * sizeof(nodes), 0),
+				 0);
+		assert_int_equal(policy_at(map), modes[i]);
+		assert_int_equal(policy_at(map + 3 * PAGE), modes[i]);
+	}
+	assert_int_equal(syscall(SYS_mbind, map, 4 * PAGE, 999, &nodes, 8 * sizeof(nodes), 0), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(munmap(map, 4 * PAGE), 0);
+	assert_int_equal(close(fd), 0);
+}
+
 static int finds_the_mark(void *arg)
 {
 	int fd = *(int *)arg;
@@ -198,6 +250,8 @@ int main(void)
 		gm_test(where_a_touch_is_a_sigbus_a_system_call_is_efault),
 		gm_test(a_hole_reads_as_zero_and_leaves_its_neighbours),
 		gm_test(dontneed_keeps_the_data),
+		gm_test(advice_about_hugepages_is_taken_and_collapsing_is_refused),
+		gm_test(policies_of_memory_nodes_are_kept),
 		gm_test(another_process_of_another_user_maps_the_same_memory),
 		gm_test(a_mapping_outlives_the_fd),
 	};
