@@ -4,9 +4,9 @@
  * compares what is its own, and the conductor the sums.
  *
  * A VMM knows what its VM has been told, because all requests to KVM pass through it (ioctl()):
- * that is the truth which the daemon's page map is compared with. KVM is the host's own where it
- * has software-protected VMs, or the platform model where $GM_PLATFORM is set, which has launches
- * too.
+ * that is the truth which the daemon's page map is compared with. Where the daemon converts in
+ * place, it is what the daemon has said it has done. KVM is the host's own where it has
+ * software-protected VMs, or the platform model where $GM_PLATFORM is set, which has launches too.
  */
 #ifndef STORM_PRIVATE_H
 #define STORM_PRIVATE_H
@@ -18,12 +18,14 @@
 #define VMM_REGIONS 3
 #define VMM_PAGES_MAX 256
 #define VMM_RANGES 24 /* more than libgmem reports without waiting for the answer */
+#define VMM_ANYTHING UINT64_MAX
 #define VMM_REGION_STEP ((uint64_t)VMM_PAGES_MAX * STORM_PAGE)
 
 /* What a VMM has when it halts. */
 struct vmm_sums {
 	atomic_uint domains;
 	atomic_uint regions;
+	atomic_uint files; /* of regions */
 	atomic_uint vms;
 	atomic_uint sources; /* at most: the next daemon has none */
 	atomic_ullong bytes;
@@ -50,11 +52,16 @@ struct vmm_region {
 	gmem_region *region;
 	uint64_t gpa;
 	uint64_t n_pages;
-	int private_fd;			/* the library's */
+	int private_fd; /* the library's */
+	bool in_place;	/* that is all there is: the daemon converts it */
+	volatile uint64_t *words;
 	bool is_private[VMM_PAGES_MAX]; /* by what the VM was told */
 	bool populated[VMM_PAGES_MAX];
 	uint64_t mark[VMM_PAGES_MAX]; /* first word of the shared page */
-	/* What was there before and has not been freed by the VMM: it may still be there. */
+	/*
+	 * What was there before and has not been freed by the VMM: it may still be there. What was
+	 * converted in place may hold anything.
+	 */
 	uint64_t old[VMM_PAGES_MAX];
 };
 

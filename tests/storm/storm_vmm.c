@@ -34,6 +34,18 @@ static int last_memory = -1;
 
 /* ---- requests to KVM ---- */
 
+static void note_page(struct vmm_region *region, uint64_t page, bool is_private)
+{
+	/* The half that is given up goes, and what it held. */
+	if (is_private && region->mark[page] && !region->in_place)
+		region->old[page] = region->mark[page];
+	if (region->is_private[page] != is_private)
+		region->mark[page] = 0;
+	if (!is_private)
+		region->populated[page] = false;
+	region->is_private[page] = is_private;
+}
+
 static void note_attributes(int vm, const struct memory_attributes *set)
 {
 	for (size_t i = 0; i < GM_ARRAY_SIZE(self.guests); i++) {
@@ -42,21 +54,23 @@ static void note_attributes(int vm, const struct memory_attributes *set)
 
 		if (!guest->domain || guest->vm != vm)
 			continue;
-		for (uint64_t end = at + set->size / STORM_PAGE; at < end; at++) {
-			struct vmm_region *region = &guest->regions[at / VMM_PAGES_MAX];
-			uint64_t page = at % VMM_PAGES_MAX;
-			bool is_private = set->attributes != 0;
-
-			/* The half that is given up goes, and what it held. */
-			if (is_private && region->mark[page])
-				region->old[page] = region->mark[page];
-			if (region->is_private[page] != is_private)
-				region->mark[page] = 0;
-			if (!is_private)
-				region->populated[page] = false;
-			region->is_private[page] = is_private;
-		}
+		for (uint64_t end = at + set->size / STORM_PAGE; at < end; at++)
+			note_page(&guest->regions[at / VMM_PAGES_MAX], at % VMM_PAGES_MAX,
+				  set->attributes != 0);
 	}
+}
+
+/* The daemon has done it. */
+static void note_converted(struct vmm_region *region, const struct gmem_range *ranges, size_t n,
+			   bool is_private)
+{
+	for (size_t i = 0; i < n; i++)
+		for (uint64_t page = ranges[i].offset / STORM_PAGE;
+		     page < (ranges[i].offset + ranges[i].length) / STORM_PAGE; page++) {
+			if (region->is_private[page] != is_private)
+				region->old[page] = VMM_ANYTHING;
+			note_page(region, page, is_private);
+		}
 }
 
 static void die_if_told(void)
@@ -210,6 +224,22 @@ static struct vmm_region *pick_region(struct vmm_guest *guest)
 	return NULL;
 }
 
+/* In place nothing is set: all pages are private from the start. */
+static bool look_at_binding(struct vmm_region *region)
+{
+	void *at;
+
+	if (gmem_region_map(region->region, &at) < 0) {
+		storm_fail("VMM %u: a region cannot be mapped", self.index);
+		return false;
+	}
+	region->words = at;
+	region->in_place = !region->is_private[0];
+	if (region->in_place)
+		memset(region->is_private, true, region->n_pages);
+	return true;
+}
+
 static bool add_region(struct vmm_guest *guest)
 {
 	size_t index = storm_pick(&self.rng, VMM_REGIONS);
@@ -232,8 +262,9 @@ static bool add_region(struct vmm_guest *guest)
 		return outcome != VMM_BAD;
 	}
 	region->private_fd = last_memory;
-	return vmm_outcome(&self, guest, gmem_region_bind(region->region, (uint32_t)index),
-			   "REGION_BIND") != VMM_BAD;
+	outcome = vmm_outcome(&self, guest, gmem_region_bind(region->region, (uint32_t)index),
+			      "REGION_BIND");
+	return outcome == VMM_GOOD ? look_at_binding(region) : outcome != VMM_BAD;
 }
 
 static bool remove_region(struct vmm_guest *guest, struct vmm_region *region)
@@ -285,12 +316,18 @@ static bool convert(struct vmm_guest *guest, struct vmm_region *region)
 	struct gmem_range ranges[VMM_RANGES];
 	size_t n = draw_ranges(region, ranges);
 	int to = storm_chance(&self.rng, 50) ? GMEM_PAGE_SHARED : GMEM_PAGE_PRIVATE;
+	enum vmm_outcome outcome;
 
-	if (!may_convert(guest, region, ranges, n))
+	/* In place a page that has been shared cannot be populated any more. */
+	if ((region->in_place && guest->launch != VMM_RUNS) ||
+	    !may_convert(guest, region, ranges, n))
 		return true;
 	atomic_fetch_add(&world->conversions, 1);
-	return vmm_outcome(&self, guest, gmem_region_convert(region->region, ranges, n, to),
-			   "CONVERT") != VMM_BAD;
+	outcome = vmm_outcome(&self, guest, gmem_region_convert(region->region, ranges, n, to),
+			      "CONVERT");
+	if (outcome == VMM_GOOD && region->in_place)
+		note_converted(region, ranges, n, to == GMEM_PAGE_PRIVATE);
+	return outcome != VMM_BAD;
 }
 
 static bool is_uniform(const struct vmm_region *region, uint64_t first, uint64_t n)
@@ -335,11 +372,12 @@ static void touch(struct vmm_region *region)
 		uint64_t page = storm_pick(&self.rng, region->n_pages);
 		uint64_t value = storm_random(&self.rng) | 1;
 
-		if (region->is_private[page])
+		if (region->is_private[page]) {
 			vmm_fill(region->private_fd, page);
-		else if (pwrite(gmem_region_fd(region->region), &value, sizeof(value),
-				(off_t)(page * STORM_PAGE)) == sizeof(value))
+		} else {
+			region->words[page * STORM_PAGE / sizeof(value)] = value;
 			region->mark[page] = value;
+		}
 	}
 }
 
@@ -385,7 +423,7 @@ static bool step(void)
 static void add_up(void)
 {
 	struct vmm_sums *sums = &world->sums[self.index];
-	unsigned domains = 0, regions = 0, vms = 0, sources = 0;
+	unsigned domains = 0, regions = 0, files = 0, vms = 0, sources = 0;
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < GM_ARRAY_SIZE(self.guests); i++) {
@@ -395,12 +433,16 @@ static void add_up(void)
 		domains += guest->domain && !guest->gone;
 		sources += guest->domain && guest->source;
 		for (size_t j = 0; guest->domain && !guest->gone && j < VMM_REGIONS; j++) {
-			regions += guest->regions[j].region != NULL;
-			bytes += guest->regions[j].n_pages * STORM_PAGE;
+			const struct vmm_region *region = &guest->regions[j];
+
+			regions += region->region != NULL;
+			files += region->region ? 2 - region->in_place : 0;
+			bytes += region->n_pages * STORM_PAGE;
 		}
 	}
 	atomic_store(&sums->domains, domains);
 	atomic_store(&sums->regions, regions);
+	atomic_store(&sums->files, files);
 	atomic_store(&sums->vms, vms);
 	atomic_store(&sums->sources, sources);
 	atomic_store(&sums->bytes, bytes);

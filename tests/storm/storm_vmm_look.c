@@ -78,7 +78,7 @@ static bool page_is_right(const struct look *look, uint64_t page)
 {
 	const struct vmm_region *region = look->region;
 	int shared = gmem_region_fd(region->region);
-	uint64_t value = 0;
+	uint64_t value;
 
 	if (!is_state_right(look, page)) {
 		(void)snprintf(difference, sizeof(difference),
@@ -88,15 +88,18 @@ static bool page_is_right(const struct look *look, uint64_t page)
 			       region->populated[page] ? ", and populated" : "");
 		return false;
 	}
-	if (is_there(region->is_private[page] ? shared : region->private_fd, page) > 0) {
+	if (!region->in_place &&
+	    is_there(region->is_private[page] ? shared : region->private_fd, page) > 0) {
 		(void)snprintf(difference, sizeof(difference), "is %s and in the other half, too",
 			       region->is_private[page] ? "private" : "shared");
 		return false;
 	}
 	if (region->is_private[page])
 		return true;
-	if (pread(shared, &value, sizeof(value), (off_t)(page * STORM_PAGE)) == sizeof(value) &&
-	    (value == region->mark[page] || (!region->mark[page] && value == region->old[page])))
+	value = region->words[page * STORM_PAGE / sizeof(value)];
+	if (value == region->mark[page] ||
+	    (!region->mark[page] &&
+	     (value == region->old[page] || region->old[page] == VMM_ANYTHING)))
 		return true;
 	(void)snprintf(difference, sizeof(difference), "holds %" PRIx64 ", not %" PRIx64, value,
 		       region->mark[page]);

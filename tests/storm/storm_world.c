@@ -81,6 +81,7 @@ bool storm_world_resolve(unsigned index, pid_t pid)
 	gmem_disconnect(client);
 	atomic_store(&sums->domains, 0);
 	atomic_store(&sums->regions, 0);
+	atomic_store(&sums->files, 0);
 	atomic_store(&sums->vms, 0);
 	atomic_store(&sums->sources, 0);
 	atomic_store(&sums->bytes, 0);
@@ -90,7 +91,7 @@ bool storm_world_resolve(unsigned index, pid_t pid)
 /* ---- comparing ---- */
 
 struct sums {
-	uint64_t domains, regions, vms, sources, bytes;
+	uint64_t domains, regions, files, vms, sources, bytes;
 };
 
 /* Of one tenant, or of all (@tenant: STORM_TENANTS). */
@@ -103,6 +104,7 @@ static struct sums add_up(unsigned tenant)
 			continue;
 		sums.domains += atomic_load(&world->sums[i].domains);
 		sums.regions += atomic_load(&world->sums[i].regions);
+		sums.files += atomic_load(&world->sums[i].files);
 		sums.vms += atomic_load(&world->sums[i].vms);
 		sums.sources += atomic_load(&world->sums[i].sources);
 		sums.bytes += atomic_load(&world->sums[i].bytes);
@@ -143,19 +145,18 @@ static bool compare_fds(gmem_client *client, const struct storm_host *host, unsi
 {
 	struct sums sums = add_up(STORM_TENANTS);
 	unsigned memory, n = storm_count_fds(host->daemon, &memory);
-	uint64_t halves = 2 * sums.regions;
 	struct gmem_daemon_info info;
 
 	if (gmem_get_daemon(client, &info) < 0)
 		return differ("no state of the daemon: %s", gmem_error(client)->text);
-	if (memory < halves || memory > halves + sums.sources ||
+	if (memory < sums.files || memory > sums.files + sums.sources ||
 	    n > host->daemon_fds + memory + 2 * n_sessions + 2 * info.workers + 8)
 		return differ("gmemd has %u fds, %u of them memory, for %" PRIu64
 			      " regions, %" PRIu64 " sources, %u sessions, %u workers; %u at first",
 			      n, memory, sums.regions, sums.sources, n_sessions, info.workers,
 			      host->daemon_fds);
 	n = storm_count_fds(host->keeper, &memory);
-	if (memory != halves || n > host->keeper_fds + memory + n_sessions)
+	if (memory != sums.files || n > host->keeper_fds + memory + n_sessions)
 		return differ("the keeper has %u fds, %u of them memory, for %" PRIu64
 			      " regions and %u sessions; %u at first",
 			      n, memory, sums.regions, n_sessions, host->keeper_fds);
