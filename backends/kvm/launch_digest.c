@@ -42,7 +42,7 @@ static int hash_pages(const struct gm_launch_put *put, size_t n_pages,
 static int put_vcpus(struct gm_launch_digest *digest, const struct gm_launch_put *put,
 		     struct gm_refusal *refusal)
 {
-	uint8_t hash[GM_SHA384_SIZE];
+	uint8_t hash[GM_SHA384_SIZE] = { 0 };
 	int r = 0;
 
 	for (size_t i = 0;

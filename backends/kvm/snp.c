@@ -71,7 +71,7 @@ static int put_model(struct gm_launch_digest *digest, const struct gm_launch_vcp
 
 static int vcpu_tags(const struct gm_launch_vcpus *vcpus, uint64_t ret_tags[2])
 {
-	uint8_t hashes[2][1][GM_SHA384_SIZE];
+	uint8_t hashes[2][1][GM_SHA384_SIZE] = { 0 };
 	int r = hash_model(vcpus, hashes, NULL);
 
 	for (int i = 0; r == 0 && i < 2; i++)

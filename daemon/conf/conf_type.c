@@ -171,8 +171,9 @@ static int assign_path(struct gm_conf *conf, const struct gm_conf_key *key, bool
 		return gm_value_bad(why, "\"%s\" is no absolute path", gm_unit_quote(value).text);
 	if (size >= key->size)
 		return gm_value_bad(why, "the path is longer than %zu", key->size - 1);
+	/* All of it counts where two policies are compared. */
 	memset(to, 0, key->size);
-	memcpy(to, value, size);
+	(void)snprintf(to, key->size, "%s", value);
 	return 0;
 }
 

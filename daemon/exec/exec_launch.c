@@ -354,10 +354,10 @@ static int check_policy(const struct gm_tenant *tenant, bool has_id_block, int k
 	print_hex(digest, size, text);
 	if (gm_plan_explain(policy, launch, difference))
 		return gm_refuse_text(refusal, GM_DENIED, GM_RULE_MEASUREMENT_ALLOW,
-				      tenant->account.name, "it would be %.16s...: %s", text,
-				      difference);
+				      tenant->account.name, "the measurement would be %.16s...: %s",
+				      text, difference);
 	return gm_refuse_text(refusal, GM_DENIED, GM_RULE_MEASUREMENT_ALLOW, tenant->account.name,
-			      "it would be %s, which is not allowed", text);
+			      "the measurement would be %s, which is not allowed", text);
 }
 
 static int check_id_block(const struct gm_launch_rules *rules, const struct gm_launch_end *end,

@@ -317,7 +317,7 @@ static char *read_plan(const char *folder, const struct gm_measurement *measurem
 {
 	size_t size = 0, length = 0;
 	_gm_close_ int fd = open_file(folder, measurement, &size);
-	_gm_free_ char *text = fd >= 0 ? malloc(size) : NULL;
+	_gm_free_ char *text = fd >= 0 ? malloc(size + 1) : NULL;
 
 	while (text != NULL && length < size) {
 		ssize_t n = pread(fd, text + length, size - length, (off_t)length);

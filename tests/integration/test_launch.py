@@ -381,7 +381,7 @@ class Plans(Launch):
 
     def test_the_first_page_that_differs_is_named(self):
         base = 2**32 - len(model.firmware(sections=model.USUAL))
-        self.refused("snp", rf"it would be [0-9a-f]{{16}}\.\.\.: step 1, normal page {base + 0x1000:#x}: "
+        self.refused("snp", rf"the measurement would be [0-9a-f]{{16}}\.\.\.: step 1, normal page {base + 0x1000:#x}: "
                      r"contents [0-9a-f]{16}\.\.\., not [0-9a-f]{16}\.\.\.", before=self.change_a_page(0x1234))
 
     def test_the_first_page_of_a_trust_domain_that_differs_is_named(self):
@@ -409,7 +409,7 @@ class Plans(Launch):
         def launch(daemon, kind):
             done = self.launch(daemon, kind, *self.GUEST)
             self.assert_refused(done, "denied", "MeasurementAllow")
-            self.assertRegex(done.stderr, "it would be [0-9a-f]{96}, which is not allowed")
+            self.assertRegex(done.stderr, "the measurement would be [0-9a-f]{96}, which is not allowed")
         self.on_machine("7.0", launch, "snp", policy)
 
 
@@ -535,6 +535,16 @@ class Restarts(Launch):
             self.end(vmm)
             vmm.stdout.close()
         self.gone(manager)
+
+    def test_the_measurement_of_a_guest_that_runs_is_known_to_the_next_gmemd(self):
+        self.new_machine("7.0")
+        manager = self.manager()
+        vmm, digest = self.start(manager, "snp", *self.GUEST)
+        manager.restart()
+        with manager.client(tenant="admin") as admin:
+            domain, = admin.list_domains()
+            self.assertEqual(admin.domain_get(domain.domain).measurement.hex(), digest)
+        self.end(vmm)
 
     def test_a_gmemd_that_is_killed_anywhere_in_a_launch_goes_on_with_its_digest(self):
         for kind in ("snp", "tdx"):
