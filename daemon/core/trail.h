@@ -21,7 +21,8 @@ struct gm_trail_row {
 };
 
 struct gm_trail {
-	bool cut; /* something did not fit, and neither did all after it */
+	unsigned n_asked; /* how often its launch was compared with what was planned */
+	bool cut;	  /* something did not fit, and neither did all after it */
 	size_t n_rows;
 	size_t n_tags;
 	bool has_next; /* rows[n_rows] is what the step under way puts in */

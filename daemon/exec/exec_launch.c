@@ -189,7 +189,7 @@ static uint64_t tags_wanted(const struct gm_domain *domain, const struct gm_popu
 	uint64_t n_pages = population->range.length / GM_PAGE_4K;
 
 	/* Some are of no use: a row has all of its tags, or is not kept. */
-	if (trail == NULL || n_pages > gm_trail_room(trail))
+	if (trail == NULL || population->type == GM_POPULATE_VCPU || n_pages > gm_trail_room(trail))
 		return 0;
 	return n_pages;
 }

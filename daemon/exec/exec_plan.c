@@ -255,6 +255,13 @@ static bool differ_at_end(struct reader *reader, const struct gm_plan_launch *la
 		return differ_in_vcpus(reader, launch, text);
 	if (reader->type == GM_POPULATE_NONE)
 		return false;
+	if (reader->type == GM_POPULATE_VCPU) {
+		(void)snprintf(
+			text->to, GM_PLAN_TEXT_MAX,
+			"all pages are as planned: the vCPUs' registers, or their number, are "
+			"not");
+		return true;
+	}
 	describe(reader, planned, sizeof(planned));
 	(void)snprintf(text->to, GM_PLAN_TEXT_MAX,
 		       "the launch ends before step %zu: the plan has %s", text->step, planned);
@@ -340,6 +347,9 @@ bool gm_plan_explain(const struct gm_policy *policy, const struct gm_plan_launch
 	char text[GM_PLAN_TEXT_MAX];
 	size_t best = 0, step;
 
+	if (launch->trail == NULL || launch->trail->n_asked == GM_PLAN_ASKED_MAX)
+		return false;
+	launch->trail->n_asked++;
 	for (unsigned i = 0; policy->launch_plans[0] != '\0' && i < policy->n_measurements; i++) {
 		size_t length;
 		_gm_free_ char *plan =

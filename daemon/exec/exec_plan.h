@@ -11,14 +11,17 @@
 #include "policy.h"
 #include "trail.h"
 
-/* A plan that is longer is not read. */
-#define GM_PLAN_SIZE_MAX (2 * GM_MIB)
+/* A plan that is longer is not read. More than a trail has tags for would not be compared. */
+#define GM_PLAN_SIZE_MAX (256 * GM_KIB)
+
+/* Refusals of one launch that are explained: each reads files on the loop. */
+#define GM_PLAN_ASKED_MAX 8
 
 #define GM_PLAN_TEXT_MAX 140
 
 /* What is known of a launch that wants to be finished. */
 struct gm_plan_launch {
-	const struct gm_trail *trail; /* NULL: it was not kept */
+	struct gm_trail *trail; /* NULL: it was not kept */
 	const struct gm_launch_vcpus *vcpus;
 	const uint64_t *vcpu_tags; /* of the first vCPU and every other; NULL: not known */
 };
@@ -32,7 +35,7 @@ bool gm_plan_differ(const char *plan, size_t length, const struct gm_plan_launch
 
 /*
  * The same of the plans of all allowed digests: of that with which the launch has most in common.
- * False: there is none. Reads files: some milliseconds at most.
+ * False: there is none, or it was asked too often. Reads files: a few milliseconds at most.
  */
 bool gm_plan_explain(const struct gm_policy *policy, const struct gm_plan_launch *launch,
 		     char ret_text[GM_PLAN_TEXT_MAX]);

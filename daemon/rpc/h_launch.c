@@ -370,6 +370,8 @@ static int hash_and_populate(struct gm_call *call, struct gm_region *region,
 	    !gm_exec_hash_at_once(region, population, digest, &r, &call->refusal))
 		return start_hashing(call, region, population, NULL);
 	if (r == 0)
+		r = check_draining(call);
+	if (r == 0)
 		r = draw_and_populate(call->service, region, population, /* job= */ NULL, digest,
 				      &step, &call->refusal);
 	if (r == 0)

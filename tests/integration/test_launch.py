@@ -400,6 +400,22 @@ class Plans(Launch):
         self.forget_plans()
         self.refused("snp", "after 3 of 4 vCPUs the plan has nothing more", "--vcpus", "4", "--signature", str(NAPLES))
 
+    def test_a_launch_that_asks_again_and_again_is_not_explained_for_ever(self):
+        def launch(daemon, kind):
+            with harness.gmem.Client(daemon.socket("acme"), name="asker") as client:
+                domain = client.domain_create(kind).id
+                step = client.call(pb.LaunchStartRequest(domain=domain, parameters=bytes(64))).reply.step.step
+                client.call(pb.StepDoneRequest(domain=domain, step=step))
+                said = []
+                for _ in range(10):
+                    with self.assertRaises(harness.gmem.Refused) as refused:
+                        client.call(pb.LaunchFinishRequest(domain=domain, vcpus=pb.Vcpus(
+                            how=pb.VCPUS_MODEL, count=1, vmm=b"qemu")))
+                    said.append("the launch ends before step 1: the plan has normal page" in
+                                refused.exception.status.text.decode())
+                self.assertEqual(said, 8 * [True] + 2 * [False])
+        self.on_machine("7.0", launch, "snp", self.policy("snp"))
+
     def test_a_plan_that_others_may_write_is_not_read(self):
         policy = self.policy("snp")
         for name in os.listdir(self.plans):

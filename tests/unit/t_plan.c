@@ -164,6 +164,18 @@ static void other_vcpus_are_named_with_what_was_told_of_them(void **state)
 	stop(&w);
 }
 
+static void of_vcpus_that_nobody_has_described_no_more_is_said(void **state)
+{
+	struct world w;
+
+	(void)state;
+	start_planned(&w);
+	w.launch.vcpu_tags = NULL;
+	assert_says(&w, 6,
+		    "all pages are as planned: the vCPUs' registers, or their number, are not");
+	stop(&w);
+}
+
 static void a_step_that_was_not_reported_is_not_in_the_trail(void **state)
 {
 	const struct gm_trail_row row = { .gpa = 0x66000, .n_pages = 1, .type = GM_POPULATE_ZERO };
@@ -265,6 +277,7 @@ int main(void)
 		gm_test(addresses_that_the_plan_does_not_tell_are_not_compared),
 		gm_test(a_launch_that_ends_early_or_goes_on_is_named),
 		gm_test(other_vcpus_are_named_with_what_was_told_of_them),
+		gm_test(of_vcpus_that_nobody_has_described_no_more_is_said),
 		gm_test(a_step_that_was_not_reported_is_not_in_the_trail),
 		gm_test(what_a_full_trail_has_not_kept_is_not_guessed),
 		gm_test(without_a_trail_nothing_is_named),
