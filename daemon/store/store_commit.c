@@ -74,13 +74,15 @@ static void undo_places(struct gm_store *store, struct gm_marks *marks, const st
 	}
 }
 
-/* Taken as well for a commit that then fails: the next one finds it taken. */
-static int take_launch(struct gm_store *store, const struct gm_mark *mark)
+/*
+ * Without room the launch goes unrecorded, and the next daemon does not know what it has measured:
+ * that is no reason to record nothing else.
+ */
+static void take_launch(struct gm_store *store, const struct gm_mark *mark)
 {
-	if (mark->kind != GM_MARK_DOMAIN || gm_store_is_ending(mark) ||
-	    !gm_store_wants_launch(store, gm_store_domain_of(mark)))
-		return 0;
-	return gm_store_take_launch(store, mark->record) ? 0 : -ENOSPC;
+	if (mark->kind == GM_MARK_DOMAIN && !gm_store_is_ending(mark) &&
+	    gm_store_wants_launch(store, gm_store_domain_of(mark)))
+		(void)gm_store_take_launch(store, mark->record);
 }
 
 static int take_all_of(struct gm_store *store, struct gm_mark *mark)
@@ -91,7 +93,9 @@ static int take_all_of(struct gm_store *store, struct gm_mark *mark)
 		return 0;
 	if (mark->record == 0)
 		r = take_place(store, mark);
-	return r ? r : take_launch(store, mark);
+	if (r == 0)
+		take_launch(store, mark);
+	return r;
 }
 
 static int take_places(struct gm_store *store, struct gm_marks *marks)
@@ -102,7 +106,7 @@ static int take_places(struct gm_store *store, struct gm_marks *marks)
 		int r = take_all_of(store, mark);
 
 		if (r) {
-			undo_places(store, marks, TAILQ_NEXT(mark, link));
+			undo_places(store, marks, mark);
 			return r;
 		}
 	}
