@@ -40,6 +40,7 @@ struct gm_pending {
 	struct gm_report *report;   /* of CONVERTED: with a job, or waiting */
 	uint64_t domain;	    /* ids */
 	uint64_t region;
+	uint64_t lost_pages; /* of the region, when it began: of conversions in place */
 	uint64_t started_us;
 	bool told;		       /* has there been a PROGRESS event? */
 	uint64_t progress_ms;	       /* when */

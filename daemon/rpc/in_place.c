@@ -34,6 +34,11 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
 	gm_pending_progress(pending, done, total);
 }
 
+static uint64_t lost_pages(const struct gm_region *region)
+{
+	return region->map.pages[GM_PAGE_LOST];
+}
+
 static void answer(const struct gm_pending *pending, const ProtobufCMessage *reply)
 {
 	int r = gm_link_answer(pending->link,
@@ -82,6 +87,7 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 	struct gm_refusal why = *refusal;
 	uint16_t type = pending->type;
 	uint32_t serial = pending->serial;
+	bool loses = region != NULL && lost_pages(region) > pending->lost_pages;
 
 	if (result == 0 && type == GM_MSG_POPULATE)
 		result = order_population(pending, region, &why);
@@ -93,11 +99,11 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 	/* One whose client has gone was cancelled, not refused. */
 	if (result != 0 && link->ops != NULL)
 		gm_link_refuse(link, type, serial, result, &why);
-	if (result == GM_WORKER_LOST && region != NULL) {
+	if (loses)
 		gm_step_tell_lost(service, region,
 				  "workers died in a conversion: its pages are lost");
+	if (region != NULL)
 		gm_launch_settle(service, region->domain);
-	}
 	gm_link_release(link);
 	gm_service_settle(service);
 }
@@ -112,6 +118,7 @@ int gm_in_place_convert_late(struct gm_pending *pending, struct gm_region *regio
 	struct gm_step_spec spec;
 	int r;
 
+	pending->lost_pages = lost_pages(region);
 	r = gm_step_draw(link->service, &spec);
 	if (r == 0)
 		r = gm_exec_start_convert(link->service->exec, link->session, gm_link_pidfd(link),
@@ -130,6 +137,7 @@ int gm_in_place_populate(struct gm_call *call, struct gm_region *region,
 	if (pending != NULL) {
 		pending->domain = region->domain->id.v;
 		pending->region = region->id.v;
+		pending->lost_pages = lost_pages(region);
 		r = gm_step_draw(call->service, &spec);
 	}
 	if (r == 0)
