@@ -152,6 +152,9 @@ extern const struct gm_backend *const gm_backends[];
 /* NULL for an unknown kind. */
 const struct gm_backend *gm_backend_find(const char *kind);
 
+/* By what the kernel calls the file, which no file system is asked for. */
+bool gm_is_guest_memfd(int fd);
+
 /* /dev/kvm for VMMs: 0 and an fd, O_RDONLY, that the caller owns; or -errno, *ret_reason set. */
 GM_WARN_UNUSED int gm_kvm_device_open(int *ret_fd, char *ret_reason, size_t reason_size);
 

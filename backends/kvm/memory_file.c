@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory_file.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,6 +9,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "backend.h"
 #include "gm_kvm_uapi.h"
 
 /*
@@ -15,11 +17,15 @@
  * (FUSE). The text of an anonymous file never begins with a slash (anon_inodefs_dname); a path
  * always does, and may hold any name behind it (d_path).
  */
-static bool has_link_text(int fd)
+bool gm_is_guest_memfd(int fd)
 {
 	char path[32], text[64];
+	int flags = fcntl(fd, F_GETFL);
 	ssize_t n;
 
+	/* A mere path to one is of no use as memory. */
+	if (flags < 0 || flags & O_PATH)
+		return false;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	n = readlink(path, text, sizeof(text) - 1);
 	if (n <= 0 || text[0] == '/')
@@ -52,7 +58,7 @@ bool gm_is_memory_file(int fd, uint64_t size)
 {
 	struct stat st;
 
-	if (!has_link_text(fd) || !has_file_system(fd))
+	if (!gm_is_guest_memfd(fd) || !has_file_system(fd))
 		return false;
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
 }

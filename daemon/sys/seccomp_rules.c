@@ -198,6 +198,12 @@ static const struct gm_seccomp_rule worker_rules[] = {
 	ALLOW("set_robust_list", "starting threads"),
 	ALLOW("rseq", "starting threads"),
 
+	/* The fd of a stranger. */
+	ALLOW("readlink", "what it is"),
+	ALLOW("readlinkat", "what it is"),
+	ALLOW_IF("fcntl", "what it is", INT(1, F_GETFL)),
+	ALLOW_IF("fcntl", "what it is", INT(1, F_GET_SEALS)),
+
 	/* Launches that the daemon carries out itself, on fds of the job. */
 	ALLOW_IF("ioctl", "a launch: a VM", INT(1, KVM_CREATE_VM_REQUEST)),
 	ALLOW_IF("ioctl", "a launch: the platform's commands", INT(1, KVM_ENCRYPT_OP_REQUEST)),
@@ -229,6 +235,7 @@ static const struct gm_seccomp_rule spawner_rules[] = {
 	ALLOW_IF("prctl", "the name of a worker", INT(0, PR_SET_NAME)),
 	ALLOW_IF("prctl", "workers die with the spawner", INT(0, PR_SET_PDEATHSIG)),
 	ALLOW_IF("prctl", "workers are non-dumpable", INT(0, PR_SET_DUMPABLE)),
+	ALLOW_IF_BOTH("setpgid", "a worker whose end nobody waits for", INT(0, 0), INT(1, 0)),
 	ALLOW("dup3", "a worker's channel gets its number"),
 	ALLOW_IF("fcntl", "a worker's channel gets its number", INT(1, F_SETFD)),
 	ALLOW("close_range", "a worker has nothing else"),

@@ -25,6 +25,7 @@ struct gm_crew_share {
 	void (*on_change)(struct gm_crew_share *share); /* of n_workers; may be NULL */
 	uint32_t n_workers;				/* from here on the hub's */
 	uint32_t n_dismissed;				/* of these */
+	uint32_t n_stuck; /* were let go, and their processes do not end */
 	uint32_t n_waiting;
 	struct gm_crew_list waiting;	 /* have a job and no worker, first come first */
 	TAILQ_ENTRY(gm_crew_share) turn; /* gm_crew_hub::turns, while some wait */
@@ -60,6 +61,12 @@ struct gm_crew_job_ops {
 	/* Of a GM_JOB_MAKE_* that ends as GM_JOB_ERROR with EAGAIN, before its end. May be NULL. */
 	void (*held)(void *arg, uint64_t offset);
 	/*
+	 * Of a GM_JOB_RECEIVE. A worker has the job's fd, and nobody here has it any more. Then at
+	 * most once: takes the fd that came; the worker says that it is memory.
+	 */
+	void (*ready)(void *arg);
+	void (*received)(void *arg, int fd);
+	/*
 	 * Exactly once, last; the job is freed afterwards. Never from within submit or cancel. The
 	 * crew may be freed here when this was its last job.
 	 */
@@ -91,8 +98,8 @@ bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub);
 
 /*
  * Closes @fd, in another process where that is possible: the last close of a big memfd frees its
- * pages, which takes about 160 ms for each GiB. Where one process is behind, another is started: no
- * number of fds makes the caller wait. When it returns, this process has @fd no more; the
+ * pages, which takes about 160 ms for each GiB. Where one process is behind, another is started,
+ * up to a few; then fds wait here for one, up to some hundreds. Beyond that the caller waits. The
  * memory comes back soon. Takes @fd always.
  */
 void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd);
@@ -125,7 +132,9 @@ GM_WARN_UNUSED int gm_crew_submit(struct gm_crew *crew, const struct gm_job_orde
 
 /*
  * Asks a job to stop. Its end still comes, and says how it really ended. A worker that does not
- * answer in GM_CREW_PATIENCE_MS is killed: GM_JOB_WORKER_LOST.
+ * answer in GM_CREW_PATIENCE_MS is killed: GM_JOB_WORKER_LOST. A GM_JOB_RECEIVE has nothing that
+ * anybody waits for, and ends at once; its process may go on for as long as what came does not let
+ * go of it, and takes its place until then.
  */
 #define GM_CREW_PATIENCE_MS 2000
 void gm_crew_cancel(struct gm_crew_job *job);

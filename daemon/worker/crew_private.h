@@ -9,13 +9,15 @@
  *   GONE       its channel has ended in the middle of a job; the spawner's word is awaited, a
  *              moment at most.
  *   DISMISSED  without a crew; its process is ending, and takes its place until the spawner says
- *              that it has.
+ *              that it has. One that takes longer than GM_CREW_PATIENCE_MS is stuck: it keeps a
+ *              place of its own share, and none of the others.
  *
  * A worker is freed when the spawner has reported its end, or with the hub, and nowhere else: every
  * other function may go on using it.
  *
  * Callbacks to the owners of jobs are made by the hub's turn only (and progress when a report is
- * read), so none can happen inside submit or cancel.
+ * read), so none can happen inside submit or cancel; but an fd that has come to a job goes to its
+ * owner when the job is cancelled.
  */
 #ifndef GM_CREW_PRIVATE_H
 #define GM_CREW_PRIVATE_H
@@ -66,6 +68,7 @@ struct gm_crew_worker {
 	int channel;		       /* -1: dismissed */
 	bool distrusted;	       /* has sent nonsense: killed, and not listened to any more */
 	bool kill_due;		       /* the spawner has yet to be asked */
+	bool stuck;		       /* dismissed, and its process does not end */
 	struct gm_watch *watch;	       /* of the channel */
 	struct gm_watch *timer;
 	uint64_t deadline_ms; /* idle, patience or report wait, as the state says; 0: none */
@@ -84,6 +87,21 @@ struct gm_crew {
 	TAILQ_ENTRY(gm_crew) link;     /* gm_crew_share::waiting */
 };
 
+/*
+ * Workers that close fds. One takes them; those before it close what they have and end. When all
+ * that there may be are at work, what comes waits here.
+ */
+#define GM_JANITORS_MAX 4
+#define GM_JANITORS_WAITING_MAX 256
+struct gm_janitors {
+	int channel; /* of the one that takes fds; -1: none */
+	uint32_t n;  /* processes */
+	uint64_t tags[GM_JANITORS_MAX];
+	uint32_t first;
+	uint32_t n_waiting;
+	int waiting[GM_JANITORS_WAITING_MAX]; /* a ring */
+};
+
 struct gm_crew_hub {
 	struct gm_loop_ref loop;
 	struct gm_spawner *spawner;
@@ -96,9 +114,10 @@ struct gm_crew_hub {
 	uint32_t n_crews;
 	uint32_t n_workers;
 	uint32_t n_dismissed; /* of these */
+	uint32_t n_stuck;     /* and of these */
 	uint32_t n_waiting;
 	uint32_t n_ended;
-	int janitor;		  /* channel of the worker that closes fds; -1: none yet */
+	struct gm_janitors janitors;
 	struct gm_watch *reports; /* the spawner's socket */
 	struct gm_watch *turn;	  /* timer */
 	bool kicked;
@@ -119,6 +138,15 @@ bool gm_hub_wants_place_of(const struct gm_crew_worker *worker);
 void gm_hub_count(struct gm_crew_share *share, bool is_new);
 void gm_hub_wait(struct gm_crew_hub *hub, struct gm_crew *crew);
 void gm_hub_unwait(struct gm_crew_hub *hub, struct gm_crew *crew);
+
+/* janitor.c */
+
+void gm_janitors_init(struct gm_janitors *janitors);
+void gm_janitors_done(struct gm_janitors *janitors);
+/* What waits goes to a janitor. False: some still waits for one. */
+bool gm_janitors_turn(struct gm_crew_hub *hub);
+/* The spawner says: the process is no more. False: it was no janitor. */
+bool gm_janitor_ended(struct gm_crew_hub *hub, uint64_t tag);
 
 /* crew.c */
 

@@ -23,6 +23,11 @@ static void worker_set_deadline(struct gm_crew_worker *worker, uint64_t ms)
 	loop->ops->timer_set(worker->timer, ms);
 }
 
+static bool receives(const struct gm_crew_job *job)
+{
+	return job->order.verb == GM_JOB_RECEIVE;
+}
+
 static struct gm_crew_job *worker_job(const struct gm_crew_worker *worker)
 {
 	assert(worker->state == GM_CREW_WORKER_BUSY || worker->state == GM_CREW_WORKER_GONE);
@@ -50,7 +55,9 @@ void gm_crew_worker_free(struct gm_crew_worker *worker)
 	hub->n_workers--;
 	if (worker->state == GM_CREW_WORKER_DISMISSED) {
 		hub->n_dismissed--;
-		worker->share->n_dismissed--;
+		hub->n_stuck -= worker->stuck;
+		worker->share->n_stuck -= worker->stuck;
+		worker->share->n_dismissed -= !worker->stuck;
 	}
 	gm_hub_count(worker->share, false);
 	gm_cgroup_place_drop(worker->place);
@@ -77,7 +84,7 @@ void gm_crew_worker_dismiss(struct gm_crew_worker *worker)
 	worker_hang_up(worker);
 	worker->crew->worker = NULL;
 	worker->crew = NULL;
-	worker->deadline_ms = 0;
+	worker_set_deadline(worker, GM_CREW_PATIENCE_MS);
 	worker->state = GM_CREW_WORKER_DISMISSED;
 	worker->hub->n_dismissed++;
 	worker->share->n_dismissed++;
@@ -86,6 +93,16 @@ void gm_crew_worker_dismiss(struct gm_crew_worker *worker)
 	/* Without a spawner nobody will say that it has ended: the hub's turn frees it. */
 	if (worker->hub->broken)
 		gm_hub_kick(worker->hub);
+}
+
+/* Its process does not end, and its share is not to wait for that. */
+static void worker_is_stuck(struct gm_crew_worker *worker)
+{
+	worker->stuck = true;
+	worker->hub->n_stuck++;
+	worker->share->n_stuck++;
+	worker->share->n_dismissed--;
+	gm_hub_kick(worker->hub);
 }
 
 /* The running job is lost, and the worker idle as far as the books go. */
@@ -170,13 +187,17 @@ static bool job_accepts(const struct gm_crew_job *job, const struct gm_job_repor
 static void worker_job_over(struct gm_crew_worker *worker, struct gm_crew_job *job, int error)
 {
 	enum gm_job_end how = GM_JOB_DONE;
+	struct gm_crew *crew = worker->crew;
 
 	if (error)
 		how = error == -ECANCELED && job->cancelled ? GM_JOB_CANCELLED : GM_JOB_ERROR;
 	worker->state = GM_CREW_WORKER_IDLE;
 	worker->deadline_ms = 0;
 	gm_crew_job_finish(job, how, how == GM_JOB_ERROR ? -error : 0);
-	gm_crew_advance(worker->crew);
+	/* It ends with such a job. */
+	if (receives(job))
+		gm_crew_worker_dismiss(worker);
+	gm_crew_advance(crew);
 }
 
 /* False: this worker is not to be believed. */
@@ -200,20 +221,39 @@ static bool worker_take_report(struct gm_crew_worker *worker, const struct gm_jo
 		job->ops->digest(job->arg, report->digest);
 	if (report->last && report->error == -EAGAIN && job->ops->held)
 		job->ops->held(job->arg, report->held_at);
+	if (!report->last && receives(job))
+		job->ops->ready(job->arg);
 	if (report->last)
 		worker_job_over(worker, job, report->error);
 	return true;
 }
 
+/* The job to which an fd may come, or NULL. */
+static struct gm_crew_job *worker_receiver(const struct gm_crew_worker *worker)
+{
+	struct gm_crew_job *job;
+
+	if (worker->state != GM_CREW_WORKER_BUSY || worker->distrusted)
+		return NULL;
+	job = worker_job(worker);
+	return receives(job) ? job : NULL;
+}
+
 /* Reads one packet. False when none was there, or the channel has ended. */
 static bool worker_read(struct gm_crew_worker *worker)
 {
+	struct gm_crew_job *receiver = worker_receiver(worker);
 	struct gm_job_report report;
+	int fd = -1;
 	ssize_t n;
 
-	n = gm_channel_recv(worker->channel, &report, sizeof(report), NULL, MSG_DONTWAIT);
+	n = gm_channel_recv(worker->channel, &report, sizeof(report), receiver ? &fd : NULL,
+			    MSG_DONTWAIT);
 	if (n == -EAGAIN)
 		return false;
+	/* Whatever it is: whoever takes it knows how to close it. */
+	if (n >= 0 && fd >= 0)
+		receiver->ops->received(receiver->arg, fd);
 	if (n == 0 || (n < 0 && n != -EBADMSG)) {
 		worker_on_end(worker);
 		return false;
@@ -259,6 +299,8 @@ static void worker_on_timer(void *arg)
 		worker_kill(worker);
 	else if (worker->state == GM_CREW_WORKER_GONE)
 		worker_give_up(worker, -ETIMEDOUT);
+	else
+		worker_is_stuck(worker);
 }
 
 void gm_crew_worker_ended(struct gm_crew_worker *worker, int error)
@@ -301,7 +343,11 @@ int gm_crew_worker_new(struct gm_crew *crew)
 	worker->hub = hub;
 	worker->tag = ++hub->last_tag;
 	worker->place = gm_cgroup_place_use(TAILQ_FIRST(&crew->jobs)->place);
-	r = gm_spawner_request(hub->spawner, worker->tag, worker->place, &worker->channel);
+	r = receives(TAILQ_FIRST(&crew->jobs))
+		    ? gm_spawner_request_alone(hub->spawner, worker->tag, worker->place,
+					       &worker->channel)
+		    : gm_spawner_request(hub->spawner, worker->tag, worker->place,
+					 &worker->channel);
 	if (r) {
 		gm_cgroup_place_drop(worker->place);
 		free(worker);
@@ -344,11 +390,40 @@ void gm_crew_worker_send(struct gm_crew_worker *worker)
 	worker->state = GM_CREW_WORKER_BUSY;
 }
 
+/* An fd that has come must be on the right way to its end: nothing is left in the channel. */
+static void worker_empty(struct gm_crew_worker *worker)
+{
+	(void)shutdown(worker->channel, SHUT_RD);
+	while (worker->channel >= 0 && worker->state == GM_CREW_WORKER_BUSY && worker_read(worker))
+		;
+}
+
+/* The crew lets go of it and of the running job, which has nothing that anybody waits for. */
+static void worker_leave(struct gm_crew_worker *worker)
+{
+	struct gm_crew *crew = worker->crew;
+	struct gm_crew_job *job = worker_job(worker);
+
+	if (worker->channel >= 0)
+		worker_empty(worker);
+	/* It has ended just now. */
+	if (job->ended)
+		return;
+	worker->state = GM_CREW_WORKER_IDLE;
+	gm_crew_job_finish(job, GM_JOB_CANCELLED, 0);
+	gm_crew_worker_dismiss(worker);
+	gm_crew_advance(crew);
+}
+
 void gm_crew_worker_stop(struct gm_crew_worker *worker)
 {
 	const struct gm_job_stop stop = { .job = worker_job(worker)->order.job };
 	int r;
 
+	if (receives(worker_job(worker))) {
+		worker_leave(worker);
+		return;
+	}
 	if (worker->state == GM_CREW_WORKER_GONE)
 		return;
 	r = gm_channel_send(worker->channel, &stop, sizeof(stop), -1, MSG_DONTWAIT);

@@ -118,7 +118,7 @@ static bool may_have_place(const struct gm_crew_hub *hub, const struct gm_crew_s
 
 	if (share->n_workers == 0)
 		max *= 2;
-	return share->n_workers < share->max && hub->n_workers < max;
+	return share->n_workers < share->max && hub->n_workers - hub->n_stuck < max;
 }
 
 static struct gm_crew_share *next_in_turn(const struct gm_crew_hub *hub)
@@ -186,7 +186,7 @@ static void forget_dismissed(struct gm_crew_hub *hub)
 static void hub_turn(void *arg)
 {
 	struct gm_crew_hub *hub = arg;
-	bool spawner_keeps_up;
+	bool spawner_keeps_up, janitors_keep_up;
 
 	hub->kicked = false;
 	tell_owners(hub);
@@ -195,7 +195,8 @@ static void hub_turn(void *arg)
 	vacate_places(hub);
 	spawner_keeps_up = give_places(hub);
 	spawner_keeps_up = ask_for_kills(hub) && spawner_keeps_up;
-	if (!spawner_keeps_up && !hub->kicked)
+	janitors_keep_up = gm_janitors_turn(hub);
+	if ((!spawner_keeps_up || !janitors_keep_up) && !hub->kicked)
 		hub->loop.ops->timer_set(hub->turn, GM_CREW_RETRY_MS);
 }
 
@@ -242,6 +243,8 @@ static void hub_on_report(void *arg)
 				hub->displaced = report.displaced;
 			continue;
 		}
+		if (gm_janitor_ended(hub, report.tag))
+			continue;
 		worker = find_worker(hub, report.tag);
 		if (worker)
 			worker->displaced = report.displaced;
@@ -266,7 +269,7 @@ int gm_crew_hub_new(struct gm_loop_ref loop, struct gm_spawner *spawner, uint32_
 	hub->spawner = spawner;
 	hub->workers_max = workers_max;
 	hub->idle_ms = idle_ms;
-	hub->janitor = -1;
+	gm_janitors_init(&hub->janitors);
 	TAILQ_INIT(&hub->workers);
 	TAILQ_INIT(&hub->turns);
 	gm_crew_share_init(&hub->own, NULL);
@@ -291,7 +294,7 @@ void gm_crew_hub_free(struct gm_crew_hub *hub)
 	assert(hub->n_crews == 0 && hub->n_ended == 0);
 	while (!TAILQ_EMPTY(&hub->workers))
 		gm_crew_worker_free(TAILQ_FIRST(&hub->workers));
-	gm_fd_close(hub->janitor);
+	gm_janitors_done(&hub->janitors);
 	hub->loop.ops->watch_free(hub->reports);
 	hub->loop.ops->watch_free(hub->turn);
 	free(hub);
@@ -322,35 +325,4 @@ void gm_crew_hub_set_places(struct gm_crew_hub *hub, uint32_t workers_max)
 bool gm_crew_hub_is_broken(const struct gm_crew_hub *hub)
 {
 	return hub->broken;
-}
-
-static int janitor_send(struct gm_crew_hub *hub, int fd)
-{
-	const struct gm_job_dispose packet = { 0 };
-	int r;
-
-	if (hub->janitor < 0) {
-		r = gm_spawner_request(hub->spawner, ++hub->last_tag, NULL, &hub->janitor);
-		if (r)
-			return r;
-	}
-	return gm_channel_send(hub->janitor, &packet, sizeof(packet), fd, MSG_DONTWAIT);
-}
-
-void gm_crew_hub_dispose(struct gm_crew_hub *hub, int fd)
-{
-	int r = janitor_send(hub, fd);
-
-	/*
-	 * It has died, of an OOM killer maybe; or it is behind: then it closes what it has been
-	 * given and ends. Another one in either case, so that nobody waits here for a file that is
-	 * not his.
-	 */
-	if (r == -EPIPE || r == -ECONNRESET || r == -EAGAIN) {
-		gm_fd_close(gm_take_fd(&hub->janitor));
-		r = janitor_send(hub, fd);
-	}
-	/* Where that does not work either, the close takes the time that it takes. */
-	(void)r;
-	gm_fd_close(fd);
 }

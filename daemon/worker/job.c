@@ -38,8 +38,10 @@ static bool digest_is_valid(const struct gm_job_order *order)
 
 bool gm_job_order_is_valid(const struct gm_job_order *order, size_t size)
 {
-	if (size < ORDER_HEADER_SIZE || order->n_ranges == 0 ||
-	    order->n_ranges > GM_JOB_RANGES_MAX || size != gm_job_order_size(order))
+	if (size < ORDER_HEADER_SIZE || order->n_ranges > GM_JOB_RANGES_MAX ||
+	    size != gm_job_order_size(order))
+		return false;
+	if ((order->n_ranges == 0) != (order->verb == GM_JOB_RECEIVE))
 		return false;
 	if (order->verb >= GM_JOB_VERB_N_ || order->n_threads == 0 ||
 	    order->n_threads > GM_JOB_THREADS_MAX)

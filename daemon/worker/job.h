@@ -6,7 +6,8 @@
  *   gmemd -> worker    struct gm_job_order, one fd
  *   gmemd -> worker    struct gm_job_stop
  *   gmemd -> worker    struct gm_job_dispose, one fd
- *   worker -> gmemd    struct gm_job_report, any number, the last one with `last` set
+ *   worker -> gmemd    struct gm_job_report, any number, the last one with `last` set; that of a
+ *                      GM_JOB_RECEIVE which went well has one fd
  *
  * A worker does one job at a time, with many threads, and exits when its socket closes.
  */
@@ -28,6 +29,14 @@ enum gm_job_verb {
 	GM_JOB_MAKE_PRIVATE,
 	GM_JOB_LAUNCH, /* the fd is the launch's own socket, see launcher.h; its one range is as
 			  long as all memory of the guest together */
+	/*
+	 * The job's fd is a socket of which a stranger has the other end. The first report, which
+	 * is not the last, says that the worker has it; the last one brings the fd that came: a
+	 * memfd or a guest_memfd, or -EBADMSG (not one fd in one packet), -EPIPE (nothing), -EBADF
+	 * (another file). It has no ranges. The worker ends with it: what came may not let go of
+	 * it.
+	 */
+	GM_JOB_RECEIVE,
 	GM_JOB_VERB_N_
 };
 

@@ -78,7 +78,7 @@ int gm_spawner_start(const struct gm_spawner_config *config, struct gm_spawner *
 }
 
 static int ask(struct gm_spawner *spawner, enum gm_spawner_verb verb, uint64_t tag,
-	       const struct gm_cgroup_place *place, int fd)
+	       const struct gm_cgroup_place *place, bool alone, int fd)
 {
 	struct gm_spawner_request_packet packet;
 	size_t size = offsetof(struct gm_spawner_request_packet, place);
@@ -89,6 +89,7 @@ static int ask(struct gm_spawner *spawner, enum gm_spawner_verb verb, uint64_t t
 	memset(&packet, 0, size);
 	packet.tag = tag;
 	packet.verb = verb;
+	packet.alone = alone;
 	if (place != NULL) {
 		packet.may_stay = place->may_stay;
 		packet.n_place = place->length;
@@ -98,8 +99,8 @@ static int ask(struct gm_spawner *spawner, enum gm_spawner_verb verb, uint64_t t
 	return r == -ECONNRESET || r == -ENOTCONN ? -EPIPE : r;
 }
 
-int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag,
-		       const struct gm_cgroup_place *place, int *ret_channel)
+static int request(struct gm_spawner *spawner, uint64_t tag, const struct gm_cgroup_place *place,
+		   bool alone, int *ret_channel)
 {
 	_gm_close_ int ours = -1;
 	_gm_close_ int theirs = -1;
@@ -108,16 +109,28 @@ int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag,
 	r = pair(&ours, &theirs);
 	if (r)
 		return r;
-	r = ask(spawner, GM_SPAWNER_START, tag, place, theirs);
+	r = ask(spawner, GM_SPAWNER_START, tag, place, alone, theirs);
 	if (r)
 		return r;
 	*ret_channel = gm_take_fd(&ours);
 	return 0;
 }
 
+int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag,
+		       const struct gm_cgroup_place *place, int *ret_channel)
+{
+	return request(spawner, tag, place, /* alone= */ false, ret_channel);
+}
+
+int gm_spawner_request_alone(struct gm_spawner *spawner, uint64_t tag,
+			     const struct gm_cgroup_place *place, int *ret_channel)
+{
+	return request(spawner, tag, place, /* alone= */ true, ret_channel);
+}
+
 int gm_spawner_kill(struct gm_spawner *spawner, uint64_t tag)
 {
-	return ask(spawner, GM_SPAWNER_KILL, tag, NULL, -1);
+	return ask(spawner, GM_SPAWNER_KILL, tag, NULL, /* alone= */ false, -1);
 }
 
 int gm_spawner_read(struct gm_spawner *spawner, struct gm_spawner_report *ret_report)

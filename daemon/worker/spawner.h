@@ -52,6 +52,13 @@ GM_WARN_UNUSED int gm_spawner_start(const struct gm_spawner_config *config,
 GM_WARN_UNUSED int gm_spawner_request(struct gm_spawner *spawner, uint64_t tag,
 				      const struct gm_cgroup_place *place, int *ret_channel);
 
+/*
+ * The same for a worker that has no memory of anybody's, and whose end nobody is to wait for: it is
+ * a process group of its own.
+ */
+GM_WARN_UNUSED int gm_spawner_request_alone(struct gm_spawner *spawner, uint64_t tag,
+					    const struct gm_cgroup_place *place, int *ret_channel);
+
 /* Ends the worker @tag with SIGKILL; nothing happens if there is none. Errors as above. */
 GM_WARN_UNUSED int gm_spawner_kill(struct gm_spawner *spawner, uint64_t tag);
 

@@ -88,13 +88,14 @@ static void go_first(void)
 	gm_fd_close(fd);
 }
 
-static void worker_process(const struct spawner *spawner, int channel, const int gate[2])
+static void worker_process(const struct spawner *spawner, int channel, const int gate[2],
+			   bool alone)
 {
 	sigset_t none;
 
 	(void)sigemptyset(&none);
 	(void)prctl(PR_SET_NAME, "gmemd-worker");
-	if (die_with(spawner->pid))
+	if (die_with(spawner->pid) || (alone && setpgid(0, 0) < 0))
 		_exit(EXIT_SETUP);
 	go_first();
 	/* The spawner's end must not be open here: it says when there is nothing to wait for. */
@@ -127,13 +128,13 @@ static int children_reserve(struct spawner *spawner)
 }
 
 /* A child that waits at a gate. */
-static int fork_worker(const struct spawner *spawner, int channel, const int gate[2],
+static int fork_worker(const struct spawner *spawner, int channel, const int gate[2], bool alone,
 		       pid_t *ret_pid)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		worker_process(spawner, channel, gate);
+		worker_process(spawner, channel, gate, alone);
 	if (pid < 0)
 		return -errno;
 	*ret_pid = pid;
@@ -161,7 +162,7 @@ static int start_at(struct spawner *spawner, const struct gm_spawner_request_pac
 	pid_t pid;
 	int r;
 
-	r = fork_worker(spawner, channel, gate, &pid);
+	r = fork_worker(spawner, channel, gate, request->alone, &pid);
 	if (r)
 		return r;
 	packet->pid = pid;

@@ -16,6 +16,7 @@ struct gm_spawner_request_packet {
 	uint64_t tag;
 	uint32_t verb;
 	uint32_t may_stay; /* bool */
+	uint32_t alone;	   /* bool */
 	uint32_t reserved;
 	uint32_t n_place;
 	char place[GM_CGROUP_PLACE_MAX]; /* of gm_cgroup_place; the packet is cut after it */

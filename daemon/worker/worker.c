@@ -10,6 +10,7 @@
 #include "digest.h"
 #include "gm_cleanup.h"
 #include "launcher.h"
+#include "receive.h"
 #include "work.h"
 
 struct worker {
@@ -67,6 +68,10 @@ static int worker_obey(struct worker *worker, const struct gm_job_order *order, 
 
 	if (fd < 0 || !gm_job_order_is_valid(order, size))
 		return worker_refuse(worker, order, -EINVAL);
+	if (order->verb == GM_JOB_RECEIVE) {
+		gm_receive_run(order->job, fd, worker->channel);
+		return -ESHUTDOWN;
+	}
 	backend = gm_backend_find(order->kind);
 	if (!backend)
 		return worker_refuse(worker, order, -EOPNOTSUPP);
@@ -107,7 +112,7 @@ int gm_worker_main(int channel)
 			gm_fd_close(fd);
 			continue;
 		}
-		/* Nonzero: nobody is there to report to. */
+		/* Nonzero: nobody is there to report to, or it was the last job. */
 		if (worker_obey(&worker, &order, (size_t)size, fd))
 			break;
 	}
