@@ -68,7 +68,6 @@ struct gm_pending {
 	struct gm_failure failure; /* status 0: `reply` is good */
 	struct gm_reply reply;
 
-	int fd;		  /* goes with it: its own; -1: none */
 	uint64_t granted; /* id of what the answer granted, when nobody waits for it */
 	uint64_t ordered; /* and of the step that it ordered */
 	/* A link's: id of the domain or region that it asks for; a job's, a conversion's, a
@@ -269,11 +268,6 @@ GM_WARN_UNUSED int gm_remote_post(struct gmem_client *client, enum gm_pending_ki
 				  unsigned type, const ProtobufCMessage *request,
 				  struct gm_pending **ret_pending);
 
-/* The same for a call that sends a copy of @fd along. */
-GM_WARN_UNUSED int gm_remote_post_fd(struct gmem_client *client, unsigned type,
-				     const ProtobufCMessage *request, int fd,
-				     struct gm_pending **ret_pending);
-
 /* Waits for the answer of a call, and frees @pending in any case. */
 GM_WARN_UNUSED int gm_remote_finish(struct gmem_client *client, struct gm_pending *pending,
 				    uint64_t deadline, struct gm_reply *reply);
@@ -319,6 +313,23 @@ void gm_pending_end(struct gmem_client *client, struct gm_pending *pending);
 /* The id of what an answer grants that somebody must give back, or 0. */
 uint64_t gm_granted(unsigned type, const ProtobufCMessage *message);
 
+/* ---- remote_box.c */
+
+struct gm_box {
+	uint64_t id;
+	uint32_t connection; /* on which it was opened */
+};
+
+/*
+ * Opens a box for the domain and puts a copy of @fd, which is the caller's own, into it. The
+ * program may drop handles during the wait.
+ */
+GM_WARN_UNUSED int gm_remote_box(struct gmem_client *client, uint64_t domain, int fd,
+				 uint64_t deadline, struct gm_box *ret_box);
+
+/* Whether the last call failed because the box has gone with its daemon. */
+bool gm_remote_box_is_gone(const struct gmem_client *client, const struct gm_box *box);
+
 /* ---- remote_step.c */
 
 /* What came of a step. */
@@ -356,7 +367,7 @@ uint64_t gm_ordered(unsigned type, const ProtobufCMessage *message);
 void gm_remote_cancel_step(struct gmem_client *client, const struct gm_pending *pending);
 
 /* The step that came with a new region. After a failure the region has been given back. */
-GM_WARN_UNUSED int gm_remote_private_half(struct gmem_client *client, int vm_fd,
+GM_WARN_UNUSED int gm_remote_private_half(struct gmem_client *client, uint64_t domain, int vm_fd,
 					  const Gmem__Step *step, struct gmem_region *region);
 
 /* ---- remote_standing.c */

@@ -56,7 +56,6 @@ void gm_pending_free(struct gm_pending *pending)
 		explicit_bzero(pending->body, pending->body_length);
 	free(pending->body);
 	free(pending->conversions);
-	gm_fd_close(pending->fd);
 	free(pending);
 }
 
@@ -168,7 +167,6 @@ static struct gm_pending *new_pending(struct gmem_client *client, enum gm_pendin
 
 	if (!pending)
 		return NULL;
-	pending->fd = -1;
 	pending->kind = kind;
 	pending->type = (uint16_t)type;
 	pending->serial = next_serial(client->remote);
@@ -218,11 +216,9 @@ static int pack(struct gmem_client *client, struct gm_pending *pending,
 	return 0;
 }
 
-/* Takes @fd, which may be -1. */
-static int post(struct gmem_client *client, enum gm_pending_kind kind, unsigned type,
-		const ProtobufCMessage *request, int fd, struct gm_pending **ret_pending)
+int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind, unsigned type,
+		   const ProtobufCMessage *request, struct gm_pending **ret_pending)
 {
-	_gm_close_ int owned = fd;
 	_gm_cleanup_(free_pending_slot) struct gm_pending *pending = NULL;
 	struct gm_remote *remote = client->remote;
 	int r = 0;
@@ -244,27 +240,10 @@ static int post(struct gmem_client *client, enum gm_pending_kind kind, unsigned 
 	r = pack(client, pending, request);
 	if (r < 0)
 		return r;
-	pending->fd = gm_take_fd(&owned);
 	remember(remote, pending);
 	(void)gm_link_flush(remote);
 	*ret_pending = gm_take_ptr(&pending);
 	return 0;
-}
-
-int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind, unsigned type,
-		   const ProtobufCMessage *request, struct gm_pending **ret_pending)
-{
-	return post(client, kind, type, request, -1, ret_pending);
-}
-
-int gm_remote_post_fd(struct gmem_client *client, unsigned type, const ProtobufCMessage *request,
-		      int fd, struct gm_pending **ret_pending)
-{
-	int copy = gm_fd_dup(fd);
-
-	if (copy < 0)
-		return gm_fail_errno(client, copy, "a file descriptor to send");
-	return post(client, GM_PENDING_CALL, type, request, copy, ret_pending);
 }
 
 void gm_remote_abandon(struct gmem_client *client, struct gm_pending *pending)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gm_cleanup.h"
+#include "gm_fd.h"
 #include "gm_verdict.h"
 #include "remote.h"
 
@@ -128,20 +129,22 @@ int gm_remote_launch_start(struct gmem_domain *domain, const void *parameters, s
 
 /* ---- sources */
 
-/* Hands @fd in. Touches no handle after the wait. */
-static int hand_in(struct gmem_client *client, uint64_t domain, int fd, uint64_t size,
-		   uint64_t *ret_id)
+static int hand_in_once(struct gmem_client *client, uint64_t domain, int fd, uint64_t size,
+			uint64_t deadline, struct gm_box *box, uint64_t *ret_id)
 {
 	Gmem__SourceRequest request = GMEM__SOURCE_REQUEST__INIT;
-	uint64_t deadline = gm_deadline(client);
 	_gm_reply_ struct gm_reply reply = { 0 };
 	const Gmem__SourceReply *answer;
 	struct gm_pending *pending;
 	int r;
 
-	request.has_domain = true;
+	r = gm_remote_box(client, domain, fd, deadline, box);
+	if (r < 0)
+		return r;
+	request.has_domain = request.has_box = true;
 	request.domain = domain;
-	r = gm_remote_post_fd(client, GM_MSG_SOURCE, &request.base, fd, &pending);
+	request.box = box->id;
+	r = gm_remote_post(client, GM_PENDING_CALL, GM_MSG_SOURCE, &request.base, &pending);
 	if (r < 0)
 		return r;
 	r = gm_remote_finish(client, pending, deadline, &reply);
@@ -152,6 +155,23 @@ static int hand_in(struct gmem_client *client, uint64_t domain, int fd, uint64_t
 		return gm_remote_nonsense(client, "another source than was handed in");
 	*ret_id = answer->source;
 	return 0;
+}
+
+/* Hands @fd in. Touches no handle after the wait. */
+static int hand_in(struct gmem_client *client, uint64_t domain, int fd, uint64_t size,
+		   uint64_t *ret_id)
+{
+	uint64_t deadline = gm_deadline(client);
+	_gm_close_ int copy = gm_fd_dup(fd);
+	struct gm_box box = { 0 };
+	int r;
+
+	if (copy < 0)
+		return gm_fail_errno(client, copy, "a file descriptor to send");
+	do
+		r = hand_in_once(client, domain, copy, size, deadline, &box, ret_id);
+	while (r < 0 && gm_remote_box_is_gone(client, &box));
+	return r;
 }
 
 int gm_remote_source_add(struct gmem_domain *domain, struct gmem_source *source)

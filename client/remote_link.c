@@ -214,7 +214,6 @@ static int send_one(const struct gm_link *link, const struct gm_pending *pending
 {
 	const struct gm_frame frame = {
 		.version = GM_PROTOCOL_VERSION,
-		.n_fds = pending->fd >= 0,
 		.type = pending->type,
 		.serial = pending->serial,
 		.body_length = pending->body_length,
@@ -222,8 +221,8 @@ static int send_one(const struct gm_link *link, const struct gm_pending *pending
 	uint8_t header[GM_FRAME_HEADER_SIZE];
 
 	gm_frame_encode(&frame, header);
-	return gm_scm_send(link->fd, header, sizeof(header), pending->body, frame.body_length,
-			   &pending->fd, frame.n_fds, MSG_DONTWAIT);
+	return gm_scm_send(link->fd, header, sizeof(header), pending->body, frame.body_length, NULL,
+			   0, MSG_DONTWAIT);
 }
 
 bool gm_link_flush(struct gm_remote *remote)

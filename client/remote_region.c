@@ -65,12 +65,13 @@ int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *doma
 	_gm_reply_ struct gm_reply reply = { 0 };
 	const Gmem__RegionCreateReply *answer;
 	uint32_t nodes[GM_NUMA_NODES_MAX];
+	uint64_t domain_id = domain->id;
 	int vm_fd = domain->vm_fd;
 	const char *fault;
 	int r;
 
 	request.has_domain = request.has_gpa = request.has_size = request.has_page_size = true;
-	request.domain = domain->id;
+	request.domain = domain_id;
 	request.gpa = region->gpa = spec->gpa;
 	request.size = region->size = spec->size;
 	request.page_size = spec->page_size;
@@ -96,7 +97,7 @@ int gm_remote_region_create(struct gmem_client *client, struct gmem_domain *doma
 		return gm_remote_nonsense(client, fault);
 	region->page_size = spec->page_size ? spec->page_size : page_size_of(region->fd);
 	if (answer->step)
-		r = gm_remote_private_half(client, vm_fd, answer->step, region);
+		r = gm_remote_private_half(client, domain_id, vm_fd, answer->step, region);
 	return r;
 }
 

@@ -234,22 +234,37 @@ void gm_remote_cancel_step(struct gmem_client *client, const struct gm_pending *
 
 /* ---- the private half */
 
-static int send_memory(struct gmem_client *client, const struct gmem_region *region, uint64_t step)
+static int send_memory_once(struct gmem_client *client, uint64_t domain,
+			    const struct gmem_region *region, uint64_t step, uint64_t deadline,
+			    struct gm_box *box)
 {
 	Gmem__StepMemoryRequest request = GMEM__STEP_MEMORY_REQUEST__INIT;
-	uint64_t deadline = gm_deadline(client);
 	_gm_reply_ struct gm_reply reply = { 0 };
 	struct gm_pending *pending;
 	int r;
 
-	request.has_region = request.has_step = true;
-	request.region = region->id;
-	request.step = step;
-	r = gm_remote_post_fd(client, GM_MSG_STEP_MEMORY, &request.base, region->private_fd,
-			      &pending);
+	r = gm_remote_box(client, domain, region->private_fd, deadline, box);
 	if (r < 0)
 		return r;
-	return gm_remote_finish(client, pending, deadline, &reply);
+	request.has_region = request.has_step = request.has_box = true;
+	request.region = region->id;
+	request.step = step;
+	request.box = box->id;
+	r = gm_remote_post(client, GM_PENDING_CALL, GM_MSG_STEP_MEMORY, &request.base, &pending);
+	return r < 0 ? r : gm_remote_finish(client, pending, deadline, &reply);
+}
+
+static int send_memory(struct gmem_client *client, uint64_t domain,
+		       const struct gmem_region *region, uint64_t step)
+{
+	uint64_t deadline = gm_deadline(client);
+	struct gm_box box = { 0 };
+	int r;
+
+	do
+		r = send_memory_once(client, domain, region, step, deadline, &box);
+	while (r < 0 && gm_remote_box_is_gone(client, &box));
+	return r;
 }
 
 static int fail_plain_vm(struct gmem_client *client, const Gmem__Step *step)
@@ -311,8 +326,8 @@ static void give_region_back(struct gmem_client *client, uint64_t region, uint64
 	(void)gm_client_fail(client, &why);
 }
 
-int gm_remote_private_half(struct gmem_client *client, int vm_fd, const Gmem__Step *step,
-			   struct gmem_region *region)
+int gm_remote_private_half(struct gmem_client *client, uint64_t domain, int vm_fd,
+			   const Gmem__Step *step, struct gmem_region *region)
 {
 	uint64_t id = step->step;
 	int r;
@@ -324,7 +339,7 @@ int gm_remote_private_half(struct gmem_client *client, int vm_fd, const Gmem__St
 		give_region_back(client, region->id, id);
 		return r;
 	}
-	r = send_memory(client, region, id);
+	r = send_memory(client, domain, region, id);
 	if (r < 0)
 		give_region_back(client, region->id, id);
 	return r;

@@ -59,6 +59,7 @@ MEMLOCK = 20
 STEP_MEMORY, REGION_BIND, CONVERT, STEP_DONE = 21, 22, 23, 24
 LAUNCH_START, SOURCE, POPULATE, LAUNCH_FINISH, LAUNCH_ABORT = 25, 26, 27, 28, 29
 CONVERTED = 30
+FD_BOX = 31
 PROGRESS, DOMAIN_GONE, SHUTDOWN, NEWS = 64, 65, 66, 67
 
 VERBS = {
@@ -92,6 +93,7 @@ VERBS = {
     LAUNCH_FINISH: (pb.LaunchFinishRequest, pb.LaunchFinishReply),
     LAUNCH_ABORT: (pb.LaunchAbortRequest, pb.LaunchAbortReply),
     CONVERTED: (pb.ConvertedRequest, pb.ConvertedReply),
+    FD_BOX: (pb.FdBoxRequest, pb.FdBoxReply),
 }
 EVENTS = {PROGRESS: pb.ProgressEvent, DOMAIN_GONE: pb.DomainGoneEvent, SHUTDOWN: pb.ShutdownEvent,
           NEWS: pb.NewsEvent}
@@ -207,6 +209,12 @@ def pack_frame(type, serial, body=b"", flags=0, magic=MAGIC, version=VERSION, n_
     """One packet. The last arguments are for those who want to send a wrong one."""
     length = len(body) if length is None else length
     return HEADER.pack(magic, version, n_fds, type, flags, serial, length) + body
+
+
+def send_fd(end, fd):
+    """Puts one fd into a box, of which `end` is the client's."""
+    with socket.socket(fileno=os.dup(end.fileno())) as way:
+        socket.send_fds(way, [b"x"], [fd if isinstance(fd, int) else fd.fileno()])
 
 
 class Connection:
@@ -606,6 +614,23 @@ class Client(Connection):
 
     def region_destroy(self, region):
         self.call(pb.RegionDestroyRequest(region=_id(region)))
+
+    def fd_box(self, domain):
+        """(id, Fd) of a box, into which send_fd() puts one fd for the domain."""
+        answer = self.call(pb.FdBoxRequest(domain=_id(domain)))
+        return answer.reply.box, answer.fds["box"]
+
+    def call_with_fd(self, domain, request, fd, timeout=None):
+        """STEP_MEMORY or SOURCE with this fd, which goes by way of a box for the domain."""
+        request.box = self.put_fd(domain, fd)
+        return self.call(request, timeout=timeout)
+
+    def put_fd(self, domain, fd):
+        """Sends an fd by way of a new box; returns the box's id for STEP_MEMORY or SOURCE."""
+        box, end = self.fd_box(domain)
+        with end:
+            send_fd(end, fd)
+        return box
 
     def region_map_page(self, region, offset=0, runs_max=0):
         """One answer of the page map: (offset, length, state) runs, and where to go on."""

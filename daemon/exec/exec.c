@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "exec_box.h"
 #include "exec_job.h"
 #include "exec_launch.h"
 #include "exec_memlock.h"
@@ -85,6 +86,7 @@ int gm_exec_init(struct gm_exec *exec, struct gm_book *book)
 
 	*exec = (struct gm_exec){ .book = book, .kvm_fd = -1 };
 	TAILQ_INIT(&exec->jobs);
+	TAILQ_INIT(&exec->boxes);
 	SLIST_INIT(&exec->leaving);
 	exec->job_threads = count_cpus();
 	exec->numa_nodes = find_numa_nodes();
@@ -103,7 +105,8 @@ int gm_exec_init(struct gm_exec *exec, struct gm_book *book)
 
 void gm_exec_done(struct gm_exec *exec)
 {
-	assert(TAILQ_EMPTY(&exec->jobs) && SLIST_EMPTY(&exec->leaving));
+	assert(TAILQ_EMPTY(&exec->jobs) && TAILQ_EMPTY(&exec->boxes) &&
+	       SLIST_EMPTY(&exec->leaving));
 	gm_exec_shares_done(exec);
 	while (exec->n_backends > 0) {
 		struct gm_exec_backend *slot = &exec->backends[--exec->n_backends];
@@ -246,11 +249,6 @@ void gm_exec_dispose(struct gm_exec *exec, const struct gm_tenant *tenant, int f
 		exec->close_stranger(exec->close_stranger_arg, tenant, fd);
 	else
 		close_elsewhere(exec, fd);
-}
-
-bool gm_exec_is_full_of_fds(const struct gm_exec *exec, const struct gm_tenant *tenant)
-{
-	return exec->is_full != NULL && exec->is_full(exec->close_stranger_arg, tenant);
 }
 
 static void close_memory(struct gm_exec *exec, int fd, bool slow)
@@ -414,6 +412,7 @@ unsigned gm_exec_end_domain(struct gm_exec *exec, struct gm_domain *domain)
 		}
 	}
 	gm_exec_end_memlock(exec, domain);
+	gm_exec_close_boxes(exec, NULL, domain);
 	gm_exec_end_launch(exec, domain);
 	gm_book_end_domain(domain);
 	drop_idle_regions(exec, domain);

@@ -23,6 +23,7 @@ struct gm_exec_backend {
 };
 
 struct gm_exec_job;
+struct gm_exec_box;
 struct gm_exec_leaving;
 
 /*
@@ -80,14 +81,13 @@ struct gm_exec {
 	 * main; NULL: the hub's workers do.
 	 */
 	void (*close_stranger)(void *arg, const struct gm_tenant *tenant, int fd);
-	/* The tenant has passed so many that it may pass no more; set with close_stranger. */
-	bool (*is_full)(void *arg, const struct gm_tenant *tenant);
 	void *close_stranger_arg;
 	bool leaves_limits;	 /* raised limits are for the next daemon to lower */
 	const char *cgroup_root; /* where they are mounted; NULL: where a host has them */
 	const struct gm_exec_keep_ops *keep_ops; /* NULL: nothing is kept; set by main */
 	void *keep_arg;
 	TAILQ_HEAD(, gm_exec_job) jobs;	       /* under way; private */
+	TAILQ_HEAD(, gm_exec_box) boxes;       /* private */
 	SLIST_HEAD(, gm_exec_leaving) leaving; /* private */
 };
 
@@ -117,15 +117,15 @@ void gm_exec_drop_region(struct gm_exec *exec, struct gm_region *region);
  */
 void gm_exec_dispose(struct gm_exec *exec, const struct gm_tenant *tenant, int fd);
 
-/* Fds of the tenant's wait to be closed: it may pass no more until some are. */
-bool gm_exec_is_full_of_fds(const struct gm_exec *exec, const struct gm_tenant *tenant);
-
 /* The file that others than its guest may map: borrowed, or -1 where the VMM has not made it yet.
  */
 int gm_exec_shared_fd(const struct gm_region *region);
 
 /* What has left the books has been recorded: lets go of it. */
 void gm_exec_settle(struct gm_exec *exec);
+
+/* Worker processes of the tenant that have been let go and do not end. */
+uint32_t gm_exec_stuck_workers(const struct gm_tenant *tenant);
 
 /* From here on nothing is kept and nothing is let go of: that is for the next daemon. */
 void gm_exec_stop_keeping(struct gm_exec *exec);

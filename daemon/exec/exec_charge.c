@@ -39,41 +39,60 @@ static const char *explain(int error)
 	}
 }
 
-int gm_exec_charge(struct gm_exec_job *job, int pidfd, struct gm_refusal *refusal)
+int gm_exec_find_payer(struct gm_exec *exec, const struct gm_session *session, int pidfd,
+		       struct gm_exec_payer *ret_payer, struct gm_refusal *refusal)
 {
-	struct gm_exec_charging *charging = &job->exec->charging;
-	const struct gm_session *session = job->ticket.session;
-	const struct gm_peer *peer;
+	struct gm_exec_charging *charging = &exec->charging;
+	const struct gm_peer *peer = &session->peer;
 	int r;
 
-	/* It is asked for by nobody. */
-	if (session == NULL)
-		return 0;
-	peer = &session->peer;
+	*ret_payer = (struct gm_exec_payer){ 0 };
 	if (charging->mode == GM_CHARGE_GMEMD) {
-		job->payer = gm_cgroup_place_use(charging->own);
+		ret_payer->group = gm_cgroup_place_use(charging->own);
 		return 0;
 	}
 	/* Where there are no control groups nobody is charged at all, and not the wrong one. */
 	if (charging->cgroups == NULL || charging->cgroups->n_roots == 0)
 		return 0;
-	r = gm_cgroup_place_of(charging->cgroups, peer->pid, pidfd, &job->place);
+	r = gm_cgroup_place_of(charging->cgroups, peer->pid, pidfd, &ret_payer->place);
 	if (r == 0) {
-		job->place->may_stay = charging->mode == GM_CHARGE_AUTO;
-		job->payer = gm_cgroup_place_use(job->place);
+		ret_payer->place->may_stay = charging->mode == GM_CHARGE_AUTO;
+		ret_payer->group = gm_cgroup_place_use(ret_payer->place);
 		return 0;
 	}
 	if (r == -ENOMEM)
 		return r;
 	if (charging->mode == GM_CHARGE_AUTO) {
 		charging->fallback = r;
-		job->payer = gm_cgroup_place_use(charging->own);
+		ret_payer->group = gm_cgroup_place_use(charging->own);
 		return 0;
 	}
 	refusal->sys_errno = (uint32_t)-r;
 	return gm_refuse_text(refusal, GM_NO_RESOURCE, GM_RULE_MEMORY_CGROUP,
-			      job->ticket.region->domain->tenant->account.name,
-			      "process %d cannot be charged: %s", (int)peer->pid, explain(r));
+			      session->tenant->account.name, "process %d cannot be charged: %s",
+			      (int)peer->pid, explain(r));
+}
+
+void gm_exec_payer_done(struct gm_exec_payer *payer)
+{
+	gm_cgroup_place_drop(payer->place);
+	gm_cgroup_place_drop(payer->group);
+}
+
+int gm_exec_charge(struct gm_exec_job *job, int pidfd, struct gm_refusal *refusal)
+{
+	struct gm_exec_payer payer;
+	int r;
+
+	/* It is asked for by nobody. */
+	if (job->ticket.session == NULL)
+		return 0;
+	r = gm_exec_find_payer(job->exec, job->ticket.session, pidfd, &payer, refusal);
+	if (r != 0)
+		return r;
+	job->place = payer.place;
+	job->payer = payer.group;
+	return 0;
 }
 
 /* Why somebody should have paid and did not: nobody's group was found, or none let workers in. */

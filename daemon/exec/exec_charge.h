@@ -10,6 +10,21 @@
 struct gm_exec_job;
 struct gm_exec_share;
 
+/* Both used, and to be dropped; NULL: nobody's that we know. */
+struct gm_exec_payer {
+	struct gm_cgroup_place *place; /* of the worker; NULL: where the spawner is */
+	struct gm_cgroup_place *group; /* whose limits hold */
+};
+
+/*
+ * Where a worker for the session is to be, from its process (@pidfd, borrowed). 0, or a verdict:
+ * nobody can be charged, and nobody else is to be.
+ */
+GM_WARN_UNUSED int gm_exec_find_payer(struct gm_exec *exec, const struct gm_session *session,
+				      int pidfd, struct gm_exec_payer *ret_payer,
+				      struct gm_refusal *refusal);
+void gm_exec_payer_done(struct gm_exec_payer *payer);
+
 /*
  * Finds out where the job's worker is to be, from its session's process (@pidfd, borrowed). 0, or
  * a verdict: nobody can be charged, and nobody else is to be.

@@ -8,6 +8,9 @@
 /* 3 to 10 us each: some percent of the loop's time. */
 #define LOOKS_RATE 5000
 
+/* Processes of one tenant that look into boxes. */
+#define BOX_WORKERS_MAX 2
+
 static uint64_t now_ms(const struct gm_exec *exec)
 {
 	return exec->loop.ops->now_ms(exec->loop.loop);
@@ -45,6 +48,8 @@ int gm_exec_share_of(struct gm_exec *exec, struct gm_tenant *tenant,
 		if (share == NULL)
 			return -ENOMEM;
 		gm_crew_share_init(&share->places, on_change);
+		gm_crew_share_init(&share->boxes, NULL);
+		share->boxes.max = BOX_WORKERS_MAX;
 		share->exec = exec;
 		share->tenant = tenant;
 		TAILQ_INIT(&share->late);
@@ -55,6 +60,13 @@ int gm_exec_share_of(struct gm_exec *exec, struct gm_tenant *tenant,
 	gm_account_set_limit(&tenant->account, GM_RES_WORKERS, share->places.max);
 	*ret_share = share;
 	return 0;
+}
+
+uint32_t gm_exec_stuck_workers(const struct gm_tenant *tenant)
+{
+	const struct gm_exec_share *share = tenant->owner;
+
+	return share != NULL ? share->places.n_stuck + share->boxes.n_stuck : 0;
 }
 
 static uint32_t wait_ms(const struct gm_exec_job *job)

@@ -9,6 +9,11 @@
 
 struct gm_exec_share {
 	struct gm_crew_share places;
+	/*
+	 * Of those that look into boxes: each takes no time, and must not wait for jobs that do;
+	 * and what came to one may never let go of it.
+	 */
+	struct gm_crew_share boxes;
 	struct gm_exec *exec;
 	struct gm_tenant *tenant;
 	struct gm_charge workers;	/* GM_RES_WORKERS: as many as there are */

@@ -95,6 +95,21 @@ static bool is_something_left(struct keeper *keeper)
 	return pid == 0 && keeper->group > 0;
 }
 
+/*
+ * Others of the child's have left its group: nobody waits for them, and they end when they can. Each
+ * is reaped then, unless the child itself has just ended: that is on_child_end()'s.
+ */
+static void reap_strays(const struct keeper *keeper)
+{
+	siginfo_t end = { 0 };
+
+	while (waitid(P_ALL, 0, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid > 0 &&
+	       end.si_pid != keeper->child) {
+		(void)waitpid(end.si_pid, NULL, WNOHANG);
+		end.si_pid = 0;
+	}
+}
+
 static void wait_for_the_rest(struct keeper *keeper, uint64_t now)
 {
 	keeper->spawn_at_ms = now + LEFT_POLL_MS;
@@ -279,7 +294,7 @@ static void on_signal(struct keeper *keeper)
 		return;
 	if (info.ssi_signo == SIGHUP)
 		kill_child(keeper, SIGHUP);
-	else
+	else if (info.ssi_signo != SIGCHLD)
 		stop(keeper, (int)info.ssi_signo);
 }
 
@@ -291,6 +306,8 @@ static int watch_signals(struct keeper *keeper)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
+	/* It only wakes us: for what is neither the child nor of its group. */
+	sigaddset(&signals, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &signals, &keeper->signals_before) < 0)
 		return -errno;
 	keeper->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -363,6 +380,7 @@ static int run(struct keeper *keeper)
 			gm_keep_fds_drop_hangups(&keeper->fds);
 		if (polled[3].revents)
 			on_child_end(keeper);
+		reap_strays(keeper);
 		if (!keeper->done)
 			check_timers(keeper);
 	}

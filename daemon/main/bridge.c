@@ -21,16 +21,10 @@ static bool bridge_has_room(void *channel)
 	return gm_conn_waiting(channel) < GM_CONN_EVENTS_MAX / 2;
 }
 
-static void bridge_let_fds_in(void *channel)
-{
-	gm_conn_let_fds_in(channel);
-}
-
 static const struct gm_channel_ops channel_ops = {
 	.send = bridge_send,
 	.pidfd = bridge_pidfd,
 	.has_room = bridge_has_room,
-	.let_fds_in = bridge_let_fds_in,
 };
 
 static int bridge_open(void *arg, struct gm_conn *conn, const struct gm_conn_peer *from,

@@ -86,11 +86,6 @@ static void close_stranger(void *arg, const struct gm_tenant *tenant, int fd)
 	gm_closer_dispose(fds_of(arg, tenant), fd);
 }
 
-static bool is_full(void *arg, const struct gm_tenant *tenant)
-{
-	return gm_closer_is_full(fds_of(arg, tenant));
-}
-
 static void check_closer(struct gm_daemon *daemon)
 {
 	for (unsigned i = 0; i < daemon->tenants.n_parties; i++) {
@@ -102,6 +97,21 @@ static void check_closer(struct gm_daemon *daemon)
 			       "tenant %s has passed files that gmemd cannot close: %u wait; from "
 			       "%d on nobody of it can connect",
 			       party->name, n_fds, GM_CLOSER_FDS_MAX);
+	}
+}
+
+static void check_stuck(struct gm_daemon *daemon)
+{
+	for (unsigned i = 0; i < daemon->tenants.n_parties; i++) {
+		struct gm_party *party = &daemon->tenants.parties[i];
+		uint32_t n = party->tenant ? gm_exec_stuck_workers(party->tenant) : 0;
+
+		if (n > party->n_stuck)
+			gm_log(LOG_WARNING,
+			       "tenant %s: %" PRIu32 " worker processes do not end: a file that it "
+			       "has passed keeps them; they take their places until it lets go",
+			       party->name, n);
+		party->n_stuck = n;
 	}
 }
 
@@ -148,7 +158,6 @@ int gm_daemon_prepare(struct gm_daemon *daemon)
 	daemon->exec.loop = loop_of(daemon);
 	daemon->exec.host_memory = gm_host_memory;
 	daemon->exec.close_stranger = close_stranger;
-	daemon->exec.is_full = is_full;
 	daemon->exec.close_stranger_arg = daemon;
 	daemon->exec.cgroup_root = daemon->opts.cgroup_root;
 	daemon->exec.charging = (struct gm_exec_charging){
@@ -200,6 +209,7 @@ static void on_expiry(void *arg)
 	gm_report_held_back();
 	check_charging(daemon);
 	check_closer(daemon);
+	check_stuck(daemon);
 	gm_service_expire(daemon->service);
 	set_timer(daemon, daemon->expiry, GM_EXPIRY_MS);
 }

@@ -30,6 +30,7 @@ struct gm_party {
 	struct gm_tenant *tenant;     /* in the books; NULL for the operator */
 	struct gm_counters *counters; /* in the books */
 	struct gm_closer_account fds; /* that its peers have passed */
+	uint32_t n_stuck;	      /* worker processes that do not end, as last seen */
 	/* Lines in the log, by kind: what a tenant can cause without end drowns nothing else. */
 	struct gm_log_limit lines[GM_NEWS_N_];
 };

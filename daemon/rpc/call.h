@@ -38,6 +38,8 @@ struct gm_pending {
 	struct gm_delayed *delayed; /* of CONVERT: no job */
 	struct gm_hashing *hashing; /* of POPULATE and LAUNCH_FINISH */
 	struct gm_report *report;   /* of CONVERTED: with a job, or waiting */
+	uint64_t step;		    /* of STEP_MEMORY */
+	bool idle;		    /* waits for the client, or its turn: nothing is under way */
 	uint64_t domain;	    /* ids */
 	uint64_t region;
 	uint64_t lost_pages; /* of the region, when it began: of conversions in place */
@@ -97,8 +99,7 @@ struct gm_call {
 	void *answer;
 	uint64_t started_us;
 	bool deferred;
-	struct gm_fdset *fds_in; /* of the request; what a handler does not take is closed */
-	uint8_t n_fds;		 /* borrowed: they ride with the answer */
+	uint8_t n_fds; /* borrowed: they ride with the answer */
 	int fds[GM_FDSET_MAX];
 	struct gm_refusal refusal;
 	/* Who else is to be told once it is done and recorded; NULL: nobody. */
@@ -112,7 +113,7 @@ struct gm_call {
  * violation, *ret_fault set.
  */
 GM_WARN_UNUSED int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body,
-			       struct gm_fdset *fds, const char **ret_fault);
+			       size_t n_fds, const char **ret_fault);
 
 /*
  * Packs, records and sends the answer to a request that changes something. With the connection
@@ -139,8 +140,6 @@ int gm_link_pidfd(const struct gm_link *link);
 GM_WARN_UNUSED int gm_link_hold(struct gm_link *link);
 /* The same for a session that nobody can resume: the next daemon has something to take back. */
 GM_WARN_UNUSED int gm_link_hold_process(struct gm_link *link);
-/* The session has a domain with private memory: the client passes fds of that. */
-void gm_link_let_fds_in(struct gm_link *link);
 /* The session is about to end. */
 void gm_link_let_go(struct gm_link *link);
 
@@ -188,6 +187,16 @@ void gm_delayed_free(struct gm_pending *pending);
 void gm_pending_progress(struct gm_pending *pending, uint64_t done, uint64_t total);
 /* The same of one with @report, and no job. */
 void gm_report_free(struct gm_pending *pending);
+
+/* 0, or a verdict: the session has as many unanswered requests as it may. */
+GM_WARN_UNUSED int gm_call_check_room(struct gm_call *call);
+
+/*
+ * The request is answered when the fd has come that the client sends by way of box @id for the
+ * domain. @pending: gm_pending_new()'s, taken in any case. 0 or a verdict.
+ */
+GM_WARN_UNUSED int gm_call_await_fd(struct gm_call *call, const struct gm_domain *domain,
+				    uint64_t id, struct gm_pending *pending);
 
 /* The answer comes when all of the region is allocated. 0, a verdict or -errno. */
 GM_WARN_UNUSED int gm_call_preallocate(struct gm_call *call, struct gm_region *region);

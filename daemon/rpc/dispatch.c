@@ -39,11 +39,9 @@ static const char *find_fault(struct gm_link *link, const struct gm_frame *frame
 		return "an unknown type";
 	if (!state_allows(method, link->session->state))
 		return state_fault(link->session->state);
-	if (n_fds != method->n_fds)
-		return "a wrong number of file descriptors";
-	/* Each connection adds those of one packet at most to what waits. */
-	if (n_fds > 0 && gm_exec_is_full_of_fds(link->service->exec, link->session->tenant))
-		return "fds that the tenant has passed before have yet to be closed";
+	/* From 6.16 on the kernel sends none. */
+	if (n_fds > 0)
+		return "file descriptors in a request";
 	if (frame->body_length > method->body_max)
 		return "a body longer than the request can need";
 	if (link->n_pending > 0 && gm_link_find_pending(link, frame->serial) != NULL)
@@ -191,8 +189,8 @@ uint32_t gm_link_wait_ms(struct gm_link *link)
 	return gm_tenant_request_wait_ms(link->session->tenant, gm_service_now(link->service));
 }
 
-int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body,
-		struct gm_fdset *fds, const char **ret_fault)
+int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *body, size_t n_fds,
+		const char **ret_fault)
 {
 	struct gm_counters *counters = gm_link_counters(link);
 	struct gm_call call = {
@@ -202,9 +200,8 @@ int gm_dispatch(struct gm_link *link, const struct gm_frame *frame, const void *
 		.book = link->service->book,
 		.exec = link->service->exec,
 		.frame = frame,
-		.fds_in = fds,
 	};
-	const char *fault = find_fault(link, frame, fds->n_fds);
+	const char *fault = find_fault(link, frame, n_fds);
 	int r;
 
 	if (fault != NULL) {

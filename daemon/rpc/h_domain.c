@@ -168,8 +168,6 @@ int gm_handle_domain_create(struct gm_call *call)
 	reply->domain = domain->id.v;
 	reply->has_token = 1;
 	reply->token = (ProtobufCBinaryData){ .len = GM_TOKEN_SIZE, .data = domain->token.bytes };
-	if (domain->traits & (GM_TRAIT_PRIVATE | GM_TRAIT_LAUNCH))
-		gm_link_let_fds_in(call->link);
 	gm_link_tell_domain(call->service, call->link, GM_NEWS_DOMAIN, domain, "a domain was made");
 	return 0;
 }

@@ -91,7 +91,7 @@ void gm_pending_free(struct gm_pending *pending)
 
 	TAILQ_REMOVE(&link->pending, pending, entry);
 	link->n_pending--;
-	link->service->n_jobs--;
+	link->service->n_jobs -= !pending->idle;
 	free(pending);
 }
 
@@ -152,7 +152,7 @@ void gm_pending_enter(struct gm_call *call, struct gm_pending *pending)
 {
 	TAILQ_INSERT_TAIL(&call->link->pending, pending, entry);
 	call->link->n_pending++;
-	call->service->n_jobs++;
+	call->service->n_jobs += !pending->idle;
 	call->deferred = true;
 }
 
@@ -176,6 +176,14 @@ int gm_call_start_job(struct gm_call *call, struct gm_region *region, enum gm_pa
 	return 0;
 }
 
+int gm_call_check_room(struct gm_call *call)
+{
+	if (!gm_link_is_full(call->link))
+		return 0;
+	return gm_refuse_numbers(&call->refusal, GM_OVER_LIMIT, GM_RULE_REQUESTS, "session",
+				 GM_REQUESTS_MAX, call->link->n_pending, 1);
+}
+
 static int handle(struct gm_call *call, uint64_t region_id, enum gm_page_op op, size_t n,
 		  Gmem__Range *const *messages)
 {
@@ -183,12 +191,11 @@ static int handle(struct gm_call *call, uint64_t region_id, enum gm_page_op op, 
 	struct gm_range *ranges;
 	int r;
 
-	if (gm_link_is_full(call->link))
-		return gm_refuse_numbers(&call->refusal, GM_OVER_LIMIT, GM_RULE_REQUESTS, "session",
-					 GM_REQUESTS_MAX, call->link->n_pending, 1);
-	r = gm_book_find_attached_region(call->book, call->session,
-					 (struct gm_region_id){ region_id }, &region,
-					 &call->refusal);
+	r = gm_call_check_room(call);
+	if (r == 0)
+		r = gm_book_find_attached_region(call->book, call->session,
+						 (struct gm_region_id){ region_id }, &region,
+						 &call->refusal);
 	if (r == 0)
 		r = gm_call_read_ranges(call, n, messages, &ranges);
 	if (r != 0)

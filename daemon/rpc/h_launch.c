@@ -128,30 +128,49 @@ int gm_handle_launch_start(struct gm_call *call)
 int gm_handle_source(struct gm_call *call)
 {
 	const Gmem__SourceRequest *request = call->request;
-	Gmem__SourceReply *reply = call->answer;
+	struct gm_pending *pending;
 	struct gm_domain *domain;
-	uint64_t id, size;
 	int r;
 
 	r = check_draining(call);
+	if (r == 0)
+		r = gm_call_check_room(call);
 	if (r == 0)
 		r = gm_book_find_attached(call->book, call->session,
 					  (struct gm_domain_id){ request->domain }, &domain,
 					  &call->refusal);
 	if (r == 0)
 		r = gm_book_may_add_source(domain, &call->refusal);
-	if (r == 0)
-		r = gm_service_draw_id(call->service, &id);
-	if (r == 0)
-		r = gm_exec_add_source(call->exec, domain, id, gm_fdset_steal(call->fds_in, 0),
-				       &size, &call->refusal);
 	if (r != 0)
 		return r;
+	pending = gm_pending_new(call);
+	if (pending == NULL)
+		return -ENOMEM;
+	pending->domain = request->domain;
+	return gm_call_await_fd(call, domain, request->box, pending);
+}
+
+int gm_source_came(struct gm_pending *pending, int fd, Gmem__SourceReply *reply,
+		   struct gm_refusal *refusal)
+{
+	struct gm_link *link = pending->link;
+	struct gm_service *service = link->service;
+	struct gm_domain *domain;
+	int r;
+
+	r = gm_book_find_attached(service->book, link->session,
+				  (struct gm_domain_id){ pending->domain }, &domain, refusal);
+	if (r == 0)
+		r = gm_book_may_add_source(domain, refusal);
+	if (r == 0)
+		r = gm_service_draw_id(service, &reply->source);
+	if (r != 0) {
+		gm_service_dispose(service, link->session->tenant, fd);
+		return r;
+	}
 	reply->has_source = 1;
-	reply->source = id;
 	reply->has_size = 1;
-	reply->size = size;
-	return 0;
+	return gm_exec_add_source(service->exec, domain, reply->source, fd, &reply->size, refusal);
 }
 
 int gm_handle_launch_abort(struct gm_call *call)
@@ -341,14 +360,6 @@ static int start_hashing(struct gm_call *call, struct gm_region *region,
 	return 0;
 }
 
-static int check_room(struct gm_call *call)
-{
-	if (!gm_link_is_full(call->link))
-		return 0;
-	return gm_refuse_numbers(&call->refusal, GM_OVER_LIMIT, GM_RULE_REQUESTS, "session",
-				 GM_REQUESTS_MAX, call->link->n_pending, 1);
-}
-
 static int read_type(struct gm_call *call, int number, enum gm_populate_type *ret_type)
 {
 	if (number <= GM_POPULATE_NONE || number >= GM_POPULATE_VCPU)
@@ -407,7 +418,7 @@ int gm_handle_populate(struct gm_call *call)
 	enum gm_page_op op;
 	int r;
 
-	r = check_room(call);
+	r = gm_call_check_room(call);
 	if (r == 0)
 		r = read_type(call, request->type, &population.type);
 	if (r == 0)
@@ -467,7 +478,7 @@ static int hash_vcpu_pages(struct gm_call *call, struct gm_domain *domain,
 	if (domain->n_regions == 0)
 		return gm_refuse_text(&call->refusal, GM_WRONG_STATE, GM_RULE_LAUNCH_STATE,
 				      "domain", "the domain has no region");
-	r = check_room(call);
+	r = gm_call_check_room(call);
 	if (r == 0)
 		r = gm_exec_check_population(call->exec, domain, &population, &call->refusal);
 	if (r == 0)
@@ -484,7 +495,7 @@ static int launch_now(struct gm_call *call, struct gm_domain *domain,
 	uint8_t digest[GM_LAUNCH_DIGEST_SIZE];
 	int r;
 
-	r = check_room(call);
+	r = gm_call_check_room(call);
 	if (r != 0)
 		return r;
 	pending = gm_pending_new(call);

@@ -123,15 +123,41 @@ static int find_region(struct gm_call *call, uint64_t id, struct gm_region **ret
 int gm_handle_step_memory(struct gm_call *call)
 {
 	const Gmem__StepMemoryRequest *request = call->request;
+	struct gm_pending *pending;
 	struct gm_region *region;
 	int r;
 
-	r = find_region(call, request->region, &region);
+	r = gm_call_check_room(call);
+	if (r == 0)
+		r = find_region(call, request->region, &region);
 	if (r == 0)
 		r = gm_book_find_step(region, request->step, GM_STEP_CREATE_MEMORY, &call->refusal);
+	if (r != 0)
+		return r;
+	pending = gm_pending_new(call);
+	if (pending == NULL)
+		return -ENOMEM;
+	pending->domain = region->domain->id.v;
+	pending->region = request->region;
+	pending->step = request->step;
+	return gm_call_await_fd(call, region->domain, request->box, pending);
+}
+
+int gm_step_memory_came(struct gm_pending *pending, int fd, struct gm_refusal *refusal)
+{
+	struct gm_link *link = pending->link;
+	struct gm_service *service = link->service;
+	struct gm_region *region;
+	int r;
+
+	r = gm_book_find_attached_region(service->book, link->session,
+					 (struct gm_region_id){ pending->region }, &region,
+					 refusal);
 	if (r == 0)
-		r = gm_exec_adopt_memory(call->exec, region, gm_fdset_steal(call->fds_in, 0),
-					 &call->refusal);
+		r = gm_book_find_step(region, pending->step, GM_STEP_CREATE_MEMORY, refusal);
+	if (r == 0)
+		return gm_exec_adopt_memory(service->exec, region, fd, refusal);
+	gm_service_dispose(service, link->session->tenant, fd);
 	return r;
 }
 

@@ -23,12 +23,6 @@ int gm_link_pidfd(const struct gm_link *link)
 	return link->ops->pidfd != NULL ? link->ops->pidfd(link->channel) : -1;
 }
 
-void gm_link_let_fds_in(struct gm_link *link)
-{
-	if (link->ops != NULL && link->ops->let_fds_in != NULL)
-		link->ops->let_fds_in(link->channel);
-}
-
 const struct gm_session *gm_link_session(const struct gm_link *link)
 {
 	return link->session;

@@ -28,7 +28,6 @@ struct gm_method {
 	uint8_t since;	 /* first protocol version */
 	bool tenant;	 /* may a tenant's session call it? */
 	bool admin;	 /* and one of the admin socket? */
-	uint8_t n_fds;	 /* exactly */
 	uint32_t body_max;
 	unsigned flags;
 	/*
@@ -71,5 +70,6 @@ int gm_handle_populate(struct gm_call *call);
 int gm_handle_launch_finish(struct gm_call *call);
 int gm_handle_launch_abort(struct gm_call *call);
 int gm_handle_converted(struct gm_call *call);
+int gm_handle_fd_box(struct gm_call *call);
 
 #endif

@@ -115,8 +115,8 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 	},
 	[GM_MSG_STEP_MEMORY] = {
 		.name = "STEP_MEMORY", .since = 1, .states = GM_METHOD_OPEN,
-		.tenant = true, .n_fds = 1, .body_max = BODY_IDS,
-		.flags = GM_METHOD_MUTATES, .fn = gm_handle_step_memory,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_step_memory,
 	},
 	[GM_MSG_REGION_BIND] = {
 		.name = "REGION_BIND", .since = 1, .states = GM_METHOD_OPEN,
@@ -140,8 +140,8 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 	},
 	[GM_MSG_SOURCE] = {
 		.name = "SOURCE", .since = 1, .states = GM_METHOD_OPEN,
-		.tenant = true, .n_fds = 1, .body_max = BODY_IDS,
-		.flags = GM_METHOD_MUTATES, .fn = gm_handle_source,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_source,
 	},
 	[GM_MSG_POPULATE] = {
 		.name = "POPULATE", .since = 1, .states = GM_METHOD_OPEN,
@@ -163,10 +163,15 @@ static const struct gm_method methods[GM_MSG_REQUEST_N_] = {
 		.tenant = true, .body_max = BODY_CONVERTED,
 		.flags = GM_METHOD_MUTATES | GM_METHOD_ASYNC, .fn = gm_handle_converted,
 	},
+	[GM_MSG_FD_BOX] = {
+		.name = "FD_BOX", .since = 1, .states = GM_METHOD_OPEN,
+		.tenant = true, .body_max = BODY_IDS,
+		.flags = GM_METHOD_ASYNC, .fn = gm_handle_fd_box,
+	},
 };
 
 /* Types are dense from HELLO on, so a new one fails here until it has its row (and its golden). */
-_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 31,
+_Static_assert(GM_MSG_HELLO == 1 && GM_MSG_REQUEST_N_ == 32,
 	       "every request has a row in the table");
 
 const struct gm_method *gm_method_find(unsigned type)

@@ -135,16 +135,6 @@ static void drop_memlock(struct gm_session *session)
 		gm_book_drop_memlock(domain);
 }
 
-static bool takes_fds(const struct gm_session *session)
-{
-	const struct gm_domain *domain;
-
-	TAILQ_FOREACH(domain, &session->domains, session_link)
-		if (domain->traits & (GM_TRAIT_PRIVATE | GM_TRAIT_LAUNCH))
-			return true;
-	return false;
-}
-
 void gm_link_resume(struct gm_link *link, struct gm_session *session)
 {
 	const struct gm_recorder *recorder = &link->service->env.recorder;
@@ -166,8 +156,6 @@ void gm_link_resume(struct gm_link *link, struct gm_session *session)
 	session->owner = link;
 	link->surplus = false;
 	link->n_kept = GM_KEPT_ANSWERS;
-	if (takes_fds(session))
-		gm_link_let_fds_in(link);
 	same_process = recorder->ops->resumed(recorder->arg, session) && same_pid;
 	GM_FAULT_POINT("resume: joined");
 	if (!same_process)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "call.h"
+#include "exec_box.h"
 #include "gm_fault.h"
 #include "status.h"
 #include "step.h"
@@ -204,7 +205,7 @@ int gm_service_packet(struct gm_link *link, const struct gm_frame *frame, const 
 	const struct gm_tenant *tenant = link->session->tenant;
 	int r;
 
-	r = gm_dispatch(link, frame, body, fds, ret_fault);
+	r = gm_dispatch(link, frame, body, fds->n_fds, ret_fault);
 	for (size_t i = 0; i < fds->n_fds; i++)
 		gm_service_dispose(service, tenant, gm_fdset_steal(fds, i));
 	gm_fdset_done(fds);
@@ -241,7 +242,7 @@ static void stop_pending(struct gm_link *link)
 			gm_delayed_free(pending);
 		else if (pending->report != NULL && pending->job == NULL)
 			gm_report_free(pending);
-		else
+		else if (pending->job != NULL)
 			gm_exec_cancel_job(pending->job);
 		pending = next;
 	}
@@ -257,6 +258,7 @@ void gm_service_close(struct gm_link *link)
 	link->ops = NULL;
 	link->channel = NULL;
 	gm_session_set_state(link->session, GM_SESSION_CLOSING);
+	gm_exec_close_boxes(service->exec, link->session, NULL);
 	stop_pending(link);
 	end_session_domains(service, link->session);
 	link->pidfd = -1;
@@ -299,7 +301,7 @@ void gm_service_drain(struct gm_service *service, uint32_t drain_ms)
 
 uint32_t gm_service_jobs(const struct gm_service *service)
 {
-	return service->n_jobs;
+	return service->n_jobs + gm_exec_closing_boxes(service->exec);
 }
 
 void gm_service_expire(struct gm_service *service)
@@ -317,6 +319,7 @@ void gm_service_expire(struct gm_service *service)
 		}
 		domain = next;
 	}
+	gm_exec_expire_boxes(service->exec, now_ms);
 	gm_step_expire(service);
 	gm_service_settle(service);
 }

@@ -34,8 +34,6 @@ struct gm_channel_ops {
 	 * events, so that news never take the place of what a guest depends on.
 	 */
 	bool (*has_room)(void *channel);
-	/* The peer may pass fds from now on. May be NULL: it always may. */
-	void (*let_fds_in)(void *channel);
 };
 
 /* What the service asks of the world, so that it has no clock and draws no random numbers. */

@@ -86,7 +86,8 @@ SAME_RULE(FIRMWARE);
 SAME_RULE(WATCHERS);
 SAME_RULE(PAGES_HELD);
 SAME_RULE(ORDER);
-_Static_assert(GM_RULE_N_ == 57, "a new rule is compared with its number here");
+SAME_RULE(BOX);
+_Static_assert(GM_RULE_N_ == 58, "a new rule is compared with its number here");
 
 struct verdict_row {
 	int level;	  /* in the log */

@@ -22,6 +22,14 @@ void gm_step_write(Gmem__Step *step, uint64_t id, enum gm_step_kind kind);
 GM_WARN_UNUSED int gm_step_order_memory(struct gm_call *call, struct gm_region *region,
 					Gmem__Step **ret_step);
 
+/*
+ * What STEP_MEMORY and SOURCE wait for has come: @fd is taken in any case. 0, a verdict or -errno.
+ */
+GM_WARN_UNUSED int gm_step_memory_came(struct gm_pending *pending, int fd,
+				       struct gm_refusal *refusal);
+GM_WARN_UNUSED int gm_source_came(struct gm_pending *pending, int fd, Gmem__SourceReply *reply,
+				  struct gm_refusal *refusal);
+
 /* STEP_DONE of a launch: of the domain, and of a region that was populated. */
 GM_WARN_UNUSED int gm_launch_step_done(struct gm_call *call);
 GM_WARN_UNUSED int gm_launch_populated(struct gm_call *call, struct gm_region *region);

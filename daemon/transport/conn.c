@@ -297,22 +297,12 @@ static void conn_turn_away(struct gm_conn *conn)
 	}
 }
 
-static void pass_fds(int socket, bool pass)
+void gm_conn_set_fds(const struct gm_conn_context *context, int socket)
 {
-	const int value = pass;
+	const int value = context->ops->takes_fds;
 
 	/* An older kernel lets them in: then they cut the peer off when they are here. */
 	(void)setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &value, sizeof(value));
-}
-
-void gm_conn_set_fds(const struct gm_conn_context *context, int socket)
-{
-	pass_fds(socket, context->ops->takes_fds);
-}
-
-void gm_conn_let_fds_in(const struct gm_conn *conn)
-{
-	pass_fds(conn->socket, true);
 }
 
 int gm_conn_start(struct gm_conn_context *context, int socket)

@@ -35,7 +35,7 @@ struct gm_listener_ops {
 	/*
 	 * False: no packet of a peer may carry fds, and where the kernel can see to that (6.16)
 	 * none reaches us: it refuses to send them. Whoever is the last to close a file waits for
-	 * it, and a peer can make that long (SO_LINGER). See gm_conn_let_fds_in().
+	 * it, and a peer can make that long (SO_LINGER).
 	 */
 	bool takes_fds;
 	/*
@@ -123,9 +123,6 @@ bool gm_is_bound_to(int fd, const char *path);
 #define GM_CONN_EVENTS_MAX ((size_t)64 * 1024)
 void gm_conn_send(struct gm_conn *conn, const struct gm_frame *frame, const void *body,
 		  const int *fds);
-
-/* From now on the packets of this peer may carry fds, whatever its listener says. */
-void gm_conn_let_fds_in(const struct gm_conn *conn);
 
 /* Bytes that wait until the peer reads. */
 size_t gm_conn_waiting(const struct gm_conn *conn);

@@ -100,6 +100,7 @@ static const struct rule_words rules[] = {
 	[GM_RULE_WATCHERS] = { "watchers", "the limit of sessions that watch" },
 	[GM_RULE_PAGES_HELD] = { "pages-held", "somebody holds pages that are to be converted" },
 	[GM_RULE_ORDER] = { "order", "no standing order covers the report" },
+	[GM_RULE_BOX] = { "box", "the box for a file descriptor" },
 };
 static_assert(GM_ARRAY_SIZE(rules) == GM_RULE_N_, "every rule has words");
 

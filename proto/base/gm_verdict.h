@@ -90,6 +90,7 @@ enum gm_rule {
 	GM_RULE_WATCHERS = 54,
 	GM_RULE_PAGES_HELD = 55,
 	GM_RULE_ORDER = 56,
+	GM_RULE_BOX = 57,
 	GM_RULE_N_
 };
 

@@ -42,6 +42,7 @@ static const struct gm_msg_format formats[] = {
 	CALL(LAUNCH_FINISH, launch_finish),
 	CALL(LAUNCH_ABORT, launch_abort),
 	CALL(CONVERTED, converted),
+	CALL(FD_BOX, fd_box),
 	EVENT(PROGRESS, progress),
 	EVENT(DOMAIN_GONE, domain_gone),
 	EVENT(SHUTDOWN, shutdown),

@@ -136,7 +136,11 @@ class Vmm:
     def hand_in(self, data, seals=SEALS):
         """SOURCE: its number."""
         with memfd(data, seals) as fd:
-            return self.client.call(pb.SourceRequest(domain=self.domain), fds=[fd]).reply.source
+            return self.client.call_with_fd(self.domain, pb.SourceRequest(domain=self.domain), fd).reply.source
+
+    def tell_memory(self, request):
+        """STEP_MEMORY, with what do_memory() has made."""
+        return self.client.call_with_fd(self.domain, request, self.memory)
 
     def say(self, step, error=0):
         """STEP_DONE, of a step of the domain's."""
@@ -164,7 +168,7 @@ class Vmm:
             fd.close()
         self.region = answer.reply.region
         self.do_memory()
-        self.client.call(pb.StepMemoryRequest(region=self.region, step=answer.reply.step.step), fds=[self.memory])
+        self.tell_memory(pb.StepMemoryRequest(region=self.region, step=answer.reply.step.step))
 
     def bind(self):
         step = self.client.call(pb.RegionBindRequest(region=self.region)).reply.step.step

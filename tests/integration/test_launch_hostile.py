@@ -221,13 +221,11 @@ def sources_that_can_still_change(vmm):
 def sources_that_are_no_memfds(vmm):
     vmm.launch("bind")
     ours, theirs = socket.socketpair()
-    with ours, theirs, tempfile.TemporaryFile() as file, open("/dev/zero", "rb") as zero:
-        file.write(pages(0, 4))
-        file.flush()
-        for thing in (ours, file, zero):
-            refused(lambda thing=thing: vmm.client.call(pb.SourceRequest(domain=vmm.domain), fds=[thing.fileno()]),
-                    "INVALID", "SOURCE")
-    refused(lambda: vmm.client.call(pb.SourceRequest(domain=vmm.domain), fds=[vmm.memory]), "INVALID", "SOURCE")
+    request = pb.SourceRequest(domain=vmm.domain)
+    with ours, theirs, open("/dev/zero", "rb") as zero:
+        for thing in (ours, zero):
+            refused(lambda thing=thing: vmm.client.call_with_fd(vmm.domain, request, thing), "INVALID", "FD")
+    refused(lambda: vmm.client.call_with_fd(vmm.domain, request, vmm.memory), "INVALID", "SOURCE")
 
 
 def sources_of_nobody(vmm):
@@ -262,7 +260,7 @@ def a_source_that_goes_while_it_is_hashed(vmm):
     """The sealed file is gmemd's, too: closing it, and filling its number with another, changes nothing."""
     vmm.launch("bind")
     fd = raw_vmm.memfd(pages(0, 4))
-    source = vmm.client.call(pb.SourceRequest(domain=vmm.domain), fds=[fd]).reply.source
+    source = vmm.client.call_with_fd(vmm.domain, pb.SourceRequest(domain=vmm.domain), fd).reply.source
     with raw_vmm.memfd(pages(9, 4)) as other:
         os.dup2(other.fileno(), fd.fileno())
     step = vmm.ask_populate(0, 4, source)
@@ -281,18 +279,18 @@ def memory_of_another_size(vmm):
     vmm.region, step = answer.reply.region, answer.reply.step.step
     vmm.do_memory(2 * PAGES * PAGE)
     tell = pb.StepMemoryRequest(region=vmm.region, step=step)
-    refused(lambda: vmm.client.call(tell, fds=[vmm.memory]), "INVALID", "FD")
+    refused(lambda: vmm.tell_memory(tell), "INVALID", "FD")
     with raw_vmm.memfd(pages(0, PAGES)) as plain:
-        refused(lambda: vmm.client.call(tell, fds=[plain]), "INVALID", "FD")
+        refused(lambda: vmm.client.call_with_fd(vmm.domain, tell, plain), "INVALID", "FD")
     vmm.do_memory()
-    vmm.client.call(tell, fds=[vmm.memory])
+    vmm.tell_memory(tell)
 
 
 def memory_of_another_region(vmm):
     vmm.launch("bind")
     answer = vmm.client.call(pb.RegionCreateRequest(domain=vmm.domain, size=PAGES * PAGE, gpa=1 << 30))
     tell = pb.StepMemoryRequest(region=answer.reply.region, step=answer.reply.step.step)
-    refused(lambda: vmm.client.call(tell, fds=[vmm.memory]), "EXISTS", "FD")
+    refused(lambda: vmm.tell_memory(tell), "EXISTS", "FD")
 
 
 # ---- The honest launch.
@@ -308,7 +306,7 @@ def requests_to_another_launch(vmm):
     for request in (other.ask_start, other.ask_finish, lambda: other.hand_in(pages(0, 1)), lambda: other.say(1),
                     lambda: other.ask_populate(4, 1, 1), lambda: other.say_populated(1, 4, 1),
                     lambda: vmm.client.call(pb.LaunchAbortRequest(domain=theirs)),
-                    lambda: vmm.client.call(pb.StepMemoryRequest(region=region, step=1), fds=[vmm.memory]),
+                    lambda: vmm.tell_memory(pb.StepMemoryRequest(region=region, step=1)),
                     lambda: vmm.client.domain_destroy(theirs)):
         refused(request, "BUSY", "ATTACHED")
 
@@ -343,7 +341,7 @@ def points(vmm):
     yield "was told to make memory"
     vmm.do_memory()
     yield "has made memory"
-    vmm.client.call(pb.StepMemoryRequest(region=vmm.region, step=answer.reply.step.step), fds=[vmm.memory])
+    vmm.tell_memory(pb.StepMemoryRequest(region=vmm.region, step=answer.reply.step.step))
     yield "has handed it in"
     step = vmm.client.call(pb.RegionBindRequest(region=vmm.region)).reply.step.step
     yield "was told to bind"

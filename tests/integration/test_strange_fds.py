@@ -3,15 +3,19 @@
 """Fds of strangers: whatever a client passes, or leaves unread, keeps nobody else waiting.
 
 The worst that a socket can do to whoever closes it last is to linger. A file on FUSE is worse: its
-server is asked at each close, and by fstatfs, and need not answer. Private memory of a VM is what fds
-are for; the fds here are not that.
+server is asked at each close, and by fstatfs, and need not answer: whoever asked cannot be killed
+meanwhile. Private memory of a VM is what fds are for; the fds here are not that. They come to workers
+only, by way of boxes, from Linux 6.16 on.
 """
 import contextlib
 import ctypes
 import os
+import select
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import tempfile
 import time
 import unittest
@@ -21,8 +25,8 @@ from harness import MIB, gmem, pb
 
 LINGER_S = 20
 QUICK_S = 1.0
-KIND = "sw-protected"
-CLOSING_MAX = 64
+STUCK_MAX = 2  # processes of one tenant that look into boxes
+BOX_S = 10
 
 
 class Sockets:
@@ -49,6 +53,13 @@ class Sockets:
             pass
         full.setblocking(True)
         return full
+
+    @staticmethod
+    def forget(full):
+        """Closes it at once."""
+        if full.family == socket.AF_INET:
+            full.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        full.close()
 
     def close(self):
         if self.server is not None:
@@ -111,9 +122,6 @@ class SilentFile:
         finally:
             os._exit(1)
 
-    def open(self):
-        return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-
     def close(self):
         """The end of the server answers everybody."""
         os.kill(self.server, signal.SIGKILL)
@@ -122,39 +130,116 @@ class SilentFile:
         self.folder.cleanup()
 
 
-class StrangeFds(harness.DaemonCase):
-    TENANTS = {"acme": "SessionsMax=200\n", "rival": ""}
+def probe(env):
+    """Kinds with private memory that gmemd can have, and why it cannot have the first."""
+    said = subprocess.run([harness.program("gmemd"), "--probe"], env={**os.environ, **env}, check=True,
+                          capture_output=True, timeout=harness.PATIENCE).stdout
+    kinds = [b for b in pb.HostReply.FromString(said).backends if b.kind in (b"sw-protected", b"snp")]
+    return [b.kind.decode() for b in kinds if b.usable], kinds[0].reason.decode()
+
+
+def pass_silent(report, path, kind, silent):
+    """A process of its own: whatever closes the file waits for the server, also the end of a fork."""
+    client = gmem.Client(path)
+    domain, memory = new_region(client, kind)
+    files, rules = [], []
+    for _ in range(STUCK_MAX):
+        files.append(os.open(silent, os.O_RDWR | os.O_CLOEXEC))
+        memory.box = client.put_fd(domain, files[-1])
+        rules.append(client.collect([client.start(memory)], timeout=QUICK_S)[0].rule)
+    serial = client.start(pb.FdBoxRequest(domain=domain.id))
+    report(rules)
+    try:
+        report(sorted(client.wait(serial).fds))
+    except gmem.Disconnected:
+        report("disconnected")
+    return client, files
+
+
+def new_region(client, kind):
+    """A domain, and what reports the private memory of its region."""
+    domain = client.domain_create(kind)
+    answer = client.call(pb.RegionCreateRequest(domain=domain.id, size=MIB))
+    answer.fds["memory"].close()
+    return domain, pb.StepMemoryRequest(region=answer.reply.region, step=answer.reply.step.step)
+
+
+class PrivateCase(unittest.TestCase):
+    """On private memory of the host, or of the platform model on it; self.daemon is new_daemon()."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.env, cls.args = {}, []
+        cls.kinds, why_not = probe({})
+        if not cls.kinds:
+            if harness.SANITIZED:
+                raise unittest.SkipTest(f"{why_not}; and sanitizers do not allow the model to be preloaded")
+            cls.new_model()
+
+    @classmethod
+    def new_model(cls):
+        folder = tempfile.mkdtemp(prefix="gmemd-it-")
+        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
+        machine = os.path.join(folder, "machine")
+        platform = harness.program("gm-platform")
+        subprocess.run([platform, "new", machine, "6.18"], check=True)
+        cls.addClassCleanup(subprocess.run, [platform, "remove", machine], check=True)
+        cls.env = {"GM_PLATFORM": machine,
+                   "LD_PRELOAD": os.path.join(harness.BUILD, "lib", "libgm_platform.so")}
+        cls.args = ["--cgroup-root", machine + ".d", "--sandbox", "off"]
+        cls.kinds, why_not = probe(cls.env)
+        if not cls.kinds:
+            raise unittest.SkipTest(why_not)
+
+    @classmethod
+    def new_daemon(cls, *args):
+        return harness.Daemon({name: "SevEsSlots=8\nSessionsMax=200\n" for name in ("acme", "rival")},
+                              env=cls.env, args=[*cls.args, *args])
+
+    def client(self, tenant="acme", **options):
+        client = gmem.Client(self.daemon.socket(tenant), **options)
+        self.addCleanup(client.close)
+        return client
+
+    def private_client(self, tenant="acme", **options):
+        client = self.client(tenant, **options)
+        return client, *new_region(client, self.kinds[0])
+
+    def answer(self, client, request):
+        """The answer to it, maybe a refusal, which comes within QUICK_S."""
+        return client.collect([client.start(request)], timeout=QUICK_S)[0]
+
+    def hand_in(self, client, domain, memory, fd):
+        memory.box = client.put_fd(domain, fd)
+        return self.answer(client, memory)
+
+    @contextlib.contextmanager
+    def silent_file(self):
+        """A tenant has passed as many of such files as there may be; (what it got, its process)."""
+        silent = SilentFile()
+        try:
+            peer = harness.Peer(pass_silent, self.daemon.socket("acme"), self.kinds[0], silent.path)
+            self.addCleanup(peer.kill)
+            self.assertEqual(peer.report(timeout=5), ["FD"] * STUCK_MAX)
+            yield peer
+        finally:
+            silent.close()
+
+
+class StrangeFds(PrivateCase, harness.DaemonCase):
+    @classmethod
+    def setUpClass(cls):
+        PrivateCase.setUpClass.__func__(cls)
+        cls.daemon = cls.new_daemon()
+        cls.daemon.__enter__()
+        cls.janitors = cls._hire_janitor()
+        cls.fds_at_rest = cls.daemon.fds()
 
     def setUp(self):
         super().setUp()
         self.sockets = Sockets()
         self.addCleanup(self.sockets.close)
         self.neighbour = self.client("rival")
-        usable = {b.kind.decode(): b for b in self.neighbour.host().backends}[KIND]
-        self.why_not = None if usable.usable else usable.reason.decode()
-
-    def private_client(self):
-        if self.why_not:
-            self.skipTest(f"{KIND}: {self.why_not}")
-        client = self.client()
-        domain = client.domain_create(KIND)
-        answer = client.call(pb.RegionCreateRequest(domain=domain.id, size=MIB))
-        for fd in answer.fds.values() if isinstance(answer.fds, dict) else answer.fds:
-            fd.close()
-        return client, answer.reply.region, answer.reply.step.step
-
-    def step_memory(self, client, region, step, fd, serial):
-        body = pb.StepMemoryRequest(region=region, step=step).SerializeToString()
-        client.send_frame(gmem.STEP_MEMORY, serial, body, fds=[fd])
-
-    @contextlib.contextmanager
-    def daemon_stopped(self):
-        """Whoever closes its fds in here is not the last to: gmemd will be."""
-        os.kill(self.daemon.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.daemon.pid, signal.SIGCONT)
 
     def assert_quick(self):
         """While the strange fds are being closed, a neighbour is answered."""
@@ -172,112 +257,163 @@ class StrangeFds(harness.DaemonCase):
         full.close()
         self.assertGreater(time.monotonic() - start, 0.9)
 
-    def test_what_is_no_private_memory_is_refused_and_keeps_nobody_waiting(self):
-        client, region, step = self.private_client()
-        for n in range(12):
+    def test_what_is_no_memory_is_refused_and_keeps_nobody_waiting(self):
+        client, domain, memory = self.private_client()
+        for _ in range(4):
             full = self.sockets.make()
-            with self.daemon_stopped():
-                self.step_memory(client, region, step, full.fileno(), 1000 + n)
-                full.close()
-            frame = client.receive_frame(timeout=QUICK_S)
-            self.assertEqual(frame.flags, gmem.ANSWER | gmem.REFUSED)
-            status = pb.Status.FromString(frame.body)
-            self.assertEqual((status.code, status.rule), (pb.CODE_INVALID, pb.RULE_FD))
+            refused = self.hand_in(client, domain, memory, full)
+            self.assertEqual((refused.code, refused.rule), ("INVALID", "FD"))
+            self.sockets.forget(full)
         self.assert_quick()
 
-    def test_a_faulty_packet_with_them_keeps_nobody_waiting(self):
-        client, region, step = self.private_client()
+    def test_memory_that_is_not_private_is_refused_by_gmemd_itself(self):
+        client, domain, memory = self.private_client()
+        fd = os.memfd_create("ordinary")
+        try:
+            refused = self.hand_in(client, domain, memory, fd)
+        finally:
+            os.close(fd)
+        self.assertEqual((refused.code, refused.rule), ("INVALID", "FD"))
+        self.assertIn("guest_memfd of the region's size", refused.text)
+
+    def test_masses_of_fds_and_none_and_nothing_are_refused(self):
+        client, domain, memory = self.private_client()
+        null = os.open("/dev/null", os.O_RDONLY)
+        self.addCleanup(os.close, null)
+        for fds in ([null] * 253, [null] * 2, []):
+            box, end = client.fd_box(domain)
+            with end, socket.socket(fileno=os.dup(end.fileno())) as way:
+                socket.send_fds(way, [b"x"], fds)
+            memory.box = box
+            refused = self.answer(client, memory)
+            self.assertEqual((refused.code, refused.rule), ("INVALID", "FD"))
+        box, end = client.fd_box(domain)
+        end.close()
+        memory.box = box
+        self.assertIn("closed by its sender", self.answer(client, memory).text)
+
+    def test_what_nobody_asks_for_keeps_nobody_waiting_when_the_client_goes(self):
+        client, domain, _ = self.private_client()
+        full = self.sockets.make()
+        client.put_fd(domain, full)
+        client.put_fd(domain, full)
+        client.close()
+        self.assert_quick()
+        self.sockets.forget(full)
+
+    def test_a_silent_server_keeps_a_workers_process_and_nobody_waits_for_it(self):
+        with self.silent_file() as hostile:
+            self.assert_quick()
+            # Whatever of the tenant's takes no box goes on as ever, and so do the boxes of others.
+            client = self.client()
+            domain = client.domain_create()
+            region = client.region_create(domain, 4 * MIB)
+            self.assertEqual(client.allocate(region, [(0, 4 * MIB)], timeout=QUICK_S), 4 * MIB)
+            region.memory.close()
+            client.domain_destroy(domain)
+            other, others, memory = self.private_client("rival")
+            fd = os.memfd_create("ordinary")
+            self.assertEqual(self.hand_in(other, others, memory, fd).rule, "FD")
+            os.close(fd)
+            self.daemon.wait_log("acme", "do not end", timeout=5)
+            # It has as many as it may have, until the server lets go.
+            with self.assertRaises(AssertionError):
+                hostile.report(timeout=0)
+        self.assertEqual(hostile.report(), ["box"])
+
+    @contextlib.contextmanager
+    def daemon_stopped(self):
+        """Whoever closes its fds in here is not the last to: gmemd will be."""
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.daemon.pid, signal.SIGCONT)
+
+    def pass_with_a_request(self, client, fds):
+        try:
+            client.send_frame(gmem.PING, 1000, b"", fds=[fd.fileno() for fd in fds])
+        except PermissionError:
+            for fd in fds:
+                self.sockets.forget(fd)
+            self.skipTest("this kernel sends no fds to gmemd (6.16)")
+
+    def test_those_of_a_request_keep_nobody_waiting(self):
+        client = self.client()
         full = [self.sockets.make() for _ in range(4)]
-        body = pb.StepMemoryRequest(region=region, step=step).SerializeToString()
         with self.daemon_stopped():
-            client.send_frame(gmem.STEP_MEMORY, 1000, body, fds=[s.fileno() for s in full], n_fds=1)
+            self.pass_with_a_request(client, full)
             for each in full:
                 each.close()
         self.assert_quick()
         self.assertIsNone(client.receive_frame(timeout=QUICK_S))
 
     def test_unread_ones_keep_nobody_waiting_when_the_client_goes(self):
-        client, region, step = self.private_client()
+        client = self.client()
         full = [self.sockets.make() for _ in range(3)]
         with self.daemon_stopped():
             # The first ends the connection, so that those behind it stay unread.
             client.send_frame(99, 1000, b"")
-            for n, each in enumerate(full):
-                self.step_memory(client, region, step, each.fileno(), 2000 + n)
+            self.pass_with_a_request(client, full)
+            for each in full:
                 each.close()
         client.close()
         self.assert_quick()
 
-    def pass_silent(self, silent, n):
-        """Passes the file until gmemd has had enough. How many refusals there were."""
-        client, region, step = self.private_client()
-        refused = 0
-        for serial in range(n):
-            fd = silent.open()
+    def test_without_boxes_no_fd_gets_in(self):
+        for client in (self.client(), self.private_client()[0]):
+            null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                self.step_memory(client, region, step, fd, 1000 + serial)
-            except gmem.Disconnected:
-                break
+                client.send_frame(gmem.PING, 1000, b"", fds=[null])
+            except PermissionError:
+                client.ping()
+                continue
             finally:
-                # To close it asks the server, which will not answer.
-                self.left.append(fd)
-            frame = client.receive_frame(timeout=QUICK_S)
-            if frame is None:
-                break
-            self.assertEqual(pb.Status.FromString(frame.body).rule, pb.RULE_FD)
-            refused += 1
-        return refused
+                os.close(null)
+            # The kernel is older than 6.16: it has got in, and has cut the client off.
+            self.assertIsNone(client.receive_frame(timeout=QUICK_S))
 
-    def close_left(self):
-        for fd in self.left:
-            # The server has gone: that is an error, and it is closed all the same.
-            with contextlib.suppress(OSError):
-                os.close(fd)
 
-    def test_a_file_whose_server_is_silent_keeps_nobody_waiting(self):
-        self.left = []
-        silent = SilentFile()
-        try:
-            self.assertEqual(self.pass_silent(silent, 5), 5)
-            self.assert_quick()
-            self.daemon.wait_log("acme", "cannot close")
-        finally:
-            silent.close()
-            self.close_left()
-        self.client("acme").ping()
+class SilentServer(PrivateCase):
+    """gmemd while the server of a file that a tenant has passed keeps silent."""
 
-    def test_one_tenant_can_have_so_many_of_them_only(self):
-        self.left = []
-        silent = SilentFile()
-        try:
-            self.assertEqual(self.pass_silent(silent, 2 * CLOSING_MAX), CLOSING_MAX)
-            # It gets no further connection. Its neighbour does.
-            late = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            late.connect(self.daemon.socket("acme"))
-            late.settimeout(QUICK_S)
-            late.send(b"x")
-            with self.assertRaises(TimeoutError):
-                late.recv(1)
-            late.close()
-            self.client("rival").ping()
-            self.assert_quick()
-        finally:
-            silent.close()
-            self.close_left()
-        self.client("acme").ping()
+    @contextlib.contextmanager
+    def stuck_daemon(self, *args):
+        with self.new_daemon(*args) as self.daemon, self.silent_file():
+            yield self.daemon
 
-    def test_without_private_memory_no_fd_gets_in(self):
-        client = self.client()
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            client.send_frame(gmem.PING, 1000, b"", fds=[null])
-        except PermissionError:
-            client.ping()
-            return
-        finally:
-            os.close(null)
-        # The kernel is older than 6.16: it has got in, and has cut the client off.
-        self.assertIsNone(client.receive_frame(timeout=QUICK_S))
+    def took(self, what):
+        start = time.monotonic()
+        what()
+        return time.monotonic() - start
+
+    def test_gmemd_can_be_killed(self):
+        with self.stuck_daemon() as daemon:
+            self.assertLess(self.took(daemon.crash), QUICK_S)
+
+    def test_gmemd_stops_when_asked(self):
+        with self.stuck_daemon() as daemon:
+            self.assertLess(self.took(daemon.stop), QUICK_S)
+            self.assertEqual(daemon.process.returncode, 0)
+            # What keeps the workers is not gmemd's.
+            daemon.children = {}
+
+    def test_a_killed_gmemd_is_back_in_its_usual_time_and_a_neighbour_notices_nothing(self):
+        with self.stuck_daemon("--keep") as daemon:
+            key = os.urandom(16)
+            neighbour = self.client("rival", session_key=key)
+            domain = neighbour.domain_create("memfd")
+            region = neighbour.region_create(domain, MIB)
+            [child] = [pid for pid, stat in harness.descendants(daemon.pid).items() if stat[1] == daemon.pid
+                       and stat[0] == "gmemd"]
+            os.kill(child, signal.SIGKILL)
+            self.assertLess(self.took(lambda: self.assertTrue(neighbour.reconnect())), QUICK_S)
+            self.assertEqual(neighbour.region_get(region.id).info.domain, domain.id)
+            self.assertEqual(neighbour.allocate(region, [(0, MIB)], timeout=QUICK_S), MIB)
+            region.memory.close()
+            neighbour.domain_destroy(domain)
+            daemon.admin.close()
+            daemon.admin = None
 
 
 if __name__ == "__main__":

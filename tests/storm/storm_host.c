@@ -66,17 +66,41 @@ int storm_keeper_start(struct storm_keeper *keeper, const char *program, const c
 	return 0;
 }
 
+static bool read_text(const char *path, char *text, size_t size)
+{
+	_gm_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* One that a dead daemon has left, and that is about to end. */
+static bool is_stray(pid_t pid)
+{
+	char path[64], name[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	return !read_text(path, name, sizeof(name)) || strcmp(name, "gmemd-worker\n") == 0;
+}
+
 pid_t storm_keeper_child(const struct storm_keeper *keeper)
 {
-	char path[64], text[64] = "";
-	_gm_close_ int fd = -1;
+	char path[64], text[256];
+	char *at = text, *end;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)keeper->pid,
 		       (int)keeper->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+	if (!read_text(path, text, sizeof(text)))
 		return 0;
-	return (pid_t)strtol(text, NULL, 10);
+	for (;; at = end) {
+		pid_t pid = (pid_t)strtol(at, &end, 10);
+
+		if (end == at)
+			return 0;
+		if (!is_stray(pid))
+			return pid;
+	}
 }
 
 pid_t storm_keeper_wait_child(const struct storm_keeper *keeper, pid_t last)

@@ -38,14 +38,11 @@ static bool receive(struct server *server)
 	} while (r == -ECONNRESET && n_resets++ == 0);
 	if (r < 0 || fault != GM_SCM_GOOD)
 		return false;
-	gm_fdset_move(&server->fds, &fds);
 	server_check(server,
 		     gm_frame_decode(server->packet, length, &server->frame) == GM_FRAME_GOOD,
 		     "the client sent a bad frame");
-	server_check(server,
-		     server->fds.n_fds == (server->frame.type == GM_MSG_STEP_MEMORY ||
-					   server->frame.type == GM_MSG_SOURCE),
-		     "the client sent file descriptors where none belong, or none where one does");
+	server_check(server, fds.n_fds == 0, "the client sent file descriptors with a request");
+	gm_fdset_done(&fds);
 	gm_arena_clear(&server->arena, false);
 	server_check(server,
 		     gm_msg_unpack_request(gm_msg_format(server->frame.type)->request,
@@ -68,6 +65,54 @@ void server_expect(struct server *server, unsigned type)
 	server_check(server, server->frame.type == type, "the client sent another request");
 	server_check(server, server->frame.flags == 0 && server->frame.serial != 0,
 		     "the client sent no request");
+}
+
+#define BOX UINT64_C(0xb0)
+
+void server_give_box(struct server *server)
+{
+	Gmem__FdBoxReply reply = GMEM__FD_BOX_REPLY__INIT;
+	ProtobufCBinaryData name = bytes_of("box");
+	int ends[2];
+
+	server_expect(server, GM_MSG_FD_BOX);
+	server_check(server, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0,
+		     "no socket");
+	reply.has_box = true;
+	reply.box = BOX;
+	reply.fd_names = &name;
+	reply.n_fd_names = 1;
+	server_answer(server, &reply.base, &ends[0], 1);
+	gm_fd_close(ends[0]);
+	gm_fd_close(server->box);
+	server->box = ends[1];
+}
+
+static uint64_t box_of(const struct server *server)
+{
+	if (server->frame.type == GM_MSG_SOURCE)
+		return ((const Gmem__SourceRequest *)server->request)->box;
+	return ((const Gmem__StepMemoryRequest *)server->request)->box;
+}
+
+void server_expect_boxed(struct server *server, unsigned type)
+{
+	struct gm_fdset fds = GM_FDSET_NULL;
+	enum gm_scm_fault fault;
+	size_t length;
+	char bytes[16];
+
+	server_give_box(server);
+	server_expect(server, type);
+	if (server->frame.type != type)
+		return;
+	server_check(server, box_of(server) == BOX, "another box");
+	server_check(server,
+		     gm_scm_receive(server->box, bytes, sizeof(bytes), MSG_DONTWAIT, true, &length,
+				    &fds, &fault) == 0 &&
+			     fault == GM_SCM_GOOD && fds.n_fds == 1,
+		     "a box without one file descriptor");
+	gm_fdset_move(&server->fds, &fds);
 }
 
 void server_send(struct server *server, const struct gm_frame *frame, const void *body,
@@ -237,6 +282,7 @@ void server_stop(struct server *server)
 	(void)shutdown(server->listen_fd, SHUT_RDWR);
 	pthread_join(server->thread, NULL);
 	gm_fd_close(server->fd);
+	gm_fd_close(server->box);
 	gm_fdset_done(&server->fds);
 	gm_fd_close(server->listen_fd);
 	(void)unlink(server->path);

@@ -40,13 +40,14 @@ struct server {
 	const char *fault;
 	atomic_int flag;       /* for a script and its test to wait for each other */
 	struct gm_frame frame; /* of the last request */
-	struct gm_fdset fds;   /* its file descriptors */
+	struct gm_fdset fds;   /* what came in its box */
+	int box;	       /* the other end of the last box; -1: none */
 	const void *request;   /* its body */
 	struct gm_arena arena;
 	uint8_t packet[GM_PACKET_MAX];
 };
 
-#define SERVER_NULL ((struct server){ .listen_fd = -1, .fd = -1 })
+#define SERVER_NULL ((struct server){ .listen_fd = -1, .fd = -1, .box = -1 })
 
 void server_start(struct server *server, server_script script);
 /* Waits for the script's end. The client must be disconnected, or the script must have hung up. */
@@ -61,6 +62,9 @@ gmem_client *server_client_with(struct server *server, server_script script, int
 void server_check(struct server *server, bool good, const char *fault);
 /* The next request, which must be of this type. */
 void server_expect(struct server *server, unsigned type);
+/* FD_BOX, granted; and the next request, of this type, with the fd that came in the box. */
+void server_give_box(struct server *server);
+void server_expect_boxed(struct server *server, unsigned type);
 void server_answer(struct server *server, const ProtobufCMessage *message, const int *fds,
 		   size_t n_fds);
 void server_refuse(struct server *server, const Gmem__Status *status);

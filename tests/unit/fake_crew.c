@@ -13,7 +13,7 @@
 #include "launch_rules.h"
 
 struct gm_crew_hub {
-	TAILQ_HEAD(, gm_crew_job) jobs;
+	TAILQ_HEAD(gm_crew_jobs, gm_crew_job) jobs;
 	unsigned n_crews;
 	int submit_error;
 	unsigned n_disposed;
@@ -211,6 +211,24 @@ void fake_crew_report(struct gm_crew_job *job, uint64_t offset, uint64_t length)
 {
 	fake_crew_work(job, offset, length);
 	fake_crew_lie(job, offset, length);
+}
+
+void fake_crew_ready(struct gm_crew_job *job)
+{
+	job->ops->ready(job->arg);
+	gm_fd_close(job->fd);
+	job->fd = -1;
+}
+
+void fake_crew_give(struct gm_crew_job *job, int fd)
+{
+	job->ops->received(job->arg, fd);
+	fake_crew_end(job, GM_JOB_DONE, 0);
+}
+
+struct gm_crew_job *fake_crew_last(const struct gm_crew_hub *hub)
+{
+	return TAILQ_LAST(&hub->jobs, gm_crew_jobs);
 }
 
 void fake_crew_end(struct gm_crew_job *job, enum gm_job_end how, int error)

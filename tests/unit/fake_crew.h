@@ -22,6 +22,11 @@ void fake_crew_work(struct gm_crew_job *job, uint64_t offset, uint64_t length);
 /* Reports any range without doing anything: a worker that lies. */
 void fake_crew_lie(struct gm_crew_job *job, uint64_t offset, uint64_t length);
 
+/* Of a GM_JOB_RECEIVE: a worker has the socket; and then it passes @fd on, which is taken. */
+void fake_crew_ready(struct gm_crew_job *job);
+void fake_crew_give(struct gm_crew_job *job, int fd);
+struct gm_crew_job *fake_crew_last(const struct gm_crew_hub *hub);
+
 /* Ends and frees a job. */
 void fake_crew_end(struct gm_crew_job *job, enum gm_job_end how, int error);
 /* A conversion that ends because somebody holds the page at @offset. */

@@ -7,7 +7,7 @@ target_include_directories(gm_service_rig PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(gm_service_rig PUBLIC gm_rpc gm_backend_fake gm_harness)
 gm_flags(gm_service_rig)
 
-foreach(name session slot domain region job look isolation memory watch stats policy step convert converted in_place populate_in_place preallocate launch)
+foreach(name session slot domain region job look isolation memory watch stats policy step box convert converted in_place populate_in_place preallocate launch)
 	gm_add_test(NAME t_service_${name} SOURCES t_service_${name}.c LINK gm_service_rig)
 endforeach()
 gm_add_test(NAME t_status SOURCES t_status.c LINK gm_rpc gm_backend_fake)

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "gm_fd.h"
 #include "service_rig.h"
 
@@ -80,29 +81,81 @@ static inline void step_region_close(struct step_region *region)
 	region->shared = region->half = -1;
 }
 
-/* STEP_MEMORY with a copy of @fd. */
-static inline struct answer step_memory(struct peer *peer, uint64_t region, uint64_t step, int fd)
+/* FD_BOX, and its answer once a worker has the other end. */
+static inline struct answer step_open_box(struct peer *peer, uint64_t domain)
+{
+	Gmem__FdBoxRequest request = GMEM__FD_BOX_REQUEST__INIT;
+	struct gm_crew_job *job;
+	uint32_t serial;
+	struct answer answer;
+
+	request.has_domain = 1;
+	request.domain = domain;
+	serial = peer_send(peer, GM_MSG_FD_BOX, &request.base);
+	job = fake_crew_last(peer->rig->hub);
+	if (job != NULL && fake_crew_order(job)->verb == GM_JOB_RECEIVE)
+		fake_crew_ready(job);
+	answer = peer_take(peer);
+	assert_int_equal(answer.frame.serial, serial);
+	return answer;
+}
+
+/* A box for the domain, of which the client has sent nothing yet. */
+static inline uint64_t step_empty_box(struct peer *peer, uint64_t domain)
+{
+	struct answer answer = step_open_box(peer, domain);
+	const Gmem__FdBoxReply *reply = expect_reply(&answer);
+
+	assert_int_equal(answer.frame.n_fds, 1);
+	assert_true(bytes_equal(reply->fd_names[0], "box"));
+	answer_close(&answer);
+	return reply->box;
+}
+
+/* One in which a copy of @fd has come, and that a worker, which may lie, has let pass. */
+static inline uint64_t step_box(struct peer *peer, uint64_t domain, int fd)
+{
+	uint64_t box = step_empty_box(peer, domain);
+
+	fake_crew_give(fake_crew_last(peer->rig->hub), gm_fd_dup(fd));
+	return box;
+}
+
+/* The domain of the region; else any of the peer's; 0: it has none. */
+static inline uint64_t step_domain_of(const struct peer *peer, uint64_t id)
+{
+	const struct gm_session *session = peer->link->session;
+	struct gm_region *region = NULL;
+
+	while ((region = gm_book_next_region(&peer->rig->book, region)) != NULL)
+		if (region->id.v == id && region->domain->session == session)
+			return region->domain->id.v;
+	return TAILQ_EMPTY(&session->domains) ? 0 : TAILQ_FIRST(&session->domains)->id.v;
+}
+
+static inline uint32_t step_send_memory(struct peer *peer, uint64_t region, uint64_t step,
+					uint64_t box)
 {
 	Gmem__StepMemoryRequest request = GMEM__STEP_MEMORY_REQUEST__INIT;
-	static uint8_t body[GM_BODY_MAX];
-	struct gm_frame frame = { .version = GM_PROTOCOL_VERSION,
-				  .type = GM_MSG_STEP_MEMORY,
-				  .n_fds = 1 };
-	struct gm_fdset fds = { .n_fds = 1, .fds = { gm_fd_dup(fd) } };
-	struct answer answer;
-	size_t length;
 
-	assert_true(fds.fds[0] >= 0);
 	request.has_region = 1;
 	request.region = region;
 	request.has_step = 1;
 	request.step = step;
-	assert_int_equal(gm_msg_pack(&request.base, body, &length), 0);
-	frame.body_length = (uint32_t)length;
-	frame.serial = ++peer->serial;
-	assert_int_equal(peer_raw(peer, &frame, body, &fds), 0);
-	answer = peer_take(peer);
-	assert_int_equal(answer.frame.serial, frame.serial);
+	request.has_box = 1;
+	request.box = box;
+	return peer_send(peer, GM_MSG_STEP_MEMORY, &request.base);
+}
+
+/* STEP_MEMORY with a copy of @fd. */
+static inline struct answer step_memory(struct peer *peer, uint64_t region, uint64_t step, int fd)
+{
+	uint64_t domain = step_domain_of(peer, region);
+	uint64_t box = domain != 0 ? step_box(peer, domain, fd) : 0;
+	uint32_t serial = step_send_memory(peer, region, step, box);
+	struct answer answer = peer_take(peer);
+
+	assert_int_equal(answer.frame.serial, serial);
 	return answer;
 }
 

@@ -180,7 +180,7 @@ static void take_source(struct server *server, uint64_t id, uint64_t size)
 	Gmem__SourceReply reply = GMEM__SOURCE_REPLY__INIT;
 	int seals;
 
-	server_expect(server, GM_MSG_SOURCE);
+	server_expect_boxed(server, GM_MSG_SOURCE);
 	seals = fcntl(gm_fdset_peek(&server->fds, 0), F_GET_SEALS);
 	server_check(server, seals > 0 && seals & F_SEAL_WRITE && seals & F_SEAL_SHRINK,
 		     "a source without seals");

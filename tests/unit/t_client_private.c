@@ -144,7 +144,7 @@ static void await_memory(struct server *server, uint64_t size)
 	const Gmem__StepMemoryRequest *request;
 	struct gm_fd_identity identity;
 
-	server_expect(server, GM_MSG_STEP_MEMORY);
+	server_expect_boxed(server, GM_MSG_STEP_MEMORY);
 	request = server->request;
 	server_check(server, request->step == STEP, "another step");
 	server_check(server,
@@ -440,8 +440,11 @@ static void die_with_the_memory(struct server *server)
 	await_memory(server, SIZE);
 	serial = server->frame.serial;
 	outage_resume(server);
-	take_memory(server, SIZE);
+	/* It has not taken it, and knows no box. */
+	server_expect(server, GM_MSG_STEP_MEMORY);
 	server_check(server, server->frame.serial == serial, "another serial");
+	outage_refuse(server, GMEM__CODE__CODE_NO_SUCH_OBJECT, GMEM__RULE__RULE_BOX);
+	take_memory(server, SIZE);
 }
 
 static void the_next_daemon_gets_the_memory_again(void **state)

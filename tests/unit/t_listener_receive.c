@@ -313,28 +313,6 @@ static void a_listener_that_takes_no_fds_has_the_kernel_refuse_them(void **state
 		skip();
 }
 
-static void a_peer_that_is_let_may_pass_fds_on_a_listener_that_takes_none(void **state)
-{
-	struct gm_listener_ops fdless = fixture_ops;
-	struct request request = ping(1);
-	struct fixture f;
-	int fd;
-
-	(void)state;
-	fdless.takes_fds = false;
-	fixture_init_with(&f, &fdless);
-	fd = dial_in(&f);
-	gm_conn_let_fds_in(f.users[0].conn);
-	request.frame.n_fds = request.n_fds = 1;
-	assert_int_equal(try_send(fd, &request), 0);
-	settle(&f);
-	expect_answer(fd, 1);
-	assert_int_equal(f.users[0].n_fds, 1);
-	close(fd);
-	settle(&f);
-	fixture_done(&f);
-}
-
 /* ---- fds that nobody wants ---- */
 
 static unsigned n_sunk;
@@ -533,7 +511,6 @@ int main(void)
 		gm_test(a_good_packet_before_a_bad_one_does_not_make_the_fault_the_services),
 		gm_test(more_fds_than_a_message_can_carry_cut_the_peer_off_and_none_stays),
 		gm_test(a_listener_that_takes_no_fds_has_the_kernel_refuse_them),
-		gm_test(a_peer_that_is_let_may_pass_fds_on_a_listener_that_takes_none),
 		gm_test(fds_of_a_faulty_packet_are_closed_by_the_owner),
 		gm_test(fds_before_hello_are_closed_by_the_owner),
 		gm_test(fds_of_a_peer_that_is_turned_away_are_closed_by_the_owner),

@@ -144,20 +144,13 @@ static int new_file(uint8_t content, uint64_t size, int seals)
 static struct answer ask_source(int fd)
 {
 	Gmem__SourceRequest request = GMEM__SOURCE_REQUEST__INIT;
-	static uint8_t body[GM_BODY_MAX];
-	struct gm_frame frame = { .version = GM_PROTOCOL_VERSION,
-				  .type = GM_MSG_SOURCE,
-				  .n_fds = 1 };
-	struct gm_fdset fds = { .n_fds = 1, .fds = { fd } };
-	size_t length;
 
 	request.has_domain = 1;
 	request.domain = domain.id;
-	assert_int_equal(gm_msg_pack(&request.base, body, &length), 0);
-	frame.body_length = (uint32_t)length;
-	frame.serial = ++peer.serial;
-	assert_int_equal(peer_raw(&peer, &frame, body, &fds), 0);
-	return peer_take(&peer);
+	request.has_box = 1;
+	request.box = step_box(&peer, domain.id, fd);
+	gm_fd_close(fd);
+	return peer_ask(&peer, GM_MSG_SOURCE, &request.base);
 }
 
 static uint64_t make_source(uint8_t content)

@@ -263,24 +263,15 @@ static void only_normal_pages_are_their_own_source(void **state)
 static void the_memory_of_the_region_is_no_source(void **state)
 {
 	Gmem__SourceRequest request = GMEM__SOURCE_REQUEST__INIT;
-	struct gm_frame frame = { .version = GM_PROTOCOL_VERSION,
-				  .type = GM_MSG_SOURCE,
-				  .n_fds = 1 };
-	struct gm_fdset fds = { .n_fds = 1 };
-	static uint8_t body[GM_BODY_MAX];
 	struct answer answer;
-	size_t length;
 
 	(void)state;
 	start();
-	fds.fds[0] = gm_fd_dup(region.half);
 	request.has_domain = 1;
 	request.domain = domain.id;
-	assert_int_equal(gm_msg_pack(&request.base, body, &length), 0);
-	frame.body_length = (uint32_t)length;
-	frame.serial = ++peer.serial;
-	assert_int_equal(peer_raw(&peer, &frame, body, &fds), 0);
-	answer = take(frame.serial);
+	request.has_box = 1;
+	request.box = step_box(&peer, domain.id, region.half);
+	answer = peer_ask(&peer, GM_MSG_SOURCE, &request.base);
 	expect_refusal(&answer, GM_INVALID, GM_RULE_SOURCE);
 	stop();
 }

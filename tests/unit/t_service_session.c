@@ -202,7 +202,7 @@ static void a_second_hello_is_a_violation(void **state)
 	stop();
 }
 
-static void fds_that_a_request_does_not_take_are_a_violation_and_closed(void **state)
+static void fds_with_a_request_are_a_violation_and_closed(void **state)
 {
 	struct gm_frame frame = good_ping();
 	struct gm_fdset fds = GM_FDSET_NULL;
@@ -215,7 +215,7 @@ static void fds_that_a_request_does_not_take_are_a_violation_and_closed(void **s
 		for (unsigned i = 0; i < frame.n_fds; i++)
 			assert_int_equal(gm_fdset_add(&fds, gm_fd_dup(1)), 0);
 		assert_int_equal(peer_raw(&peer, &frame, NULL, &fds), -EPROTO);
-		assert_string_equal(peer.fault, "a wrong number of file descriptors");
+		assert_string_equal(peer.fault, "file descriptors in a request");
 		assert_int_equal(fds.n_fds, 0);
 	}
 	stop();
@@ -495,7 +495,7 @@ int main(void)
 		gm_test(every_type_that_is_no_request_is_a_violation),
 		gm_test(anything_before_hello_is_a_violation),
 		gm_test(a_second_hello_is_a_violation),
-		gm_test(fds_that_a_request_does_not_take_are_a_violation_and_closed),
+		gm_test(fds_with_a_request_are_a_violation_and_closed),
 		gm_test(a_ping_of_256_bytes_passes_and_one_of_257_is_a_violation),
 		gm_test(a_body_that_cannot_be_decoded_is_a_violation),
 		gm_test(too_many_elements_are_a_violation),

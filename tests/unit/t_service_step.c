@@ -100,49 +100,6 @@ static void the_vmm_is_told_to_allocate_where_the_policy_wants_it(void **state)
 	stop();
 }
 
-static unsigned n_let_in;
-
-static void count_let_in(void *channel)
-{
-	(void)channel;
-	n_let_in++;
-}
-
-static void fds_are_let_in_with_the_first_domain_of_private_memory(void **state)
-{
-	struct gm_channel_ops ops = *peer_channel_ops();
-
-	(void)state;
-	rig_private = true;
-	rig_start(&rig);
-	peer_connect(&peer, &rig, rig.acme);
-	peer_connect(&other, &rig, rig.beta);
-	ops.let_fds_in = count_let_in;
-	peer.link->ops = &ops;
-	n_let_in = 0;
-	step_expect_good(ask_ping(&peer));
-	assert_int_equal(n_let_in, 0);
-	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, "vm1");
-	assert_int_equal(n_let_in, 1);
-	stop();
-}
-
-static void fds_are_not_let_in_for_memory_that_the_daemon_makes(void **state)
-{
-	struct gm_channel_ops ops = *peer_channel_ops();
-
-	(void)state;
-	rig_start(&rig);
-	peer_connect(&peer, &rig, rig.acme);
-	peer_connect(&other, &rig, rig.beta);
-	ops.let_fds_in = count_let_in;
-	peer.link->ops = &ops;
-	n_let_in = 0;
-	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, "vm1");
-	assert_int_equal(n_let_in, 0);
-	stop();
-}
-
 /* ---- order ---- */
 
 static void nothing_comes_before_the_private_half(void **state)
@@ -313,7 +270,6 @@ static void memory_of_another_region_is_refused(void **state)
 }
 
 static unsigned n_strangers;
-static bool full_of_fds;
 
 static void close_stranger(void *arg, const struct gm_tenant *tenant, int fd)
 {
@@ -323,56 +279,22 @@ static void close_stranger(void *arg, const struct gm_tenant *tenant, int fd)
 	close(fd);
 }
 
-static bool is_full_of_fds(void *arg, const struct gm_tenant *tenant)
+static void what_a_worker_passes_on_wrongly_is_closed_elsewhere(void **state)
 {
-	assert_ptr_equal(arg, &rig);
-	assert_non_null(tenant);
-	return full_of_fds;
-}
-
-static void a_tenant_whose_fds_wait_to_be_closed_is_cut_off_when_it_passes_more(void **state)
-{
-	const struct gm_frame frame = { .version = GM_PROTOCOL_VERSION,
-					.type = GM_MSG_STEP_MEMORY,
-					.serial = 1000,
-					.n_fds = 1 };
-	struct gm_fdset fds = GM_FDSET_NULL;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct step_region region;
 
 	(void)state;
 	start();
 	rig.exec.close_stranger = close_stranger;
-	rig.exec.is_full = is_full_of_fds;
 	rig.exec.close_stranger_arg = &rig;
 	n_strangers = 0;
-	full_of_fds = false;
-	region = bound();
-	expect_refused(step_memory(&peer, region.id, region.step, region.half), GM_INVALID,
-		       GM_RULE_STEP);
+	region = step_region(&peer, domain.id, 0);
+	expect_refused(step_memory(&peer, region.id, region.step, null), GM_INVALID, GM_RULE_FD);
 	assert_int_equal(n_strangers, 1);
-
-	full_of_fds = true;
-	assert_int_equal(gm_fdset_add(&fds, gm_fd_dup(region.half)), 0);
-	assert_int_equal(peer_raw(&peer, &frame, NULL, &fds), -EPROTO);
-	assert_non_null(strstr(peer.fault, "have yet to be closed"));
-	assert_int_equal(n_strangers, 2);
 	assert_int_equal(fake_crew_disposed(rig.hub), 0);
-	step_region_close(&region);
-	stop();
-}
-
-static void an_fd_that_comes_with_no_step_is_not_closed_here(void **state)
-{
-	struct step_region region;
-
-	(void)state;
-	start();
-	region = bound();
-	expect_refused(step_memory(&peer, region.id, region.step, region.half), GM_INVALID,
-		       GM_RULE_STEP);
-	expect_refused(step_memory(&peer, region.id + 1, region.step, region.half),
-		       GM_NO_SUCH_OBJECT, GM_RULE_NONE);
-	assert_int_equal(fake_crew_disposed(rig.hub), 2);
+	step_make_half(&region);
+	gm_fd_close(null);
 	step_region_close(&region);
 	stop();
 }
@@ -678,8 +600,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		gm_test(a_conversion_there_and_back_is_booked),
 		gm_test(the_vmm_is_told_to_allocate_where_the_policy_wants_it),
-		gm_test(fds_are_let_in_with_the_first_domain_of_private_memory),
-		gm_test(fds_are_not_let_in_for_memory_that_the_daemon_makes),
 		gm_test(nothing_comes_before_the_private_half),
 		gm_test(a_region_converts_only_once_it_is_bound_and_is_bound_once),
 		gm_test(a_second_step_waits_for_the_first),
@@ -689,8 +609,7 @@ int main(void)
 		gm_test(other_ranges_than_those_of_the_step_are_refused),
 		gm_test(what_is_no_private_memory_of_that_size_is_refused_and_the_step_goes_on),
 		gm_test(memory_of_another_region_is_refused),
-		gm_test(a_tenant_whose_fds_wait_to_be_closed_is_cut_off_when_it_passes_more),
-		gm_test(an_fd_that_comes_with_no_step_is_not_closed_here),
+		gm_test(what_a_worker_passes_on_wrongly_is_closed_elsewhere),
 		gm_test(a_step_of_another_tenant_is_not_there),
 		gm_test(only_what_was_done_is_booked),
 		gm_test(a_step_that_is_not_reported_in_time_loses_its_pages_and_no_others),

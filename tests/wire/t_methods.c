@@ -27,11 +27,11 @@ static void print_method(unsigned type, char *text)
 
 	snprintf(line, sizeof(line),
 		 "%2u %-15s since %u  states%s%s  tenant %-3s  admin %-3s  "
-		 "fds %u  body %5u%s%s%s\n",
+		 "body %5u%s%s%s\n",
 		 type, method->name, method->since,
 		 method->states & GM_METHOD_GREETING ? " greeting" : "",
 		 method->states & GM_METHOD_OPEN ? " open    " : "", method->tenant ? "yes" : "no",
-		 method->admin ? "yes" : "no", method->n_fds, method->body_max,
+		 method->admin ? "yes" : "no", method->body_max,
 		 method->flags & GM_METHOD_MUTATES ? " mutates" : "",
 		 method->flags & GM_METHOD_ASYNC ? " async" : "",
 		 method->flags & GM_METHOD_SECRET ? " secret" : "");
