@@ -10,26 +10,8 @@
 
 #include "conf.h"
 #include "gm_cleanup.h"
+#include "gm_fd.h"
 #include "log.h"
-
-/* Fills @buffer as far as the file goes. Returns the length or -errno. */
-static ssize_t read_all(int fd, char *buffer, size_t size)
-{
-	size_t length = 0;
-
-	while (length < size) {
-		ssize_t n = read(fd, buffer + length, size - length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		length += (size_t)n;
-	}
-	return (ssize_t)length;
-}
 
 /* Non-blocking, so that a FIFO in its place cannot hold the daemon up. */
 static int open_regular(const char *path)
@@ -49,16 +31,17 @@ static int open_regular(const char *path)
 static int read_policy(const char *path, char *text, size_t *ret_length)
 {
 	_gm_close_ int fd = open_regular(path);
-	ssize_t length;
+	size_t length;
+	int r;
 
 	if (fd < 0)
 		return fd;
-	length = read_all(fd, text, GM_UNIT_TEXT_MAX + 1);
-	if (length < 0)
-		return (int)length;
+	r = gm_fd_read_all(fd, text, GM_UNIT_TEXT_MAX + 1, &length);
+	if (r < 0)
+		return r;
 	if (length > GM_UNIT_TEXT_MAX)
 		return -EFBIG;
-	*ret_length = (size_t)length;
+	*ret_length = length;
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "gm_cleanup.h"
+#include "gm_fd.h"
 
 /* What the kernel follows, MAXSYMLINKS of Linux. */
 #define LINKS_MAX 40
@@ -177,25 +178,6 @@ static int open_under(const char *root, const char *path, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-static int read_all(int fd, char *buffer, size_t size, size_t *ret_length)
-{
-	size_t length = 0;
-
-	while (length < size) {
-		ssize_t n = read(fd, buffer + length, size - length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		length += (size_t)n;
-	}
-	*ret_length = length;
-	return 0;
-}
-
 static int read_text(int fd, size_t size, size_t max, char **ret_text, size_t *ret_length)
 {
 	_gm_free_ char *text = NULL;
@@ -208,7 +190,7 @@ static int read_text(int fd, size_t size, size_t max, char **ret_text, size_t *r
 	text = malloc(size + 1);
 	if (!text)
 		return -ENOMEM;
-	r = read_all(fd, text, size + 1, &length);
+	r = gm_fd_read_all(fd, text, size + 1, &length);
 	if (r)
 		return r;
 	if (length > size)

@@ -35,3 +35,22 @@ int gm_fd_identify(int fd, struct gm_fd_identity *ret_identity)
 	};
 	return 0;
 }
+
+int gm_fd_read_all(int fd, void *buffer, size_t size, size_t *ret_length)
+{
+	size_t length = 0;
+
+	while (length < size) {
+		ssize_t n = read(fd, (char *)buffer + length, size - length);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		length += (size_t)n;
+	}
+	*ret_length = length;
+	return 0;
+}

@@ -18,6 +18,9 @@ void gm_fd_close(int fd);
 /* Close-on-exec copy, at least 3. The caller owns it. Returns the fd or -errno. */
 GM_WARN_UNUSED int gm_fd_dup(int fd);
 
+/* Fills @buffer as far as the file goes. 0 or -errno. */
+GM_WARN_UNUSED int gm_fd_read_all(int fd, void *buffer, size_t size, size_t *ret_length);
+
 /* What makes an open file the same open file again after a restart. */
 struct gm_fd_identity {
 	uint64_t device;
