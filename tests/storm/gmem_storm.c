@@ -455,6 +455,17 @@ static bool wait_for_end_of(unsigned index)
 	return false;
 }
 
+/* A daemon that crashes comes back as one that was killed does. */
+static bool has_died_of_us_alone(const struct conductor *conductor)
+{
+	char line[STORM_FAULT_MAX];
+
+	if (!storm_keeper_find_fault(&conductor->keeper, line, sizeof(line)))
+		return true;
+	storm_fail("%s", line);
+	return false;
+}
+
 /* Everything is given back: then the daemon's own books must be empty, or it ends with an error. */
 static bool end(struct conductor *conductor)
 {
@@ -471,7 +482,9 @@ static bool end(struct conductor *conductor)
 		storm_fail("the keeper has ended with status %#x", (unsigned)status);
 		return false;
 	}
-	return conductor->game->is_private || visit_ends(conductor);
+	if (!conductor->game->is_private && !visit_ends(conductor))
+		return false;
+	return has_died_of_us_alone(conductor);
 }
 
 static void progress(const struct conductor *conductor)

@@ -138,6 +138,28 @@ int storm_keeper_stop(struct storm_keeper *keeper)
 	return -1;
 }
 
+static bool is_fault(const char *line)
+{
+	if (strstr(line, "was killed by signal"))
+		return !strstr(line, "signal 9:");
+	return strstr(line, "ended with status") || strstr(line, "runtime error:") ||
+	       strstr(line, "Sanitizer") || strstr(line, "not zero");
+}
+
+bool storm_keeper_find_fault(const struct storm_keeper *keeper, char *ret_line, size_t size)
+{
+	FILE *log = fopen(keeper->log, "re");
+	bool found = false;
+
+	while (log && !found && fgets(ret_line, (int)size, log))
+		found = is_fault(ret_line);
+	if (log)
+		(void)fclose(log);
+	if (found)
+		ret_line[strcspn(ret_line, "\n")] = '\0';
+	return found;
+}
+
 void storm_keeper_clear(struct storm_keeper *keeper, bool keep_log)
 {
 	DIR *folder = opendir(keeper->folder);

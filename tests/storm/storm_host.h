@@ -37,6 +37,12 @@ pid_t storm_keeper_wait_child(const struct storm_keeper *keeper, pid_t last);
 /* SIGTERM, and its wait status; -1 when it did not end in time. */
 int storm_keeper_stop(struct storm_keeper *keeper);
 
+/*
+ * The first line of the log that no storm explains: a daemon that has ended by anything but SIGKILL
+ * or its own will, a sanitizer's finding, books that were not empty. False: there is none.
+ */
+bool storm_keeper_find_fault(const struct storm_keeper *keeper, char *ret_line, size_t size);
+
 /* With the files; @keep_log: but not the log. */
 void storm_keeper_clear(struct storm_keeper *keeper, bool keep_log);
 
