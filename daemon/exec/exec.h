@@ -250,8 +250,9 @@ GM_WARN_UNUSED int gm_exec_free_half(struct gm_exec *exec, struct gm_session *se
 #define GM_EXEC_LEFT_MAX 256
 struct gm_exec_left {
 	bool private_half; /* which has the memory */
+	bool more;	   /* than there is room for */
 	size_t n_ranges;
-	struct gm_range ranges[GM_EXEC_LEFT_MAX];
+	struct gm_range ranges[GM_EXEC_LEFT_MAX]; /* sorted, and apart */
 };
 
 /*

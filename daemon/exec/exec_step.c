@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "exec_job.h"
 #include "gm_fd.h"
@@ -233,6 +234,33 @@ static void add_runs(struct group *group, const struct gm_range *range)
 	}
 }
 
+static int by_offset(const void *a, const void *b)
+{
+	const struct gm_range *left = a;
+	const struct gm_range *right = b;
+
+	return (left->offset > right->offset) - (left->offset < right->offset);
+}
+
+/* A report has its ranges in the order of time, and parts of them again; a job wants neither. */
+static void put_in_order(struct gm_exec_left *left)
+{
+	size_t n = 0;
+
+	qsort(left->ranges, left->n_ranges, sizeof(left->ranges[0]), by_offset);
+	for (size_t i = 0; i < left->n_ranges; i++) {
+		const struct gm_range next = left->ranges[i];
+		struct gm_range *last = n > 0 ? &left->ranges[n - 1] : NULL;
+
+		if (last && next.offset <= last->offset + last->length)
+			last->length =
+				gm_max_u64(last->length, next.offset + next.length - last->offset);
+		else
+			left->ranges[n++] = next;
+	}
+	left->n_ranges = n;
+}
+
 bool gm_exec_find_left(const struct gm_exec *exec, const struct gm_region *region,
 		       bool private_half, const struct gm_conversion *conversions, size_t n,
 		       struct gm_exec_left *left)
@@ -248,5 +276,7 @@ bool gm_exec_find_left(const struct gm_exec *exec, const struct gm_region *regio
 			add_runs(&group, &conversions[i].range);
 	if (group.n > 0)
 		look_at(&group);
+	left->more = is_full(left);
+	put_in_order(left);
 	return left->n_ranges > 0;
 }

@@ -307,7 +307,7 @@ static void freed(void *arg, int result, const struct gm_refusal *refusal, uint6
 	} else {
 		report->n_tries = 0;
 		/* There may be more of it, where it was all that there was room for. */
-		if (report->left.n_ranges < GM_EXEC_LEFT_MAX)
+		if (!report->left.more)
 			report->look++;
 		go_on(pending);
 	}

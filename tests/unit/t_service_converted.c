@@ -212,6 +212,33 @@ static void both_halves_are_looked_at(void **state)
 	stop();
 }
 
+/* A worker's progress is counted by ranges that are sorted and apart. */
+static void ranges_in_any_order_and_over_each_other_are_freed_once(void **state)
+{
+	const struct step_conversion done[] = {
+		{ { 8 * GM_MIB, GM_MIB }, GMEM__PAGE_STATE__PAGE_SHARED },
+		{ { 3 * GM_MIB, 2 * GM_MIB }, GMEM__PAGE_STATE__PAGE_SHARED },
+		{ { 2 * GM_MIB, 2 * GM_MIB }, GMEM__PAGE_STATE__PAGE_SHARED },
+	};
+	const struct gm_job_order *order;
+
+	(void)state;
+	start();
+	for (size_t i = 0; i < GM_ARRAY_SIZE(done); i++)
+		step_fill(region.half, &done[i].range);
+	(void)step_converted(&region, 1, done, GM_ARRAY_SIZE(done));
+	order = fake_crew_order(fake_crew_first(rig.hub));
+	assert_int_equal(order->n_ranges, 2);
+	assert_int_equal(order->ranges[0].offset, 2 * GM_MIB);
+	assert_int_equal(order->ranges[0].length, 3 * GM_MIB);
+	assert_int_equal(order->ranges[1].offset, 8 * GM_MIB);
+	fake_crew_finish(fake_crew_first(rig.hub));
+	step_expect_good(peer_take(&peer));
+	assert_int_equal(pages(GM_PAGE_LOST), 0);
+	assert_int_equal(step_blocks(region.half), 0);
+	stop();
+}
+
 /* A page that was converted back within the report is in use where it was before. */
 static void a_page_that_went_to_and_fro_is_not_freed_where_it_is(void **state)
 {
@@ -451,6 +478,7 @@ int main(void)
 		gm_test(nobody_reports_for_another),
 		gm_test(what_was_left_over_is_freed_before_the_answer),
 		gm_test(both_halves_are_looked_at),
+		gm_test(ranges_in_any_order_and_over_each_other_are_freed_once),
 		gm_test(a_page_that_went_to_and_fro_is_not_freed_where_it_is),
 		gm_test(reports_wait_for_one_that_is_cleaned_up_after_in_their_order),
 		gm_test(more_reports_than_may_be_unanswered_do_not_wait),
