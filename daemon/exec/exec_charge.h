@@ -46,8 +46,9 @@ bool gm_exec_was_oom_killed(const struct gm_exec_job *job);
 int gm_exec_refuse_memory(const struct gm_exec_job *job, enum gm_verdict verdict,
 			  struct gm_refusal *refusal);
 
-/* The kernel gave no hugepage: the figures, if that is for want of room in a group of who pays; or
- * 0.
+/*
+ * The kernel gave no hugepage: a refusal with the figures where a group of who pays has no room for
+ * one; else 0, and the pool is empty.
  */
 GM_WARN_UNUSED int gm_exec_refuse_hugepages(const struct gm_exec_job *job,
 					    struct gm_refusal *refusal);
