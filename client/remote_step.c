@@ -133,6 +133,30 @@ uint64_t gm_ordered(unsigned type, const ProtobufCMessage *message)
 	return step ? step->step : 0;
 }
 
+/*
+ * The program has no handle of it any more. Where there is no room for the request, it stays
+ * charged to us until the domain ends.
+ */
+static void destroy_unheard(struct gmem_client *client, uint64_t region)
+{
+	Gmem__RegionDestroyRequest request = GMEM__REGION_DESTROY_REQUEST__INIT;
+	struct gm_pending *nobody;
+	int r;
+
+	request.has_region = true;
+	request.region = region;
+	r = gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_REGION_DESTROY, &request.base,
+			   &nobody);
+	(void)r;
+}
+
+/* It was destroyed while a step of it was ordered, which the daemon has refused. */
+static void destroy_gone(struct gmem_client *client, uint64_t region)
+{
+	if (region && !gm_client_find_region(client, region))
+		destroy_unheard(client, region);
+}
+
 static void cancel_convert(struct gmem_client *client, struct gm_report *report,
 			   const struct gm_pending *pending)
 {
@@ -146,6 +170,7 @@ static void cancel_convert(struct gmem_client *client, struct gm_report *report,
 	report->ranges = request->ranges;
 	report->n_ranges = request->n_ranges;
 	(void)gm_remote_report_only(client, report);
+	destroy_gone(client, report->region);
 	report->ranges = NULL;
 	gmem__convert_request__free_unpacked(request, NULL);
 }
@@ -160,6 +185,7 @@ static void cancel_bind(struct gmem_client *client, struct gm_report *report,
 		return;
 	report->region = request->region;
 	(void)gm_remote_report_only(client, report);
+	destroy_gone(client, report->region);
 	gmem__region_bind_request__free_unpacked(request, NULL);
 }
 
@@ -310,19 +336,11 @@ static int create_memory(struct gmem_client *client, int vm_fd, const Gmem__Step
 /* Neither half is of use without the other: the region goes back. */
 static void give_region_back(struct gmem_client *client, uint64_t region, uint64_t step)
 {
-	Gmem__RegionDestroyRequest request = GMEM__REGION_DESTROY_REQUEST__INIT;
 	const struct gm_report report = { .region = region, .step = step, .error = ECANCELED };
 	struct gm_failure why = client->failure;
-	struct gm_pending *nobody;
-	int r;
 
-	request.has_region = true;
-	request.region = region;
-	/* Where there is no room for these, it stays charged to us until the domain ends. */
 	(void)gm_remote_report_only(client, &report);
-	r = gm_remote_post(client, GM_PENDING_NOBODY, GM_MSG_REGION_DESTROY, &request.base,
-			   &nobody);
-	(void)r;
+	destroy_unheard(client, region);
 	(void)gm_client_fail(client, &why);
 }
 
@@ -347,8 +365,13 @@ int gm_remote_private_half(struct gmem_client *client, uint64_t domain, int vm_f
 
 /* ---- binding */
 
-static int fail_gone(struct gmem_client *client)
+/* What was ordered is not done, and the region is nobody's. */
+static int fail_gone(struct gmem_client *client, struct gm_report *report)
 {
+	report->error = ECANCELED;
+	(void)gm_remote_report_only(client, report);
+	destroy_unheard(client, report->region);
+
 	return gm_fail(client, GMEM_NO_SUCH_OBJECT, 0,
 		       "The region was destroyed while the daemon was asked about it.");
 }
@@ -392,11 +415,8 @@ int gm_remote_region_bind(struct gmem_region *region, uint32_t slot)
 	if (r < 0)
 		return r;
 	region = gm_client_find_region(client, report.region);
-	if (!region) {
-		report.error = ECANCELED;
-		(void)gm_remote_report_only(client, &report);
-		return fail_gone(client);
-	}
+	if (!region)
+		return fail_gone(client, &report);
 	report.error = -gm_region_bind(region, slot);
 	r = gm_remote_report(client, &report);
 	return r == 0 && report.error ? fail_bind(client, slot, report.error) : r;
@@ -451,18 +471,17 @@ static int carry_out(struct gmem_client *client, const struct gm_reply *reply,
 	int r;
 
 	/* The daemon has done it itself. */
-	if (!answer->step)
+	if (!answer->step) {
+		destroy_gone(client, report->region);
 		return 0;
+	}
 	r = gm_remote_check_order(client, answer->step, GMEM__STEP_KIND__STEP_CONVERT);
 	if (r < 0)
 		return r;
 	report->step = answer->step->step;
 	region = gm_client_find_region(client, report->region);
-	if (!region) {
-		report->error = ECANCELED;
-		(void)gm_remote_report_only(client, report);
-		return fail_gone(client);
-	}
+	if (!region)
+		return fail_gone(client, report);
 	perform(region, ranges, report->n_ranges, to_private, report);
 	return report_convert(client, report);
 }

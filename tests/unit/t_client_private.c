@@ -647,6 +647,51 @@ static void a_region_and_a_domain_end_once_what_a_conversion_has_left_is_free(vo
 	outage_end(&server, seen.client);
 }
 
+/* An event comes while a conversion is asked for, and the program ends the region in it. */
+static void be_asked_to_destroy_in_between(struct server *server)
+{
+	Gmem__RegionDestroyReply reply = GMEM__REGION_DESTROY_REPLY__INIT;
+	Gmem__ShutdownEvent event = GMEM__SHUTDOWN_EVENT__INIT;
+	struct gm_frame convert;
+
+	set_up(server);
+	server_expect(server, GM_MSG_CONVERT);
+	convert = server->frame;
+	server_event(server, GM_EVENT_SHUTDOWN, &event.base);
+	server_expect(server, GM_MSG_REGION_DESTROY);
+	outage_refuse(server, GMEM__CODE__CODE_BUSY, GMEM__RULE__RULE_STEP_UNDER_WAY);
+	server->frame = convert;
+	answer_convert(server);
+	take_report(server, ECANCELED, 1, 0);
+	server_expect(server, GM_MSG_REGION_DESTROY);
+	server_answer(server, &reply.base, NULL, 0);
+}
+
+static gmem_region *to_destroy;
+
+static void destroy_it(void *arg, int type, gmem_domain *domain, uint64_t value)
+{
+	(void)arg;
+	(void)domain;
+	(void)value;
+	if (type == GMEM_EVENT_SHUTDOWN)
+		assert_int_equal(gmem_region_destroy(to_destroy), -GMEM_BUSY);
+}
+
+static void a_region_that_ends_while_its_conversion_is_asked_for_does_not_stay(void **state)
+{
+	const struct gmem_range one = { 0, PAGE };
+	struct server server = SERVER_NULL;
+	struct seen seen;
+
+	(void)state;
+	to_destroy = open_bound(&server, be_asked_to_destroy_in_between, &seen);
+	gmem_client_on_event(seen.client, destroy_it, NULL);
+	assert_int_equal(gmem_region_convert(to_destroy, &one, 1, GMEM_PAGE_SHARED),
+			 -GMEM_NO_SUCH_OBJECT);
+	outage_end(&server, seen.client);
+}
+
 static void a_job_begins_once_what_a_conversion_has_left_is_free(void **state)
 {
 	const struct gmem_range one = { 0, PAGE };
@@ -934,6 +979,7 @@ int main(void)
 		gm_test(a_small_batch_does_not_wait_for_its_report_and_a_big_one_does),
 		gm_test(a_conversion_waits_for_the_end_of_the_one_before),
 		gm_test(a_region_and_a_domain_end_once_what_a_conversion_has_left_is_free),
+		gm_test(a_region_that_ends_while_its_conversion_is_asked_for_does_not_stay),
 		gm_test(a_job_begins_once_what_a_conversion_has_left_is_free),
 		gm_test(what_the_daemon_converts_itself_is_no_step),
 		gm_test(pages_are_made_shared_or_private_and_nothing_else),
