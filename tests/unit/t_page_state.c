@@ -180,6 +180,42 @@ static void memory_that_is_not_private_knows_no_conversion_and_no_launch(void **
 			assert_forbids(from, op);
 }
 
+/* ---- kinds that the daemon launches ---- */
+
+static enum gm_page_state after_launched(enum gm_page_state from, enum gm_page_op op, bool running)
+{
+	bool is_put = from == GM_PAGE_MEASURED || from == GM_PAGE_UNMEASURED;
+
+	if (from == GM_PAGE_LOST || from == GM_PAGE_PRIVATE)
+		return FORBIDDEN;
+	if (op == GM_PAGE_OP_ALLOCATE)
+		return is_put ? from : GM_PAGE_SHARED;
+	if (running || is_put)
+		return FORBIDDEN;
+	if (op == GM_PAGE_OP_DISCARD)
+		return GM_PAGE_ABSENT;
+	return op == GM_PAGE_OP_POPULATE ? GM_PAGE_MEASURED : FORBIDDEN;
+}
+
+static void memory_that_the_daemon_launches_is_put_in_once_and_pinned_in_the_end(void **state)
+{
+	(void)state;
+	for (unsigned op = 0; op < GM_PAGE_OP_N_; op++) {
+		for (unsigned from = 0; from < GM_PAGE_STATE_N_; from++) {
+			for (unsigned running = 0; running < 2; running++) {
+				unsigned conditions =
+					GM_PAGE_DAEMON_LAUNCHES | (running ? GM_PAGE_RUNNING : 0);
+				enum gm_page_state to = after_launched(from, op, running);
+				enum gm_page_state next = GM_PAGE_STATE_N_;
+				int r = gm_page_state_after(from, op, conditions, &next, NULL);
+
+				assert_int_equal(r, to == FORBIDDEN ? GM_WRONG_STATE : 0);
+				assert_int_equal(next, to);
+			}
+		}
+	}
+}
+
 static void the_refusal_names_the_operation_the_state_and_the_reason(void **state)
 {
 	struct gm_refusal refusal = { 0 };
@@ -218,6 +254,7 @@ int main(void)
 		gm_test(a_lost_page_allows_nothing),
 		gm_test(private_memory_follows_the_table_in_every_state_and_condition),
 		gm_test(memory_that_is_not_private_knows_no_conversion_and_no_launch),
+		gm_test(memory_that_the_daemon_launches_is_put_in_once_and_pinned_in_the_end),
 		gm_test(the_refusal_names_the_operation_the_state_and_the_reason),
 		gm_test(the_states_have_the_names_and_numbers_of_the_wire),
 	};
