@@ -133,6 +133,19 @@ static int sev_es_model_pages(const struct gm_launch_vcpus *vcpus, uint8_t *ret_
 	return 0;
 }
 
+static int sev_es_vcpu_tags(const struct gm_launch_vcpus *vcpus, uint64_t ret_tags[2])
+{
+	uint8_t pages[GM_LAUNCH_MODEL_PAGES][GM_VMSA_SIZE], hash[GM_SHA384_SIZE];
+	uint32_t n;
+	int r = sev_es_model_pages(vcpus, pages[0], &n, NULL);
+
+	for (int i = 0; r == 0 && i < 2; i++) {
+		gm_hash_bytes(GM_HASH_SHA384, pages[i], GM_VMSA_SIZE, hash);
+		ret_tags[i] = gm_launch_tag(hash);
+	}
+	return r;
+}
+
 static int put_vcpu(struct gm_launch_digest *digest, const uint8_t *page,
 		    struct gm_refusal *refusal)
 {
@@ -198,6 +211,7 @@ static const struct gm_launch_rules sev_es_rules = {
 	.slot = GM_SLOT_ES,
 	.measures_vcpus = true,
 	.model_pages = sev_es_model_pages,
+	.vcpu_tags = sev_es_vcpu_tags,
 };
 
 /* ---- is it there? ---- */

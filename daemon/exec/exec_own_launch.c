@@ -274,6 +274,7 @@ int gm_exec_own_conclude(const struct gm_exec_job *job, int error, struct gm_ref
 	const struct gm_launch_rules *rules = gm_exec_launch_rules(job->exec, domain->kind);
 	const struct gm_launch_result *result = &job->own->result;
 	const char *tenant = domain->tenant->account.name;
+	const char *request = result->request[0] != '\0' ? result->request : "the launcher";
 	const char *why = strerrordesc_np(error);
 	enum gm_verdict verdict = GM_FAILED;
 	enum gm_rule rule = GM_RULE_FIRMWARE;
@@ -282,16 +283,15 @@ int gm_exec_own_conclude(const struct gm_exec_job *job, int error, struct gm_ref
 		return -error;
 	if (result->reason[0] != '\0')
 		why = result->reason;
-	if (result->no_room || result->no_lock)
+	if (result->no_room || error == ENOMEM)
 		verdict = GM_NO_RESOURCE;
-	if (result->no_lock)
-		rule = GM_RULE_RLIMIT;
+	if (error == ENOMEM)
+		rule = result->no_lock ? GM_RULE_RLIMIT : GM_RULE_MEMORY_CGROUP;
 	if (result->firmware != 0)
 		gm_refuse_text(refusal, verdict, rule, tenant, "%s: firmware error %s (%#x)",
-			       result->request, rules->firmware_name(result->firmware),
-			       result->firmware);
+			       request, rules->firmware_name(result->firmware), result->firmware);
 	else
-		gm_refuse_text(refusal, verdict, rule, tenant, "%s: %s", result->request,
+		gm_refuse_text(refusal, verdict, rule, tenant, "%s: %s", request,
 			       why != NULL ? why : "it failed");
 	refusal->sys_errno = (uint32_t)error;
 	refusal->firmware_error = result->firmware;

@@ -26,6 +26,8 @@ int gm_own_launch_start(struct gm_call *call, struct gm_domain *domain)
 	gm_exec_launch_rules(call->exec, domain->kind)->begin(digest);
 	if (domain->tenant->policy.launch_plans[0] != '\0')
 		gm_book_keep_trail(domain);
+	if (domain->tenant->policy.launch_plans[0] != '\0')
+		gm_book_keep_trail(domain);
 	return gm_book_open_launch(domain, request->parameters.data, request->parameters.len,
 				   digest, &call->refusal);
 }

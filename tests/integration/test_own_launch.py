@@ -156,6 +156,35 @@ class Rules(OwnLaunch):
         self.on_all(ask, "Persistent=yes\n")
 
 
+class Planned(OwnLaunch, test_launch.Plans):
+    """What differs from the plan is named here as well. (What others test of plans is the same for all kinds.)"""
+
+    def policy(self, kind, *_args):
+        vcpus = [] if kind == "sev" else ["--vcpus", "3", "--vcpu-type", "EPYC"]
+        digest = self.measured(kind, *vcpus, "--plan", self.plans)
+        return f"MeasurementAllow={digest}\nLaunchPlans={self.plans}\n"
+
+    def test_the_planned_launch_is_finished(self):
+        for kind in KINDS:
+            self.on_machine("7.0", self.assert_launches, kind, self.policy(kind))
+            self.forget_plans()
+
+    def test_the_first_page_that_differs_is_named(self):
+        for kind in KINDS:
+            self.changed = None
+            self.refused(kind, r"step 1, normal page 0x[0-9a-f]+: contents", before=self.change_a_page(0x1234))
+            self.forget_plans()
+
+    def test_registers_and_number_of_vcpus_are_named(self):
+        self.refused("sev-es", r"vCPU 0: other registers than planned", "--vcpus", "3", "--signature", str(0xa00f11))
+        self.forget_plans()
+        self.refused("sev-es", "2 vCPUs, then the plan has a vCPU", "--vcpus", "2", "--signature", str(NAPLES))
+
+    test_the_first_page_of_a_trust_domain_that_differs_is_named = None
+    test_a_page_of_another_type_is_named_with_the_planned_one = None
+    test_a_plan_that_others_may_write_is_not_read = None
+
+
 class Neighbours(OwnLaunch):
     def test_a_vmm_that_dies_anywhere_leaves_nothing_and_disturbs_nobody(self):
         def launch(daemon, kind):
