@@ -241,12 +241,12 @@ class Restarts(OwnLaunch, without_tests(test_launch.Restarts)):
 
     def visits(self, manager, kind):
         """(point, visit) to die at: all that are about launches and answers, and one instruction of each sort."""
-        for point, n in sorted(self.launch_visits(manager, kind).items()):
+        for point, (greeted, n) in sorted(self.launch_visits(manager, kind).items()):
             if test_launch.LONG or point.startswith(("launch:", "answer: recorded")):
                 # How many entries the log has differs a little from run to run.
-                yield from ((point, visit) for visit in range(1, min(n, 20) + 1))
+                yield from ((point, visit) for visit in range(greeted + 1, min(n, 20) + 1))
             else:
-                yield point, (n + 1) // 2
+                yield point, (greeted + n + 1) // 2
 
     def test_a_gmemd_that_is_killed_anywhere_in_a_launch_goes_on_with_its_digest(self):
         for kind in KINDS if test_launch.LONG else KINDS[1:]:
