@@ -128,6 +128,7 @@ struct gm_remote {
 	uint32_t ranges_max;
 	struct gm_pending *pending;
 	bool has_unsent;	       /* conversions of some region are in no report yet */
+	bool holds_back;	       /* reports of one batch go out together */
 	uint64_t reported_us;	       /* when there were none last */
 	uint64_t report_at_us;	       /* a timer runs until then; 0: none */
 	struct gm_arena *spare;	       /* the arena of the last call, for the next */

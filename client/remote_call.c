@@ -241,7 +241,8 @@ int gm_remote_post(struct gmem_client *client, enum gm_pending_kind kind, unsign
 	if (r < 0)
 		return r;
 	remember(remote, pending);
-	(void)gm_link_flush(remote);
+	if (!remote->holds_back)
+		(void)gm_link_flush(remote);
 	*ret_pending = gm_take_ptr(&pending);
 	return 0;
 }

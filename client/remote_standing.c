@@ -237,16 +237,16 @@ static bool must_wait(const struct gmem_region *region, const struct gmem_range 
 	return !region->standing.n_unsent && n_unanswered >= region->standing.reports_max;
 }
 
-/* Waits for one packet. Those that are to be sent are sent first. */
+/*
+ * One packet, which is there already more often than not. What is in no report yet stays there:
+ * sent now, it would be waited for next.
+ */
 static int wait_for_answer(struct gmem_client *client, uint64_t deadline)
 {
-	int r = gm_remote_report_all(client);
-
-	if (r == 0)
-		r = gm_remote_wait(client, deadline);
-	if (r == 0)
-		(void)gm_remote_turn(client);
-	return r;
+	client->remote->holds_back = false;
+	if (gm_remote_turn(client) != -GMEM_AGAIN)
+		return 0;
+	return gm_remote_wait(client, deadline);
 }
 
 /* ---- conversions */
@@ -296,6 +296,8 @@ int gm_standing_convert(struct gmem_client *client, uint64_t id, const struct gm
 		struct gmem_region *region = gm_client_find_region(client, id);
 		size_t n = n_ranges - done;
 
+		/* To wake the daemon up costs more than to send. */
+		client->remote->holds_back = true;
 		if (!region || !order_fits(region, ranges + done, n, to_private))
 			break;
 		n = gm_min_u64(n, region->standing.conversions_max - region->standing.n_unsent);
@@ -310,6 +312,8 @@ int gm_standing_convert(struct gmem_client *client, uint64_t id, const struct gm
 			done += n;
 		}
 	}
+	client->remote->holds_back = false;
+	(void)gm_link_flush(client->remote);
 	*ret_done = done;
 	return r;
 }

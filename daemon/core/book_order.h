@@ -22,7 +22,7 @@
 #define GM_ORDER_ROOM (64 * GM_MIB)
 
 /* So many reports of a region may be unanswered. */
-#define GM_ORDER_REPORTS 8u
+#define GM_ORDER_REPORTS 16u
 
 /* What has been done with a range. */
 struct gm_conversion {

@@ -214,6 +214,17 @@ static void add(struct group *group, const struct gm_range *range)
 	group->ranges[group->n++] = *range;
 }
 
+/* No page is in there twice, and none is lost: all are as they were reported. */
+static bool are_as_reported(const struct gm_region *region, const struct gm_conversion *conversions,
+			    size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (conversions[i].range.offset <
+		    conversions[i - 1].range.offset + conversions[i - 1].range.length)
+			return false;
+	return region->map.pages[GM_PAGE_LOST] == 0;
+}
+
 /*
  * Later conversions of the same report may have changed a part of it again: the map knows. A lost
  * page may be in either half: nobody touches it.
@@ -265,15 +276,21 @@ bool gm_exec_find_left(const struct gm_exec *exec, const struct gm_region *regio
 		       bool private_half, const struct gm_conversion *conversions, size_t n,
 		       struct gm_exec_left *left)
 {
+	bool simple = are_as_reported(region, conversions, n);
 	struct group group = { .left = left };
 
 	group.backend = backend_of(exec, region);
 	group.region = region;
 	left->private_half = private_half;
 	left->n_ranges = 0;
-	for (size_t i = 0; i < n; i++)
-		if ((conversions[i].op == GM_PAGE_OP_TO_SHARED) == private_half)
+	for (size_t i = 0; i < n && !is_full(left); i++) {
+		if ((conversions[i].op == GM_PAGE_OP_TO_SHARED) != private_half)
+			continue;
+		if (simple)
+			add(&group, &conversions[i].range);
+		else
 			add_runs(&group, &conversions[i].range);
+	}
 	if (group.n > 0)
 		look_at(&group);
 	left->more = is_full(left);

@@ -3,6 +3,10 @@
  * Conversions of private memory through gmemd and libgmem, beside the same calls of KVM made bare:
  * attributes, then the other half freed. The half that is given up has its pages each time. And
  * what another tenant notices of one that does nothing else. Needs software-protected VMs.
+ *
+ * Conversions are made first and booked then. What they cost the VMM is seen where the daemon has a
+ * CPU of its own; what they cost both, where the two share one, which also bounds how often one
+ * has to make the other run.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -35,17 +39,21 @@
 
 #define SIZE (16 * GM_MIB)
 #define BATCH 512
+/* So many batches after one another have pages of their own, and then all of them go back. */
+#define PLACES 4u
 #define SW_PROTECTED_VM 1UL
+/* What comes after such a pause is reported at once. */
+#define ALONE_NS 2000000
 /* Of a tenant that may ask 500 times in a second. */
 #define GRANTS 120
 #define GRANT_PAUSE_NS 5000000
 
-/* Private memory, and which half of it is seen now. */
+/* Private memory. */
 struct halves {
 	int vm;
 	int shared_fd;
 	int private_fd;
-	bool is_shared;
+	unsigned turn;
 	void *address; /* of the floor's */
 	gmem_client *client;
 	gmem_region *region;
@@ -57,6 +65,7 @@ struct stage {
 	struct bench_daemon daemon;
 	struct halves bare;
 	struct halves served;
+	bool alone;
 	size_t n_ranges;
 	struct gmem_range ranges[BATCH];
 };
@@ -153,15 +162,35 @@ static void close_halves(struct halves *halves)
 
 /* ---- conversions */
 
-/* All pages that the next conversion gives up are there. */
-static int fill(const struct stage *stage, const struct halves *halves)
+static bool is_shared(const struct halves *halves)
 {
-	int fd = halves->is_shared ? halves->shared_fd : halves->private_fd;
+	return halves->turn / PLACES % 2;
+}
 
-	for (size_t i = 0; i < stage->n_ranges; i++)
-		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)stage->ranges[i].offset,
-			      (off_t)stage->ranges[i].length) < 0)
+static int given_up(const struct halves *halves)
+{
+	return is_shared(halves) ? halves->shared_fd : halves->private_fd;
+}
+
+/*
+ * The next conversion's turn: every other page from its place on, so that no range is one with the
+ * next. All pages that it gives up are there.
+ */
+static int prepare(struct stage *stage, const struct halves *halves)
+{
+	const struct timespec pause = { .tv_nsec = ALONE_NS };
+	uint64_t first = halves->turn % PLACES * 2 * stage->n_ranges;
+
+	for (size_t i = 0; i < stage->n_ranges; i++) {
+		struct gmem_range *range = &stage->ranges[i];
+
+		*range = (struct gmem_range){ (first + 2 * i) * GM_PAGE_4K, GM_PAGE_4K };
+		if (fallocate(given_up(halves), FALLOC_FL_KEEP_SIZE, (off_t)range->offset,
+			      (off_t)range->length) < 0)
 			return -errno;
+	}
+	if (stage->alone)
+		(void)nanosleep(&pause, NULL);
 	return 0;
 }
 
@@ -169,18 +198,17 @@ static int convert_bare(void *arg, double *ret_ns)
 {
 	struct stage *stage = arg;
 	struct halves *bare = &stage->bare;
-	int given_up = bare->is_shared ? bare->shared_fd : bare->private_fd;
-	int r = fill(stage, bare);
+	int r = prepare(stage, bare);
 	uint64_t start = bench_now();
 
 	for (size_t i = 0; i < stage->n_ranges && r == 0; i++) {
 		const struct gmem_range *range = &stage->ranges[i];
 
-		r = gm_vm_set_private(bare->vm, range->offset, range->length, bare->is_shared);
-		gm_vm_punch(given_up, range->offset, range->length);
+		r = gm_vm_set_private(bare->vm, range->offset, range->length, is_shared(bare));
+		gm_vm_punch(given_up(bare), range->offset, range->length);
 	}
 	*ret_ns = (double)(bench_now() - start) / (double)stage->n_ranges;
-	bare->is_shared = !bare->is_shared;
+	bare->turn++;
 	return r;
 }
 
@@ -188,19 +216,18 @@ static int convert_served(void *arg, double *ret_ns)
 {
 	struct stage *stage = arg;
 	struct halves *served = &stage->served;
-	int r = fill(stage, served);
+	int r = prepare(stage, served);
 	uint64_t start = bench_now();
 
 	if (r == 0 &&
 	    gmem_region_convert(served->region, stage->ranges, stage->n_ranges,
-				served->is_shared ? GMEM_PAGE_PRIVATE : GMEM_PAGE_SHARED) < 0)
+				is_shared(served) ? GMEM_PAGE_PRIVATE : GMEM_PAGE_SHARED) < 0)
 		r = -EREMOTEIO;
 	*ret_ns = (double)(bench_now() - start) / (double)stage->n_ranges;
-	served->is_shared = !served->is_shared;
+	served->turn++;
 	return r;
 }
 
-/* Every other page, so that no range is one with the next. */
 static int measure(struct stage *stage, size_t n_ranges, const char *figure, double limit,
 		   unsigned rounds, struct bench_report *rows)
 {
@@ -208,12 +235,13 @@ static int measure(struct stage *stage, size_t n_ranges, const char *figure, dou
 		{ .once = convert_bare, .arg = stage },
 		{ .once = convert_served, .arg = stage },
 	};
+	unsigned in_a_row = n_ranges == 1 ? 20 : 2 * PLACES;
 	int r;
 
 	stage->n_ranges = n_ranges;
-	for (size_t i = 0; i < n_ranges; i++)
-		stage->ranges[i] = (struct gmem_range){ 2 * i * GM_PAGE_4K, GM_PAGE_4K };
-	r = bench_sides(sides, GM_ARRAY_SIZE(sides), rounds, n_ranges == 1 ? 20 : 2);
+	stage->bare.turn = stage->served.turn = 0;
+	r = bench_sides(sides, GM_ARRAY_SIZE(sides), n_ranges == 1 ? rounds : (rounds + 2) / 3,
+			in_a_row);
 	return r == 0 ? bench_sides_report(rows, figure, &sides[1], &sides[0], "us", NS_PER_US,
 					   limit)
 		      : r;
@@ -403,45 +431,76 @@ static int skip_all(struct bench_report *rows, int r)
 	return bench_report_skip(rows, "conversions of private memory", why);
 }
 
-/* Client and daemon on one CPU: to wake another one up costs what it costs, and is not ours. */
-static int measure_conversions(const struct bench_options *options, struct bench_report *rows,
-			       struct stage *stage)
+/* The program on the first CPU, the daemon there too or on another. */
+static int open_stage(const struct bench_options *options, struct stage *stage, bool together)
 {
-	unsigned rounds = options->quick ? 10 : 50;
-	int r;
+	int r = bench_daemon_start(options, bench_cpu(!together), false, &stage->daemon);
 
-	r = bench_daemon_start(options, bench_cpu(0), false, &stage->daemon);
+	if (r == 0)
+		r = open_bare(&stage->bare);
 	if (r == 0)
 		r = open_served(&stage->served, stage->daemon.socket);
-	if (r == 0)
-		r = bench_pin(0, bench_cpu(0));
-	if (r == 0)
-		r = measure(stage, 1, "conversion of a page, p50, same CPU", MAX_ONE, rounds, rows);
-	if (r == 0)
-		r = measure(stage, BATCH, "conversion of 512 pages, each, p50, same CPU", MAX_BATCH,
-			    rounds, rows);
-	(void)bench_pin(0, -1);
-	return r;
+	return r == 0 ? bench_pin(0, bench_cpu(0)) : r;
 }
 
-int bench_convert(const struct bench_options *options, struct bench_report *rows)
+static int close_stage(struct stage *stage)
+{
+	(void)bench_pin(0, -1);
+	close_halves(&stage->served);
+	close_halves(&stage->bare);
+	return bench_daemon_stop(&stage->daemon);
+}
+
+static int measure_together(struct stage *stage, unsigned rounds, struct bench_report *rows)
+{
+	int r = measure(stage, 1, "conversion of a page, p50, same CPU", MAX_ONE, rounds, rows);
+
+	if (r < 0)
+		return r;
+	bench_report_decides(rows);
+	return measure(stage, BATCH, "conversion of 512 pages, each, p50, same CPU", BENCH_NO_LIMIT,
+		       rounds, rows);
+}
+
+static int measure_apart(struct stage *stage, unsigned rounds, struct bench_report *rows)
+{
+	int r = measure(stage, BATCH, "conversion of 512 pages, each, p50", MAX_BATCH, rounds,
+			rows);
+
+	if (r < 0)
+		return r;
+	stage->alone = true;
+	return measure(stage, 1, "conversion of a page by itself, p50", BENCH_NO_LIMIT, rounds,
+		       rows);
+}
+
+static int measure_conversions(const struct bench_options *options, struct bench_report *rows,
+			       bool together)
 {
 	static struct stage stage;
+	unsigned rounds = options->quick ? 10 : 50;
 	int ended, r;
 
 	stage = (struct stage){ .daemon = BENCH_DAEMON_NULL,
 				.bare = HALVES_NULL,
 				.served = HALVES_NULL };
-	r = open_bare(&stage.bare);
-	if (r < 0) {
-		close_halves(&stage.bare);
-		return skip_all(rows, r);
-	}
-	r = measure_conversions(options, rows, &stage);
-	close_halves(&stage.served);
-	close_halves(&stage.bare);
-	ended = bench_daemon_stop(&stage.daemon);
+	r = open_stage(options, &stage, together);
 	if (r == 0)
-		r = ended;
+		r = together ? measure_together(&stage, rounds, rows)
+			     : measure_apart(&stage, rounds, rows);
+	ended = close_stage(&stage);
+	return r == 0 ? ended : r;
+}
+
+int bench_convert(const struct bench_options *options, struct bench_report *rows)
+{
+	_gm_close_ int vm = -1;
+	int r = open_vm(&vm);
+
+	if (r < 0)
+		return skip_all(rows, r);
+	r = measure_conversions(options, rows, true);
+	if (r == 0 && bench_n_cpus() > 1)
+		r = measure_conversions(options, rows, false);
 	return r == 0 ? measure_storm(options, rows) : r;
 }

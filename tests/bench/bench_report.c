@@ -68,6 +68,11 @@ bool bench_row_is_memory(const struct bench_row *row)
 	return strcmp(row->unit, "MiB") == 0;
 }
 
+void bench_report_decides(struct bench_report *report)
+{
+	report->rows[report->n_rows - 1].decides = true;
+}
+
 size_t bench_report_missed(const struct bench_report *report, size_t first)
 {
 	size_t n = 0;

@@ -23,6 +23,7 @@ struct bench_row {
 	double ratio; /* 0: none */
 	double limit; /* BENCH_NO_LIMIT, or of the ratio, or without a floor of measured */
 	bool ok;
+	bool decides; /* so far from its limit that a short run on a busy host tells */
 };
 
 struct bench_report {
@@ -44,6 +45,9 @@ int bench_report_skip(struct bench_report *report, const char *figure, const cha
 
 /* Of bytes, which no other load on the host changes. */
 bool bench_row_is_memory(const struct bench_row *row);
+
+/* The last row decides in short runs, too. */
+void bench_report_decides(struct bench_report *report);
 
 /* Gates that were missed, from row @first on. */
 size_t bench_report_missed(const struct bench_report *report, size_t first);
