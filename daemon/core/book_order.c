@@ -136,6 +136,15 @@ static bool is_inside(const struct gm_region *region, const struct gm_range *ran
 	       !gm_add_overflows(range->offset, range->length, &end) && end <= region->size;
 }
 
+bool gm_book_may_come_again(const struct gm_region *region, const struct gm_conversion *conversions,
+			    size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!is_inside(region, &conversions[i].range))
+			return false;
+	return true;
+}
+
 /* What the order says against it; NULL: nothing. */
 static const char *find_fault(const struct gm_region *region, const struct gm_conversion *done)
 {

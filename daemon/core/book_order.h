@@ -65,6 +65,10 @@ enum gm_report_place {
 enum gm_report_place gm_book_place_report(const struct gm_region *region, uint64_t order,
 					  uint64_t number);
 
+/* Could a report that is booked have had them? Nobody knows any more what was in it. */
+bool gm_book_may_come_again(const struct gm_region *region, const struct gm_conversion *conversions,
+			    size_t n);
+
 /*
  * Books a report, which is the next. 0; or GM_INVALID (GM_RULE_ORDER): the conversions up to the
  * offset that it names are booked, the rest is lost, and so is the order.

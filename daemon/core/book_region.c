@@ -389,6 +389,12 @@ int gm_book_check_usable(const struct gm_region *region, struct gm_refusal *refu
 
 static bool is_written_down(const struct gm_region *region)
 {
+	const struct gm_launch *launch = region->domain->launch;
+
+	/* The launch will go to the region, whatever its pages are by then. */
+	for (uint32_t i = 0; launch && i < launch->n_puts; i++)
+		if (launch->puts[i].region == region)
+			return true;
 	return gm_domain_is_launched_here(region->domain) &&
 	       region->map.pages[GM_PAGE_MEASURED] > 0 &&
 	       gm_domain_launch_state(region->domain) != GM_LAUNCH_FAILED;

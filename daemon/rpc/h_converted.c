@@ -92,8 +92,11 @@ static int book(struct gm_service *service, struct gm_region *region, enum gm_re
 	int r;
 
 	if (place == GM_REPORT_KNOWN) {
+		if (!gm_book_may_come_again(region, report->conversions, report->n))
+			return lose(service, region, report, refusal);
 		/* Whatever comes after it began when this had been cleaned up after. */
-		if (region->step != NULL || region->n_jobs > 0)
+		if (region->step != NULL || region->n_jobs > 0 ||
+		    gm_book_check_usable(region, NULL) != 0)
 			report->look = LOOK_DONE;
 		return 0;
 	}
@@ -400,6 +403,17 @@ static int finish_later(struct gm_call *call, struct gm_region *region,
 	return r;
 }
 
+/* Where nothing is private nothing is converted, and no page is lost by a word. */
+static int check_kind(struct gm_call *call, const struct gm_region *region)
+{
+	const struct gm_domain *domain = region->domain;
+
+	if (domain->traits & GM_TRAIT_PRIVATE)
+		return 0;
+	return gm_refuse_text(&call->refusal, GM_UNSUPPORTED, GM_RULE_PAGE_STATE, "region",
+			      "memory of kind %s has no private pages", domain->kind);
+}
+
 int gm_handle_converted(struct gm_call *call)
 {
 	const Gmem__ConvertedRequest *request = call->request;
@@ -413,6 +427,8 @@ int gm_handle_converted(struct gm_call *call)
 	r = gm_book_find_attached_region(call->book, call->session,
 					 (struct gm_region_id){ request->region }, &region,
 					 &call->refusal);
+	if (r == 0)
+		r = check_kind(call, region);
 	if (r != 0)
 		return r;
 	report = read_report(call);

@@ -139,6 +139,51 @@ static void a_report_that_cannot_be_understood_ends_the_order(void **state)
 	}
 }
 
+/* Whoever says that it comes again may say anything. */
+static void a_booked_report_that_comes_again_from_outside_the_region_ends_the_order(void **state)
+{
+	const struct gm_range ranges[] = {
+		{ UINT64_C(1) << 60, GM_PAGE_4K },
+		{ STEP_SIZE - GM_PAGE_4K, 2 * GM_PAGE_4K },
+		{ GM_PAGE_4K, UINT64_MAX - GM_PAGE_4K + 1 },
+		{ 0, GM_PAGE_4K / 2 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < GM_ARRAY_SIZE(ranges); i++) {
+		start();
+		(void)tell(1, &one, GMEM__PAGE_STATE__PAGE_SHARED);
+		step_expect_good(peer_take(&peer));
+		expect_broken(tell(1, &ranges[i], GMEM__PAGE_STATE__PAGE_SHARED));
+		assert_int_equal(pages(GM_PAGE_SHARED), one.length);
+		stop();
+	}
+}
+
+static void a_kind_without_private_pages_loses_none_by_a_report(void **state)
+{
+	struct answer answer;
+
+	(void)state;
+	rig_start(&rig);
+	peer_connect(&peer, &rig, rig.acme);
+	domain = make_domain(&peer, GMEM__LIFETIME__LIFETIME_BOUND, "vm1");
+	answer = step_create(&peer, domain.id, 0);
+	region = (struct step_region){
+		.peer = &peer,
+		.id = ((const Gmem__RegionCreateReply *)expect_reply(&answer))->region,
+		.half = -1,
+		.shared = answer.fds[0],
+	};
+	(void)tell(1, &one, GMEM__PAGE_STATE__PAGE_SHARED);
+	answer = peer_take(&peer);
+	expect_refusal(&answer, GM_UNSUPPORTED, GM_RULE_PAGE_STATE);
+	assert_int_equal(pages(GM_PAGE_LOST), 0);
+	step_region_close(&region);
+	peer_close(&peer);
+	rig_stop(&rig);
+}
+
 static void a_conversion_during_a_job_is_in_doubt(void **state)
 {
 	uint32_t serial;
@@ -474,6 +519,8 @@ int main(void)
 		gm_test(an_older_report_that_comes_again_changes_nothing),
 		gm_test(a_report_that_misses_one_loses_its_pages_and_ends_the_order),
 		gm_test(a_report_that_cannot_be_understood_ends_the_order),
+		gm_test(a_booked_report_that_comes_again_from_outside_the_region_ends_the_order),
+		gm_test(a_kind_without_private_pages_loses_none_by_a_report),
 		gm_test(a_conversion_during_a_job_is_in_doubt),
 		gm_test(nobody_reports_for_another),
 		gm_test(what_was_left_over_is_freed_before_the_answer),

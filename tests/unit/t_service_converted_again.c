@@ -133,6 +133,27 @@ static void what_a_booked_report_has_left_over_is_freed_when_it_comes_again(void
 	stop();
 }
 
+/* The kind that could look into the halves is not there. */
+static void nothing_is_freed_in_quarantine(void **state)
+{
+	(void)state;
+	start();
+	step_fill(region.half, &one);
+	tell(1, &one, GMEM__PAGE_STATE__PAGE_SHARED);
+	resume_kill(&rig);
+	resume_forget(&peer);
+	rig_private = false;
+	resume_restart(&rig);
+	rig_private = true;
+	peer.serial += 1000;
+	assert_true(resume_connect(&peer, &rig, rig.rig.acme, KEY));
+	assert_true(booked()->domain->quarantined);
+	tell(1, &one, GMEM__PAGE_STATE__PAGE_SHARED);
+	expect_good();
+	assert_int_equal(fake_crew_count(rig.rig.hub), 0);
+	stop();
+}
+
 static void reports_that_waited_are_booked_when_they_come_again(void **state)
 {
 	(void)state;
@@ -187,6 +208,7 @@ int main(void)
 		gm_test(an_order_from_which_nobody_has_heard_is_still_one),
 		gm_test(reports_that_were_booked_are_not_booked_again),
 		gm_test(what_a_booked_report_has_left_over_is_freed_when_it_comes_again),
+		gm_test(nothing_is_freed_in_quarantine),
 		gm_test(reports_that_waited_are_booked_when_they_come_again),
 		gm_test(room_that_was_taken_back_is_not_there_after_a_restart),
 		gm_test(an_order_that_was_broken_is_not_there_after_a_restart),
