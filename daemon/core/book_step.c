@@ -275,12 +275,24 @@ int gm_book_refuse_report(const struct gm_region *region, const char *why,
 	return gm_refuse_text(refusal, GM_INVALID, GM_RULE_STEP, name_of(region).text, "%s", why);
 }
 
+/*
+ * A job makes the pages private that the VMM populates then. One that asks again while it has the
+ * step already has it no more until that job ends.
+ */
+static bool is_the_daemons(const struct gm_region *region)
+{
+	return region->step->kind == GM_STEP_POPULATE && region->n_jobs > 0;
+}
+
 int gm_book_find_step(const struct gm_region *region, uint64_t id, enum gm_step_kind kind,
 		      struct gm_refusal *refusal)
 {
 	const struct gm_step *step = region->step;
+	int r = gm_book_check_usable(region, refusal);
 
-	if (!step || step->id != id || step->reported)
+	if (r)
+		return r;
+	if (!step || step->id != id || step->reported || is_the_daemons(region))
 		return gm_book_refuse_report(region, "no such step is under way", refusal);
 	if (step->kind != kind)
 		return gm_book_refuse_report(region, "the step under way is of another kind",
@@ -318,7 +330,7 @@ int gm_book_check_reported(const struct gm_region *region, const struct gm_range
 bool gm_book_is_reported(const struct gm_region *region, uint64_t id)
 {
 	return region->step && region->step->id == id && region->step->reported &&
-	       region->n_jobs == 0;
+	       region->n_jobs == 0 && gm_book_check_usable(region, NULL) == 0;
 }
 
 static bool is_file(const struct gm_file_id *a, const struct gm_file_id *b)

@@ -113,8 +113,11 @@ static void swept(void *arg, int result, const struct gm_refusal *refusal, uint6
 
 void gm_exec_sweep(struct gm_exec *exec, struct gm_region *region)
 {
-	struct sweep *sweep = malloc(sizeof(*sweep));
+	struct sweep *sweep = NULL;
 
+	/* In quarantine its kind may be gone, or be no such one any more. */
+	if (gm_book_check_usable(region, NULL) == 0)
+		sweep = malloc(sizeof(*sweep));
 	if (sweep == NULL) {
 		gm_book_end_step(region);
 		return;

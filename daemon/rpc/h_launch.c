@@ -396,6 +396,9 @@ static int populate_in_place(struct gm_call *call, struct gm_region *region,
 {
 	int r = check_draining(call);
 
+	/* In quarantine its kind may be gone, and the rules with it. */
+	if (r == 0)
+		r = gm_book_check_usable(region, &call->refusal);
 	if (r == 0)
 		r = gm_exec_check_population(call->exec, region->domain, population,
 					     &call->refusal);

@@ -360,6 +360,27 @@ static void nothing_else_is_populated_meanwhile(void **state)
 	stop();
 }
 
+/* The step is there again when the pages are private, and not before. */
+static void a_population_that_is_asked_for_again_cannot_be_reported_meanwhile(void **state)
+{
+	struct answer answer;
+	uint32_t serial;
+
+	(void)state;
+	start();
+	convert(SHARED, &first);
+	populate(&first);
+	serial = send_populate(&first, GMEM__PAGE_TYPE__PAGE_TYPE_NORMAL);
+	assert_non_null(job());
+	answer = step_done(&region, 0, 512, &first, 1);
+	expect_refusal(&answer, GM_INVALID, GM_RULE_STEP);
+	fake_crew_finish(job());
+	take_step(serial);
+	step_expect_good(step_done(&region, 0, 512, &first, 1));
+	assert_int_equal(pages(GM_PAGE_MEASURED), first.length);
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +394,7 @@ int main(void)
 		gm_test(a_launch_whose_pages_nobody_knows_has_failed),
 		gm_test(a_launch_that_is_given_up_meanwhile_gets_no_step),
 		gm_test(nothing_else_is_populated_meanwhile),
+		gm_test(a_population_that_is_asked_for_again_cannot_be_reported_meanwhile),
 	};
 
 	return gm_test_run("service populate in place", tests, GM_ARRAY_SIZE(tests));

@@ -209,6 +209,56 @@ static void a_kind_that_is_not_what_it_was_is_quarantined(void **state)
 	stop();
 }
 
+static void go_on_without_the_kind(void)
+{
+	kill_it();
+	rig_private = false;
+	go_on();
+	rig_private = true;
+	assert_true(booked()->domain->quarantined);
+}
+
+/* The kind that could look into the halves is not there. */
+static void a_step_is_not_reported_in_quarantine(void **state)
+{
+	(void)state;
+	start();
+	bind_it();
+	step_fill(region.half, &two[0]);
+	begin(1);
+	(void)step_report(&peer, region.id, region.step, 0, 1, two, 1);
+	go_on_without_the_kind();
+	assert_true(booked()->step->reported);
+	expect_refused(step_done(&region, 0, 1, two, 1), GM_WRONG_STATE, GM_RULE_QUARANTINE);
+	stop();
+}
+
+static void memory_is_not_made_in_quarantine(void **state)
+{
+	(void)state;
+	start();
+	go_on_without_the_kind();
+	region.half = gm_fake_make_half(STEP_SIZE);
+	expect_refused(step_memory(&peer, region.id, region.step, region.half), GM_WRONG_STATE,
+		       GM_RULE_QUARANTINE);
+	stop();
+}
+
+static void what_a_conversion_left_over_stays_in_quarantine(void **state)
+{
+	(void)state;
+	start();
+	bind_it();
+	step_fill(region.half, &two[0]);
+	begin(1);
+	(void)step_report(&peer, region.id, region.step, 0, 1, two, 1);
+	go_on_without_the_kind();
+	gm_exec_sweep(&rig.rig.exec, booked());
+	assert_null(booked()->step);
+	assert_int_equal(fake_crew_count(rig.rig.hub), 0);
+	stop();
+}
+
 /* ---- Preallocate= ---- */
 
 /* Its creation was not answered: it is asked for again. */
@@ -420,6 +470,9 @@ int main(void)
 		gm_test(a_private_half_that_nobody_booked_is_removed),
 		gm_test(a_half_that_cannot_be_kept_is_refused_and_the_step_goes_on),
 		gm_test(a_kind_that_is_not_what_it_was_is_quarantined),
+		gm_test(a_step_is_not_reported_in_quarantine),
+		gm_test(memory_is_not_made_in_quarantine),
+		gm_test(what_a_conversion_left_over_stays_in_quarantine),
 		gm_test(a_region_that_was_being_allocated_goes_with_the_daemon),
 		gm_test(a_step_to_make_memory_can_be_reported_after_a_restart),
 		gm_test(a_conversion_can_be_reported_after_a_restart),
