@@ -247,7 +247,7 @@ int gm_exec_start_own_launch(struct gm_exec *exec, struct gm_session *session, i
 		r = gm_book_check_own_finish(exec->book, domain, refusal);
 	if (r == 0)
 		r = make_own(&own);
-	if (r != 0)
+	if (r != 0 || own == NULL)
 		return r;
 	r = send_order(exec, domain, vcpus, population, digest, own->socket, refusal);
 	if (r != 0) {
