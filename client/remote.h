@@ -75,6 +75,8 @@ struct gm_pending {
 	uint64_t subject;
 	uint64_t *conversions; /* of CONVERTED: two numbers each */
 	size_t n_conversions;
+	uint64_t from; /* they all are in here */
+	uint64_t to;
 
 	struct gmem_job_callbacks callbacks; /* a job's */
 	uint64_t done;			     /* bytes, as last reported */

@@ -52,6 +52,13 @@ static int send_report(struct gmem_client *client, struct gmem_region *region)
 	pending->subject = region->id;
 	pending->conversions = gm_take_ptr(&copy);
 	pending->n_conversions = standing->n_unsent;
+	pending->from = UINT64_MAX;
+	for (size_t i = 0; i < n; i += 2) {
+		uint64_t from = gm_align_down(standing->unsent[i], GM_PAGE_4K);
+
+		pending->from = gm_min_u64(pending->from, from);
+		pending->to = gm_max_u64(pending->to, from + standing->unsent[i + 1]);
+	}
 	standing->last++;
 	standing->n_unsent = 0;
 	return 0;
@@ -207,6 +214,8 @@ static bool overlaps(const struct gm_pending *report, const struct gmem_range *r
 	uint64_t first = ranges[0].offset;
 	uint64_t last = ranges[n_ranges - 1].offset + ranges[n_ranges - 1].length;
 
+	if (report->from >= last || report->to <= first)
+		return false;
 	for (size_t i = 0; i < report->n_conversions; i++) {
 		uint64_t from = gm_align_down(report->conversions[2 * i], GM_PAGE_4K);
 		uint64_t to = from + report->conversions[2 * i + 1];
