@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "exec_charge.h"
 #include "exec_share.h"
@@ -75,9 +76,14 @@ static int refuse_content(int error, struct gm_refusal *refusal)
 /* @error: a wait status, or -errno. */
 static int refuse_loss(int error, struct gm_refusal *refusal)
 {
+	if (error >= 0 && WIFSIGNALED(error))
+		return gm_refuse_text(refusal, GM_WORKER_LOST, GM_RULE_WORKER, "box",
+				      "the worker that was to look into the box died of signal %d",
+				      WTERMSIG(error));
 	if (error >= 0)
 		return gm_refuse_text(refusal, GM_WORKER_LOST, GM_RULE_WORKER, "box",
-				      "the worker that was to look into the box has died");
+				      "the worker that was to look into the box exited with %d",
+				      WEXITSTATUS(error));
 	gm_refuse_text(refusal, GM_WORKER_LOST, GM_RULE_WORKER, "box",
 		       "no worker process could be started: %s", strerrordesc_np(-error));
 	refusal->sys_errno = (uint32_t)-error;
