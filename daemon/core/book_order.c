@@ -163,17 +163,20 @@ static const char *find_fault(const struct gm_region *region, const struct gm_co
 
 #define NOT_LOST (((1u << GM_PAGE_STATE_N_) - 1) & ~(1u << GM_PAGE_LOST))
 
-/* A page that is lost stays so, whatever is said about it. */
-static void apply(struct gm_region *region, const struct gm_conversion *done)
+/* Lost pages part a report into so many pieces at most: some milliseconds. */
+#define PIECES_MAX 16384u
+
+/* A page that is lost stays so, whatever is said about it. False: there are too many of them. */
+static bool apply(struct gm_region *region, const struct gm_conversion *done, unsigned *pieces_left)
 {
 	uint64_t end = done->range.offset + done->range.length;
 	uint64_t at = done->range.offset;
 
 	if (region->map.pages[GM_PAGE_LOST] == 0) {
 		(void)gm_book_apply_or_lose(region, done->op, &done->range);
-		return;
+		return true;
 	}
-	while (at < end) {
+	for (; at<end && * pieces_left> 0; --*pieces_left) {
 		uint64_t next = gm_page_map_stretch(&region->map, at, end, NOT_LOST);
 		const struct gm_range part = { at, next - at };
 
@@ -182,6 +185,7 @@ static void apply(struct gm_region *region, const struct gm_conversion *done)
 		at = next == end ? end
 				 : gm_page_map_stretch(&region->map, next, end, 1u << GM_PAGE_LOST);
 	}
+	return at == end;
 }
 
 static void lose(struct gm_region *region, const struct gm_conversion *conversions, size_t n)
@@ -203,11 +207,14 @@ int gm_book_report(struct gm_region *region, const struct gm_conversion *convers
 		   struct gm_refusal *refusal)
 {
 	struct gm_order *order = &region->order;
+	unsigned pieces_left = PIECES_MAX;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct gm_conversion *done = &conversions[i];
 		const char *why = find_fault(region, done);
 
+		if (!why && !apply(region, done, &pieces_left))
+			why = "it is about too many pages between others that are lost";
 		if (why) {
 			lose(region, done, n - i);
 			(void)refuse(region, why, refusal);
@@ -215,7 +222,6 @@ int gm_book_report(struct gm_region *region, const struct gm_conversion *convers
 				refusal->offset = done->range.offset;
 			return GM_INVALID;
 		}
-		apply(region, done);
 		if (done->op != GM_PAGE_OP_TO_SHARED)
 			continue;
 		order->spent += done->range.length;

@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "exec_job.h"
@@ -110,21 +111,22 @@ static int present(const struct gm_backend *backend, const struct gm_region *reg
 	return backend->present(region->fd, offset, length, region->page_size, ret_bytes);
 }
 
-/* In one of the two halves: 1, 0 or -errno. */
+/* In one of the two halves: 1, 0 or -errno. Nobody looks any more when *looks is 0. */
 static int range_is_free(const struct gm_backend *backend, const struct gm_region *region,
-			 bool private_half, const struct gm_range *range)
+			 bool private_half, const struct gm_range *range, unsigned *looks)
 {
 	uint64_t end = range->offset + range->length;
 	uint64_t at = range->offset;
 	uint64_t piece = LOOK_FIRST;
 
-	while (at < end) {
+	while (at<end && * looks> 0) {
 		uint64_t length = gm_min_u64(piece, end - at);
 		uint64_t bytes;
 		int r = present(backend, region, private_half, at, length, &bytes);
 
 		if (r < 0 || bytes > 0)
 			return r;
+		--*looks;
 		at += length;
 		piece = gm_min_u64(2 * piece, LOOK_MOST);
 	}
@@ -136,9 +138,10 @@ int gm_exec_half_is_free(const struct gm_exec *exec, const struct gm_region *reg
 {
 	const struct gm_backend *backend = backend_of(exec, region);
 	bool private_half = region->step->op == GM_PAGE_OP_TO_SHARED;
+	unsigned looks = UINT_MAX;
 
 	for (size_t i = 0; i < n_ranges; i++) {
-		int r = range_is_free(backend, region, private_half, &ranges[i]);
+		int r = range_is_free(backend, region, private_half, &ranges[i], &looks);
 
 		if (r <= 0)
 			return r;
@@ -155,10 +158,18 @@ int gm_exec_half_is_free(const struct gm_exec *exec, const struct gm_region *reg
 #define GROUP_GAP (16 * GM_PAGE_4K)
 #define GROUP_SPAN GM_PAGE_2M
 
+/*
+ * At runs of pages and pieces of them, for one report: some milliseconds. An honest one of 2 TiB
+ * needs no more; one that says that all of a region was converted, over and over, would have the
+ * loop for minutes. What nobody looks at is held twice by who has said so.
+ */
+#define LOOKS_MAX 16384u
+
 struct group {
 	const struct gm_backend *backend;
 	const struct gm_region *region;
 	struct gm_exec_left *left;
+	unsigned looks; /* that are left */
 	size_t n;
 	struct gm_range ranges[GM_EXEC_LEFT_MAX];
 };
@@ -168,9 +179,10 @@ static bool is_full(const struct gm_exec_left *left)
 	return left->n_ranges == GM_ARRAY_SIZE(left->ranges);
 }
 
-static int is_free(const struct group *group, const struct gm_range *range)
+static int is_free(struct group *group, const struct gm_range *range)
 {
-	return range_is_free(group->backend, group->region, group->left->private_half, range);
+	return range_is_free(group->backend, group->region, group->left->private_half, range,
+			     &group->looks);
 }
 
 static void look_at(struct group *group)
@@ -234,9 +246,10 @@ static void add_runs(struct group *group, const struct gm_range *range)
 	uint64_t end = range->offset + range->length;
 	uint64_t at = range->offset;
 
-	while (at < end && !is_full(group->left)) {
+	while (at < end && !is_full(group->left) && group->looks > 0) {
 		struct gm_page_run run;
 
+		group->looks--;
 		gm_page_map_run(&group->region->map, at, end, &run);
 		if (run.state != GM_PAGE_LOST &&
 		    (run.state == GM_PAGE_SHARED) == group->left->private_half)
@@ -277,7 +290,7 @@ bool gm_exec_find_left(const struct gm_exec *exec, const struct gm_region *regio
 		       struct gm_exec_left *left)
 {
 	bool simple = are_as_reported(region, conversions, n);
-	struct group group = { .left = left };
+	struct group group = { .left = left, .looks = LOOKS_MAX };
 
 	group.backend = backend_of(exec, region);
 	group.region = region;

@@ -356,6 +356,27 @@ static void a_lost_page_stays_lost_and_ends_no_order(void **state)
 	host_done(&w.host);
 }
 
+/* Whoever loses every other page, and then reports all of them over and over. */
+static void lost_pages_part_a_report_into_few_pieces(void **state)
+{
+	struct gm_conversion whole[128];
+	struct world w;
+
+	(void)state;
+	for (unsigned i = 0; i < 128; i++)
+		whole[i] = conversion(0, SIZE, GM_PAGE_OP_TO_PRIVATE);
+	start(&w, GM_UNLIMITED);
+	for (uint64_t at = 0; at < SIZE; at += 2 * GM_PAGE_4K)
+		gm_book_lose_ranges(w.regions[0], &(struct gm_range){ at, GM_PAGE_4K }, 1);
+	assert_int_equal(gm_book_report(w.regions[0], whole, 4, &w.host.refusal), 0);
+	assert_int_equal(lost(&w), SIZE / 2);
+	assert_int_equal(gm_book_report(w.regions[0], whole, 128, &w.host.refusal), GM_INVALID);
+	assert_int_equal(w.host.refusal.rule, GM_RULE_ORDER);
+	assert_int_equal(lost(&w), SIZE);
+	expect_no_order(&w);
+	host_done(&w.host);
+}
+
 /* ---- beside requests ---- */
 
 static void room_that_is_only_set_aside_makes_nothing_be_refused(void **state)
@@ -474,6 +495,7 @@ int main(void)
 		gm_test(a_finer_range_than_was_granted_is_lost),
 		gm_test(ranges_that_are_not_there_change_no_page),
 		gm_test(a_lost_page_stays_lost_and_ends_no_order),
+		gm_test(lost_pages_part_a_report_into_few_pieces),
 		gm_test(room_that_is_only_set_aside_makes_nothing_be_refused),
 		gm_test(a_refusal_names_what_is_used_and_not_what_is_set_aside),
 		gm_test(room_stays_while_there_is_enough_for_all),

@@ -160,6 +160,33 @@ static void a_booked_report_that_comes_again_from_outside_the_region_ends_the_or
 	}
 }
 
+/* All of a region in pieces, said over and over: the loop has others to serve. */
+static void a_report_that_comes_again_is_looked_at_so_far(void **state)
+{
+	const struct gm_range last = { STEP_SIZE - GM_PAGE_4K, GM_PAGE_4K };
+	struct step_conversion all[STEP_RANGES_MAX];
+	uint64_t number = 1;
+
+	(void)state;
+	start();
+	for (uint64_t at = 0; at < STEP_SIZE - GM_MIB; at += 2 * GM_PAGE_4K) {
+		(void)tell(number++, &(struct gm_range){ at, GM_PAGE_4K },
+			   GMEM__PAGE_STATE__PAGE_SHARED);
+		step_expect_good(peer_take(&peer));
+	}
+	(void)tell(number++, &last, GMEM__PAGE_STATE__PAGE_SHARED);
+	step_expect_good(peer_take(&peer));
+	for (size_t i = 0; i < STEP_RANGES_MAX; i++)
+		all[i] = (struct step_conversion){ { 0, STEP_SIZE - GM_MIB },
+						   GMEM__PAGE_STATE__PAGE_SHARED };
+	all[STEP_RANGES_MAX - 1].range = last;
+	step_fill(region.half, &last);
+	(void)step_converted(&region, 1, all, STEP_RANGES_MAX);
+	assert_int_equal(fake_crew_count(rig.hub), 0);
+	step_expect_good(peer_take(&peer));
+	stop();
+}
+
 static void a_kind_without_private_pages_loses_none_by_a_report(void **state)
 {
 	struct answer answer;
@@ -520,6 +547,7 @@ int main(void)
 		gm_test(a_report_that_misses_one_loses_its_pages_and_ends_the_order),
 		gm_test(a_report_that_cannot_be_understood_ends_the_order),
 		gm_test(a_booked_report_that_comes_again_from_outside_the_region_ends_the_order),
+		gm_test(a_report_that_comes_again_is_looked_at_so_far),
 		gm_test(a_kind_without_private_pages_loses_none_by_a_report),
 		gm_test(a_conversion_during_a_job_is_in_doubt),
 		gm_test(nobody_reports_for_another),
