@@ -201,10 +201,19 @@ static void job_free(struct gm_exec_job *job)
 	free(job);
 }
 
+/* A guest that nobody has taken: with its last fd all of its memory is let go of. */
+static void dispose_of_guest(const struct gm_exec_job *job, const struct gm_tenant *tenant)
+{
+	if (job->own != NULL && job->own->vm_fd >= 0)
+		gm_exec_dispose(job->exec, tenant, gm_take_fd(&job->own->vm_fd));
+}
+
 static void finish(struct gm_exec_job *job, int result, const struct gm_refusal *refusal)
 {
 	struct gm_exec *exec = job->exec;
 	struct gm_region *region = job->ticket.region;
+	/* The region and its domain may go. */
+	const struct gm_tenant *tenant = region->domain->tenant;
 
 	gm_book_end_job(&job->ticket);
 	TAILQ_REMOVE(&exec->jobs, job, link);
@@ -213,6 +222,7 @@ static void finish(struct gm_exec_job *job, int result, const struct gm_refusal 
 	gm_exec_reap(exec, region);
 	GM_FAULT_POINT("job: ended");
 	job->ops->end(job->arg, result, refusal, job->done);
+	dispose_of_guest(job, tenant);
 	job_free(job);
 }
 
