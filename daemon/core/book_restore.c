@@ -130,12 +130,12 @@ static bool launch_is_sound(const struct gm_domain_restore *from)
 	bool starting = from->launch.state == GM_LAUNCH_STARTING;
 	bool finishing = from->launch.state == GM_LAUNCH_FINISHING;
 
+	if (from->launch.failure && !text_is_sound(from->launch.failure->text, GM_LAUNCH_WHY_MAX))
+		return false;
 	if (from->traits & GM_TRAIT_DAEMON_LAUNCHES)
 		return own_launch_is_sound(from);
 	if (!(from->traits & GM_TRAIT_LAUNCH))
 		return from->launch.state == GM_LAUNCH_NONE;
-	if (from->launch.failure && !text_is_sound(from->launch.failure->text, GM_LAUNCH_WHY_MAX))
-		return false;
 	if (from->launch.state <= GM_LAUNCH_NONE || from->launch.state >= GM_LAUNCH_STATE_N_)
 		return false;
 	if ((from->launch.step_id != 0) != (starting || finishing))

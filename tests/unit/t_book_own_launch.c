@@ -7,6 +7,7 @@
 #include "book_own_launch.h"
 
 #include "book_fixture.h"
+#include "book_step.h"
 
 #define SIZE (64 * GM_KIB)
 #define TRAITS (GM_TRAIT_LAUNCH | GM_TRAIT_DAEMON_LAUNCHES)
@@ -164,6 +165,21 @@ static void what_is_written_down_is_measured_and_stays(void **state)
 	stop(&w);
 }
 
+/* The launch goes to the region whatever has become of its pages. */
+static void a_region_to_which_the_launch_goes_stays(void **state)
+{
+	struct world w;
+
+	(void)state;
+	start(&w);
+	assert_int_equal(open_launch(&w), 0);
+	assert_int_equal(put(&w, 0, GM_PAGE_4K), 0);
+	gm_book_lose_ranges(w.region, &(struct gm_range){ 0, SIZE }, 1);
+	assert_refused(&w, gm_book_may_destroy_region(w.region, &w.host.refusal), GM_WRONG_STATE,
+		       GM_RULE_LAUNCH_STATE);
+	stop(&w);
+}
+
 static void no_more_is_written_down_than_a_launch_may_have(void **state)
 {
 	struct world w;
@@ -282,6 +298,7 @@ int main(void)
 		gm_test(memory_is_charged_as_locked_when_it_is_made),
 		gm_test(what_is_launched_is_the_vm_of_one_process),
 		gm_test(what_is_written_down_is_measured_and_stays),
+		gm_test(a_region_to_which_the_launch_goes_stays),
 		gm_test(no_more_is_written_down_than_a_launch_may_have),
 		gm_test(the_job_has_all_memory_of_the_domain),
 		gm_test(it_waits_for_no_other_job_and_needs_memory),

@@ -230,6 +230,33 @@ static void a_launch_comes_back_where_it_was_with_its_step(void **state)
 	host_done(&host);
 }
 
+static void a_failure_without_an_end_does_not_come_back(void **state)
+{
+	static const unsigned traits[] = { GM_TRAIT_PRIVATE, GM_TRAIT_DAEMON_LAUNCHES };
+	struct gm_domain *domain = NULL;
+	struct gm_launch_failure why;
+	struct host host;
+
+	(void)state;
+	memset(&why, 'x', sizeof(why));
+	host_init(&host);
+	for (unsigned i = 0; i < GM_ARRAY_SIZE(traits); i++) {
+		const struct gm_domain_restore from = {
+			.record = 1,
+			.id = { 5 },
+			.sequence = 1,
+			.kind = "measured",
+			.traits = traits[i] | GM_TRAIT_LAUNCH,
+			.launch = { .state = GM_LAUNCH_FAILED, .failure = &why },
+		};
+
+		assert_int_equal(
+			gm_book_restore_domain(&host.book, host.acme, NULL, &from, &domain, NULL),
+			GM_INVALID);
+	}
+	host_done(&host);
+}
+
 static void a_launch_in_no_state_that_there_is_does_not_come_back(void **state)
 {
 	struct gm_domain *domain = NULL;
@@ -261,6 +288,7 @@ int main(void)
 		gm_test(what_has_no_id_no_number_or_no_end_of_name_is_refused),
 		gm_test(a_restored_session_is_open_and_can_hold_domains),
 		gm_test(a_launch_comes_back_where_it_was_with_its_step),
+		gm_test(a_failure_without_an_end_does_not_come_back),
 		gm_test(a_launch_in_no_state_that_there_is_does_not_come_back),
 		gm_test(being_short_of_memory_changes_nothing),
 	};
