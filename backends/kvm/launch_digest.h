@@ -14,4 +14,9 @@ void gm_launch_begin_kind(enum gm_launch_kind kind, uint8_t ret_blob[GM_LAUNCH_B
 GM_WARN_UNUSED int gm_launch_close(struct gm_launch_digest *digest,
 				   uint8_t ret_blob[GM_LAUNCH_BLOB_SIZE]);
 
+/* As gm_launch_rules::finish, where the end puts nothing into the digest. */
+GM_WARN_UNUSED int gm_launch_finish_as_it_is(uint8_t blob[GM_LAUNCH_BLOB_SIZE],
+					     const struct gm_launch_vcpus *vcpus,
+					     struct gm_refusal *refusal);
+
 #endif

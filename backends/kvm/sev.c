@@ -20,6 +20,7 @@
 #include "launch_digest.h"
 #include "sev_device.h"
 #include "sev_launch.h"
+#include "sev_vcpu.h"
 #include "slot.h"
 #include "vmsa_registers.h"
 
@@ -88,35 +89,17 @@ static void sev_es_begin(uint8_t ret_blob[GM_LAUNCH_BLOB_SIZE])
 	gm_launch_begin_kind(GM_LAUNCH_SEV_ES, ret_blob);
 }
 
-static int sev_finish(uint8_t blob[GM_LAUNCH_BLOB_SIZE], const struct gm_launch_vcpus *vcpus,
-		      struct gm_refusal *refusal)
-{
-	struct gm_launch_digest digest;
-	int r;
-
-	(void)vcpus;
-	(void)refusal;
-	r = gm_launch_digest_load(blob, &digest);
-	return r == 0 ? gm_launch_close(&digest, blob) : r;
-}
-
 static int sev_es_model_pages(const struct gm_launch_vcpus *vcpus, uint8_t *ret_pages,
 			      uint32_t *ret_n, struct gm_refusal *refusal)
 {
-	struct gm_vmsa_spec spec = { .boot = true,
-				     .eip = GM_VMSA_RESET_EIP,
-				     .sev_features = vcpus->features };
+	struct gm_vmsa_spec spec;
 	struct kvm_sregs sregs = { 0 };
 	struct kvm_regs regs;
+	int r;
 
-	if (gm_vmm_find(vcpus->vmm, &spec.vmm) != 0)
-		return gm_refuse_text(refusal, GM_INVALID, GM_RULE_FLAGS, "request",
-				      "no VMM is known by the name \"%s\"", vcpus->vmm);
-	if (vcpus->entry > UINT32_MAX)
-		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_FLAGS, "request", UINT32_MAX,
-					 0, vcpus->entry);
-	if (!gm_vmm_has_fixed_rdx(spec.vmm, &spec.rdx))
-		spec.rdx = vcpus->signature;
+	r = gm_sev_first_vcpu(vcpus, &spec, refusal);
+	if (r != 0)
+		return r;
 	for (int i = 0; i < GM_LAUNCH_MODEL_PAGES; i++) {
 		uint8_t *page = ret_pages + (size_t)i * GM_VMSA_SIZE;
 
@@ -200,15 +183,19 @@ static bool is_vm(int fd)
 #define RULES(kind)                                                                                \
 	.types = 1u << GM_POPULATE_NORMAL, .sources = 1u << GM_POPULATE_NORMAL,                    \
 	.parameters_max = PARAMETERS_MAX, .device_name = "sev", .open_device = gm_sev_device_open, \
-	.begin = kind##_begin, .finish = kind##_finish,                                            \
-	.check_parameters = kind##_check_parameters, .carry_out = kind##_carry_out,                \
-	.is_vm = is_vm, .firmware_name = gm_firmware_name_sev
+	.begin = kind##_begin, .check_parameters = kind##_check_parameters,                        \
+	.carry_out = kind##_carry_out, .is_vm = is_vm, .firmware_name = gm_firmware_name_sev
 
-static const struct gm_launch_rules sev_rules = { RULES(sev), .slot = GM_SLOT_SEV };
+static const struct gm_launch_rules sev_rules = {
+	RULES(sev),
+	.slot = GM_SLOT_SEV,
+	.finish = gm_launch_finish_as_it_is,
+};
 
 static const struct gm_launch_rules sev_es_rules = {
 	RULES(sev_es),
 	.slot = GM_SLOT_ES,
+	.finish = sev_es_finish,
 	.measures_vcpus = true,
 	.model_pages = sev_es_model_pages,
 	.vcpu_tags = sev_es_vcpu_tags,

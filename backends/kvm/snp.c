@@ -12,6 +12,7 @@
 #include "launch_digest.h"
 #include "measured.h"
 #include "sev_device.h"
+#include "sev_vcpu.h"
 #include "slot.h"
 
 static void begin(uint8_t ret_blob[GM_LAUNCH_BLOB_SIZE])
@@ -34,21 +35,14 @@ static int put_vcpu(struct gm_launch_digest *digest, const uint8_t hash[1][GM_SH
 static int hash_model(const struct gm_launch_vcpus *vcpus, uint8_t ret_hashes[2][1][GM_SHA384_SIZE],
 		      struct gm_refusal *refusal)
 {
-	struct gm_vmsa_spec spec = { .boot = true,
-				     .eip = GM_VMSA_RESET_EIP,
-				     .rdx = vcpus->signature,
-				     .sev_features = vcpus->features | GM_SEV_FEATURE_SNP };
+	struct gm_vmsa_spec spec;
 	uint8_t page[GM_VMSA_SIZE];
+	int r;
 
-	if (gm_vmm_find(vcpus->vmm, &spec.vmm) != 0)
-		return gm_refuse_text(refusal, GM_INVALID, GM_RULE_FLAGS, "request",
-				      "no VMM is known by the name \"%s\"", vcpus->vmm);
-	if (vcpus->entry > UINT32_MAX)
-		return gm_refuse_numbers(refusal, GM_INVALID, GM_RULE_FLAGS, "request", UINT32_MAX,
-					 0, vcpus->entry);
-	/* It gives a default also where the processor's signature counts. */
-	if (!gm_vmm_has_fixed_rdx(spec.vmm, &spec.rdx))
-		spec.rdx = vcpus->signature;
+	r = gm_sev_first_vcpu(vcpus, &spec, refusal);
+	if (r != 0)
+		return r;
+	spec.sev_features |= GM_SEV_FEATURE_SNP;
 	for (int i = 0; i < 2; i++) {
 		gm_vmsa_build(&spec, page);
 		gm_hash_bytes(GM_HASH_SHA384, page, sizeof(page), ret_hashes[i][0]);

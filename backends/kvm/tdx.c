@@ -17,18 +17,6 @@ static void begin(uint8_t ret_blob[GM_LAUNCH_BLOB_SIZE])
 	gm_launch_begin_kind(GM_LAUNCH_TDX, ret_blob);
 }
 
-static int finish(uint8_t blob[GM_LAUNCH_BLOB_SIZE], const struct gm_launch_vcpus *vcpus,
-		  struct gm_refusal *refusal)
-{
-	struct gm_launch_digest digest;
-	int r;
-
-	(void)vcpus;
-	(void)refusal;
-	r = gm_launch_digest_load(blob, &digest);
-	return r == 0 ? gm_launch_close(&digest, blob) : r;
-}
-
 /* KVM_TDX_INIT_MEM_REGION always takes a source (kvm_gmem_populate, up to 7.3). */
 #define WITH_SOURCE (1u << GM_POPULATE_NORMAL | 1u << GM_POPULATE_UNMEASURED)
 
@@ -38,7 +26,7 @@ static const struct gm_launch_rules rules = {
 	.sources = WITH_SOURCE,
 	.parameters_max = 16384,
 	.begin = begin,
-	.finish = finish,
+	.finish = gm_launch_finish_as_it_is,
 	.firmware_name = gm_firmware_name_tdx,
 };
 

@@ -28,7 +28,10 @@ int gm_exec_launch_device(const struct gm_exec *exec, const struct gm_domain *do
 {
 	const struct gm_exec_backend *slot = gm_exec_find(exec, domain->kind);
 
-	assert(slot != NULL && slot->backend->launch != NULL);
+	/* A domain on record may be of a kind that this daemon has not got. */
+	if (slot == NULL || slot->backend->launch == NULL)
+		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_KIND, "host",
+				      "there is no kind %s with launches", domain->kind);
 	if (slot->backend->launch->device_name != NULL && slot->launch_fd < 0)
 		return gm_refuse_text(refusal, GM_UNSUPPORTED, GM_RULE_DEVICE, "host",
 				      "the device %s is not there",

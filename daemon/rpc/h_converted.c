@@ -155,20 +155,10 @@ static void give_up(struct gm_service *service, struct gm_region *region,
 
 /* ---- later ---- */
 
-static struct gm_region *region_of(const struct gm_pending *pending)
-{
-	struct gm_region *region;
-
-	if (gm_book_find_region(pending->link->service->book, pending->link->session,
-				(struct gm_region_id){ pending->region }, &region, NULL) != 0)
-		return NULL;
-	return region;
-}
-
 void gm_report_free(struct gm_pending *pending)
 {
 	const struct gm_loop_ref *loop = &pending->link->service->env.loop;
-	struct gm_region *region = region_of(pending);
+	struct gm_region *region = gm_pending_region(pending);
 
 	if (pending->report->waits && region != NULL)
 		region->order.n_waiting--;
@@ -234,7 +224,7 @@ static void go_on(struct gm_pending *pending)
 {
 	struct gm_service *service = pending->link->service;
 	struct gm_report *report = pending->report;
-	struct gm_region *region = region_of(pending);
+	struct gm_region *region = gm_pending_region(pending);
 	struct gm_refusal refusal = { 0 };
 	int r = 0;
 
@@ -290,7 +280,7 @@ static void freed(void *arg, int result, const struct gm_refusal *refusal, uint6
 	struct gm_link *link = pending->link;
 	struct gm_service *service = link->service;
 	struct gm_report *report = pending->report;
-	struct gm_region *region = region_of(pending);
+	struct gm_region *region = gm_pending_region(pending);
 	struct gm_refusal again = *refusal;
 	uint64_t region_id = pending->region;
 

@@ -95,17 +95,24 @@ void gm_pending_free(struct gm_pending *pending)
 	free(pending);
 }
 
-static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
+struct gm_region *gm_pending_region(const struct gm_pending *pending)
 {
-	struct gm_pending *pending = arg;
+	const struct gm_link *link = pending->link;
+	struct gm_region *region;
+
+	if (gm_book_find_region(link->service->book, link->session,
+				(struct gm_region_id){ pending->region }, &region, NULL) != 0)
+		return NULL;
+	return region;
+}
+
+void gm_pending_end(struct gm_pending *pending, int result, const struct gm_refusal *refusal)
+{
 	struct gm_link *link = pending->link;
+	struct gm_service *service = link->service;
 	uint16_t type = pending->type;
 	uint32_t serial = pending->serial;
-	struct gm_service *service = link->service;
 
-	if (result == 0)
-		send_done(pending, bytes);
-	tell_end(pending, result, refusal, bytes);
 	gm_pending_free(pending);
 	/* The pages that were dealt with are told by the page map. */
 	if (result != 0)
@@ -115,6 +122,16 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 		gm_link_refuse(link, type, serial, result, refusal);
 	gm_link_release(link);
 	gm_service_settle(service);
+}
+
+static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
+{
+	struct gm_pending *pending = arg;
+
+	if (result == 0)
+		send_done(pending, bytes);
+	tell_end(pending, result, refusal, bytes);
+	gm_pending_end(pending, result, refusal);
 }
 
 static const struct gm_exec_job_ops job_ops = { .progress = on_progress, .end = on_end };

@@ -285,11 +285,7 @@ static int go_on(struct gm_pending *pending, uint64_t *ret_step, bool *ret_goes_
 static void on_hashed(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
 {
 	struct gm_pending *pending = arg;
-	struct gm_link *link = pending->link;
-	struct gm_service *service = link->service;
 	struct gm_refusal why = *refusal;
-	uint16_t type = pending->type;
-	uint32_t serial = pending->serial;
 	bool goes_on = false;
 	uint64_t step;
 
@@ -303,14 +299,9 @@ static void on_hashed(void *arg, int result, const struct gm_refusal *refusal, u
 	if (result == 0)
 		answer_step(pending, step);
 	if (result == 0)
-		gm_counters_answer(gm_link_counters(link), 0, GM_RULE_NONE);
+		gm_counters_answer(gm_link_counters(pending->link), 0, GM_RULE_NONE);
 	free(pending->hashing);
-	gm_pending_free(pending);
-	/* What its client has left behind is refused to nobody. */
-	if (result != 0 && link->ops != NULL)
-		gm_link_refuse(link, type, serial, result, &why);
-	gm_link_release(link);
-	gm_service_settle(service);
+	gm_pending_end(pending, result, &why);
 }
 
 static const struct gm_exec_job_ops hashing_ops = { .end = on_hashed };

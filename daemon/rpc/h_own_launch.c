@@ -121,11 +121,7 @@ static void fail(struct gm_pending *pending, struct gm_domain *domain, int resul
 static void on_launched(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
 {
 	struct gm_pending *pending = arg;
-	struct gm_link *link = pending->link;
-	struct gm_service *service = link->service;
 	struct gm_refusal why = *refusal, found = { 0 };
-	uint16_t type = pending->type;
-	uint32_t serial = pending->serial;
 	struct gm_domain *domain;
 	uint64_t step = 0;
 	int r;
@@ -142,14 +138,10 @@ static void on_launched(void *arg, int result, const struct gm_refusal *refusal,
 	}
 	if (result == 0) {
 		answer(pending, domain, step);
-		gm_counters_answer(gm_link_counters(link), 0, GM_RULE_NONE);
+		gm_counters_answer(gm_link_counters(pending->link), 0, GM_RULE_NONE);
 	}
 	free(pending->hashing);
-	gm_pending_free(pending);
-	if (result != 0 && link->ops != NULL)
-		gm_link_refuse(link, type, serial, result, &why);
-	gm_link_release(link);
-	gm_service_settle(service);
+	gm_pending_end(pending, result, &why);
 }
 
 static const struct gm_exec_job_ops launch_ops = { .end = on_launched };

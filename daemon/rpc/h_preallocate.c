@@ -7,18 +7,6 @@
 
 #include "call.h"
 
-static struct gm_region *region_of(const struct gm_pending *pending)
-{
-	const struct gm_link *link = pending->link;
-	struct gm_region *region;
-
-	if (link->ops == NULL ||
-	    gm_book_find_region(link->service->book, link->session,
-				(struct gm_region_id){ pending->region }, &region, NULL) != 0)
-		return NULL;
-	return region;
-}
-
 static int grant(const struct gm_pending *pending, struct gm_region *region)
 {
 	const struct gm_frame frame = { .type = pending->type,
@@ -51,12 +39,9 @@ static int grant(const struct gm_pending *pending, struct gm_region *region)
 static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
 {
 	struct gm_pending *pending = arg;
-	struct gm_link *link = pending->link;
-	struct gm_service *service = link->service;
-	struct gm_region *region = region_of(pending);
+	const struct gm_link *link = pending->link;
+	struct gm_region *region = link->ops != NULL ? gm_pending_region(pending) : NULL;
 	struct gm_refusal why = *refusal;
-	uint16_t type = pending->type;
-	uint32_t serial = pending->serial;
 
 	(void)bytes;
 	if (region == NULL && result == 0)
@@ -64,12 +49,8 @@ static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint
 	if (result == 0)
 		result = grant(pending, region);
 	if (result != 0 && region != NULL)
-		gm_exec_drop_region(service->exec, region);
-	gm_pending_free(pending);
-	if (result != 0 && link->ops != NULL)
-		gm_link_refuse(link, type, serial, result, &why);
-	gm_link_release(link);
-	gm_service_settle(service);
+		gm_exec_drop_region(link->service->exec, region);
+	gm_pending_end(pending, result, &why);
 }
 
 static const struct gm_exec_job_ops ops = { .end = on_end };

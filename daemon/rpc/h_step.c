@@ -252,24 +252,12 @@ static void give_up(struct gm_pending *pending, struct gm_region *region, int re
 		gm_link_refuse(link, pending->type, pending->serial, result, refusal);
 }
 
-/* The region, unless it went meanwhile. */
-static struct gm_region *region_of(const struct gm_pending *pending)
-{
-	const struct gm_link *link = pending->link;
-	struct gm_region *region;
-
-	if (gm_book_find_region(link->service->book, link->session,
-				(struct gm_region_id){ pending->region }, &region, NULL) != 0)
-		return NULL;
-	return region;
-}
-
 static void freed(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
 {
 	struct gm_pending *pending = arg;
 	struct gm_link *link = pending->link;
 	struct gm_service *service = link->service;
-	struct gm_region *region = region_of(pending);
+	struct gm_region *region = gm_pending_region(pending);
 	struct gm_refusal again = *refusal;
 
 	(void)bytes;

@@ -11,22 +11,10 @@
 #include "exec_launch.h"
 #include "step.h"
 
-/* The region, unless it went meanwhile. */
-static struct gm_region *region_of(const struct gm_pending *pending)
-{
-	const struct gm_link *link = pending->link;
-	struct gm_region *region;
-
-	if (gm_book_find_region(link->service->book, link->session,
-				(struct gm_region_id){ pending->region }, &region, NULL) != 0)
-		return NULL;
-	return region;
-}
-
 static void on_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct gm_pending *pending = arg;
-	struct gm_region *region = region_of(pending);
+	struct gm_region *region = gm_pending_region(pending);
 
 	/* Its patience begins with a restart. */
 	if (region != NULL && region->step != NULL)
@@ -81,31 +69,21 @@ static int order_population(const struct gm_pending *pending, struct gm_region *
 static void on_end(void *arg, int result, const struct gm_refusal *refusal, uint64_t bytes)
 {
 	struct gm_pending *pending = arg;
-	struct gm_link *link = pending->link;
-	struct gm_service *service = link->service;
-	struct gm_region *region = region_of(pending);
+	struct gm_service *service = pending->link->service;
+	struct gm_region *region = gm_pending_region(pending);
 	struct gm_refusal why = *refusal;
-	uint16_t type = pending->type;
-	uint32_t serial = pending->serial;
 	bool loses = region != NULL && lost_pages(region) > pending->lost_pages;
 
-	if (result == 0 && type == GM_MSG_POPULATE)
+	if (result == 0 && pending->type == GM_MSG_POPULATE)
 		result = order_population(pending, region, &why);
 	else if (result == 0)
 		answer_converted(pending, bytes);
-	gm_pending_free(pending);
-	if (result != 0)
-		gm_service_settle(service);
-	/* One whose client has gone was cancelled, not refused. */
-	if (result != 0 && link->ops != NULL)
-		gm_link_refuse(link, type, serial, result, &why);
 	if (loses)
 		gm_step_tell_lost(service, region,
 				  "workers died in a conversion: its pages are lost");
 	if (region != NULL)
 		gm_launch_settle(service, region->domain);
-	gm_link_release(link);
-	gm_service_settle(service);
+	gm_pending_end(pending, result, &why);
 }
 
 static const struct gm_exec_job_ops job_ops = { .progress = on_progress, .end = on_end };

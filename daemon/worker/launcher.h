@@ -4,8 +4,9 @@
  * has put the plan and all fds that it is about before the worker gets it; what came of it goes
  * back the same way before the job's last report: the VM, or why there is none.
  *
- *   gmemd -> worker    struct gm_launch_head, the arrays that follow it, kvm, device, regions,
- * sources worker -> gmemd    struct gm_launch_result, and one fd after a success
+ * gmemd sends struct gm_launch_head, the arrays that follow it, and the fds: kvm, the device, those
+ * of the regions, those of the sources. The worker sends struct gm_launch_result, and after a
+ * success one fd.
  */
 #ifndef GM_LAUNCHER_H
 #define GM_LAUNCHER_H

@@ -55,18 +55,9 @@ static void open_region(struct world *w, unsigned i)
 
 static void open_world(struct world *w)
 {
-	const struct gm_domain_spec spec = { .name = "",
-					     .kind = "private",
-					     .lifetime = GM_LIFETIME_BOUND,
-					     .traits = GM_TRAIT_PRIVATE };
-	const struct gm_domain_id id = { 0x99 };
-	const struct gm_token token = host_token(id.v);
-
 	memset(w, 0, sizeof(*w));
 	host_init(&w->host);
-	assert_int_equal(gm_book_create_domain(&w->host.book, w->host.session, &spec, id, &token,
-					       1000, &w->domain, NULL),
-			 0);
+	w->domain = host_private_domain(&w->host, GM_TRAIT_PRIVATE);
 	for (unsigned i = 0; i < N_REGIONS; i++)
 		open_region(w, i);
 }

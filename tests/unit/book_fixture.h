@@ -111,6 +111,22 @@ static inline int host_try_region(struct host *host, struct gm_domain *domain,
 	return gm_book_create_region(&host->book, domain, spec, id, ret_region, &host->refusal);
 }
 
+/* A guest with private memory, of the first session. */
+static inline struct gm_domain *host_private_domain(struct host *host, unsigned traits)
+{
+	const struct gm_domain_spec spec = {
+		.name = "", .kind = "private", .lifetime = GM_LIFETIME_BOUND, .traits = traits
+	};
+	const struct gm_domain_id id = { 0x99 };
+	const struct gm_token token = host_token(id.v);
+	struct gm_domain *domain = NULL;
+
+	assert_int_equal(gm_book_create_domain(&host->book, host->session, &spec, id, &token, 1000,
+					       &domain, NULL),
+			 0);
+	return domain;
+}
+
 /* 4 KiB pages. */
 static inline struct gm_region *host_region(struct host *host, struct gm_domain *domain,
 					    uint64_t gpa, uint64_t size)

@@ -73,6 +73,7 @@ bool rig_private;
 bool rig_in_place;
 bool rig_launched;
 struct gm_news rig_news;
+bool rig_told[GM_NEWS_N_];
 static char rig_news_text[512];
 
 static int rig_random(void *buffer, size_t size)
@@ -98,6 +99,7 @@ static uint64_t rig_now_us(void)
 static void keep_news(const struct gm_news *news)
 {
 	rig_news = *news;
+	rig_told[news->kind] = true;
 	snprintf(rig_news_text, sizeof(rig_news_text), "%s", news->text);
 	rig_news.text = rig_news_text;
 }
@@ -145,6 +147,7 @@ void rig_start(struct rig *rig)
 	};
 
 	allow_many_fds();
+	memset(rig_told, 0, sizeof(rig_told));
 	memset(rig, 0, sizeof(*rig));
 	rig->now_ms = 1000;
 	rig->fake = gm_fake_reset();

@@ -48,6 +48,8 @@ extern bool rig_in_place;
 extern bool rig_launched;
 /* What the service told last. */
 extern struct gm_news rig_news;
+/* What it told at all since rig_start(). */
+extern bool rig_told[GM_NEWS_N_];
 
 /* One client. */
 struct peer {

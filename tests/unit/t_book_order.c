@@ -39,17 +39,9 @@ static void bind(struct world *w, struct gm_region *region)
 
 static void start_with(struct world *w, unsigned traits)
 {
-	const struct gm_domain_spec spec = {
-		.name = "", .kind = "private", .lifetime = GM_LIFETIME_BOUND, .traits = traits
-	};
-	const struct gm_domain_id id = { 0x99 };
-	const struct gm_token token = host_token(id.v);
-
 	memset(w, 0, sizeof(*w));
 	host_init(&w->host);
-	assert_int_equal(gm_book_create_domain(&w->host.book, w->host.session, &spec, id, &token,
-					       1000, &w->domain, NULL),
-			 0);
+	w->domain = host_private_domain(&w->host, traits);
 	for (unsigned i = 0; i < 2; i++) {
 		w->regions[i] = unbound_region(w, i * GM_GIB);
 		bind(w, w->regions[i]);
