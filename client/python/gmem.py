@@ -372,8 +372,7 @@ class Client(Connection):
     def reconnect(self, patience=10.0):
         """Whether the session was resumed. If not, it is a new one: nothing is under way."""
         self.socket.close()
-        pending = [serial for serial, type in self._pending.items()
-                   if type != HELLO and serial in self._packets]
+        pending = [serial for serial, type in self._pending.items() if type != HELLO]
         self._pending.clear()
         deadline = time.monotonic() + patience
         while True:
@@ -412,29 +411,28 @@ class Client(Connection):
 
     # Requests and answers.
 
-    def start(self, request, progress=None, timeout=None, fds=()):
+    def start(self, request, progress=None, timeout=None):
         """Sends a request without waiting and returns its serial, which wait() takes.
 
         Answers are taken in while the socket is full, so that it never waits for itself.
-        `progress` is called with (done, total) while the answer is waited for. A request with
-        `fds`, which stay the caller's, is not repeated by reconnect().
+        `progress` is called with (done, total) while the answer is waited for.
         """
         type = TYPES[request.__class__]
         self._serial = self._serial % 0xffffffff + 1
         while self._serial in self._pending or self._serial in self._answers:
             self._serial = self._serial % 0xffffffff + 1
         serial = self._serial
-        packet = pack_frame(type, serial, request.SerializeToString(), n_fds=len(fds))
+        packet = pack_frame(type, serial, request.SerializeToString())
         self._pending[serial] = type
-        if self.session_key and not fds:
+        if self.session_key:
             self._packets[serial] = packet
         if progress:
             self._progress[serial] = progress
         try:
-            self._send(packet, self._deadline(timeout), fds)
+            self._send(packet, self._deadline(timeout))
         except Disconnected:
             # With a key it will be sent again.
-            if serial not in self._packets or type == HELLO:
+            if not self.session_key or type == HELLO:
                 del self._pending[serial]
                 raise
         except BaseException:
@@ -442,10 +440,10 @@ class Client(Connection):
             raise
         return serial
 
-    def _send(self, packet, deadline, fds=()):
+    def _send(self, packet, deadline):
         while True:
             try:
-                return self.send_packet(packet, fds)
+                return self.send_packet(packet)
             except BlockingIOError:
                 if self._wait(select.POLLIN | select.POLLOUT, deadline) & select.POLLIN:
                     self._take(timeout=0)
@@ -472,8 +470,8 @@ class Client(Connection):
                 answers.append(refused)
         return answers
 
-    def call(self, request, progress=None, timeout=None, fds=()):
-        return self.wait(self.start(request, progress, timeout, fds), timeout)
+    def call(self, request, progress=None, timeout=None):
+        return self.wait(self.start(request, progress, timeout), timeout)
 
     def wait_event(self, type, timeout=None):
         """The body of the next event of this type; events of others stay in `events`."""
