@@ -6,7 +6,7 @@ set(deb ${CMAKE_CURRENT_LIST_DIR})
 set(GMEMD_DEB_REVISION 1 CACHE STRING "Debian's revision of the packages")
 # Who builds them answers for them, and says so as for Debian's own tools: with DEBFULLNAME and
 # DEBEMAIL, or here. Who says nothing cannot be written to: no mail can reach ".invalid" (RFC 2606).
-set(maintainer "gmemd, built from source <nobody@gmemd.invalid>")
+set(maintainer "gmemd built from source <nobody@gmemd.invalid>")
 if(DEFINED ENV{DEBFULLNAME} AND DEFINED ENV{DEBEMAIL})
 	set(maintainer "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
 endif()
