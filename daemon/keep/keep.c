@@ -96,8 +96,8 @@ static bool is_something_left(struct keeper *keeper)
 }
 
 /*
- * Others of the child's have left its group: nobody waits for them, and they end when they can. Each
- * is reaped then, unless the child itself has just ended: that is on_child_end()'s.
+ * Others of the child's have left its group: nobody waits for them, and they end when they can.
+ * Each is reaped then, unless the child itself has just ended: that is on_child_end()'s.
  */
 static void reap_strays(const struct keeper *keeper)
 {

@@ -184,8 +184,8 @@ void gm_pending_free(struct gm_pending *pending);
 /* Its region, unless that went meanwhile: NULL. */
 struct gm_region *gm_pending_region(const struct gm_pending *pending);
 /*
- * The end of its job: it is freed, and what is booked is recorded. @result: not 0 is refused, unless
- * the client has left it behind; what has worked the caller has answered.
+ * The end of its job: it is freed, and what is booked is recorded. @result: not 0 is refused,
+ * unless the client has left it behind; what has worked the caller has answered.
  */
 void gm_pending_end(struct gm_pending *pending, int result, const struct gm_refusal *refusal);
 /* One with @delayed: nobody waits for it any more. */

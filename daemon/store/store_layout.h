@@ -9,8 +9,8 @@
  * older daemon can live with makes a new GM_STORE_VERSION; one that it cannot live with makes a new
  * GM_STORE_COMPAT as well, which is the version that a reader has to know at least.
  *
- * Version 3 did not know what a launch had measured, and would give the place of it to a region; and
- * the room of standing orders to others.
+ * Version 3 did not know what a launch had measured, and would give the place of it to a region;
+ * and the room of standing orders to others.
  *
  * Version 2 knew no private memory: a daemon of that version would keep the files of VMs for ever.
  *

@@ -61,7 +61,7 @@ static const struct {
 	{ FORMAT(discard_request), 2, GM_RANGES_MAX },
 	{ FORMAT(convert_request), 2, GM_RANGES_MAX },
 	{ FORMAT(step_done_request), 5, GM_RANGES_MAX },
-	{ FORMAT(converted_request), 4, 2 * GM_CONVERSIONS_MAX },
+	{ FORMAT(converted_request), 4, UINT64_C(2) * GM_CONVERSIONS_MAX },
 	{ FORMAT(region_create_request), 6, GM_NUMA_NODES_MAX },
 	{ FORMAT(domain_create_request), 4, GM_DEVICES_MAX },
 	{ FORMAT(domain_attach_request), 4, GM_DEVICES_MAX },

@@ -53,8 +53,8 @@ static int platform(const struct launch_bench *bench, const char *verb, const ch
 {
 	char command[400];
 
-	(void)snprintf(command, sizeof(command), "%s/bin/gm-platform %s %s %s", bench->build,
-		       verb, bench->machine, more);
+	(void)snprintf(command, sizeof(command), "%s/bin/gm-platform %s %s %s", bench->build, verb,
+		       bench->machine, more);
 	return run(command);
 }
 
