@@ -215,6 +215,14 @@ uint64_t store_rig_digest(const struct gm_book *book)
 	return digest;
 }
 
+/* The private half is one, too; in place there is no other. */
+static uint64_t files_of(const struct gm_region *region)
+{
+	unsigned traits = region->domain->traits;
+
+	return traits & GM_TRAIT_PRIVATE && !(traits & GM_TRAIT_IN_PLACE) ? 2 : 1;
+}
+
 static uint64_t pages_of(const struct gm_region *region, enum gm_resource resource)
 {
 	switch (resource) {
@@ -227,12 +235,13 @@ static uint64_t pages_of(const struct gm_region *region, enum gm_resource resour
 	case GM_RES_REGIONS:
 		return 1;
 	case GM_RES_FDS:
-		/* The private half has one, too. */
-		return region->domain->traits & GM_TRAIT_PRIVATE ? 2 : 1;
+		return files_of(region);
+	case GM_RES_MEMLOCK:
+		/* What the daemon launches is pinned. */
+		return region->domain->traits & GM_TRAIT_DAEMON_LAUNCHES ? region->size : 0;
 	case GM_RES_DOMAINS:
 	case GM_RES_SESSIONS:
 	case GM_RES_JOBS:
-	case GM_RES_MEMLOCK:
 	case GM_RES_SLOT_0:
 	case GM_RES_SLOT_1:
 	case GM_RES_SLOT_2:
