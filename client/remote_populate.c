@@ -121,7 +121,11 @@ static int perform(struct gmem_region *region, const struct gm_launch_steps *ste
 	done->error = -error;
 	done->firmware_error = fault.firmware;
 	done->done = progress.bytes / GM_PAGE_4K;
-	r = gm_remote_report(client, done);
+	/*
+	 * What has worked is not waited for: the next request is sent right behind, and is refused
+	 * if the launch has failed meanwhile.
+	 */
+	r = error < 0 ? gm_remote_report(client, done) : gm_remote_report_only(client, done);
 	if (error < 0 && client->remote->link.state != GM_LINK_OVER)
 		return gm_remote_fail_step(client, steps, &fault, -error);
 	if (r == 0)
