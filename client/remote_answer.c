@@ -67,8 +67,7 @@ static bool may_bring_fds(unsigned type)
 {
 	return type == GM_MSG_DOMAIN_CREATE || type == GM_MSG_DOMAIN_ATTACH ||
 	       type == GM_MSG_LAUNCH_START || type == GM_MSG_LAUNCH_FINISH ||
-	       type == GM_MSG_REGION_CREATE || type == GM_MSG_REGION_GET ||
-	       type == GM_MSG_FD_BOX;
+	       type == GM_MSG_REGION_CREATE || type == GM_MSG_REGION_GET || type == GM_MSG_FD_BOX;
 }
 
 /*
