@@ -144,6 +144,8 @@ static int carry_out(struct gmem_client *client, const struct gm_launch_steps *s
 	/* The daemon puts it in itself, at the end of the launch. */
 	if (steps->take_over)
 		return 0;
+	/* Whoever was not refused was answered. */
+	assert(answer);
 	r = gm_remote_check_order(client, answer->step, GMEM__STEP_KIND__STEP_POPULATE);
 	if (r < 0)
 		return r;

@@ -230,7 +230,10 @@ static void go_on(struct gm_pending *pending)
 
 	if (region == NULL) {
 		r = gm_refuse(&refusal, GM_NO_SUCH_OBJECT, GM_RULE_NONE, "region");
-	} else if (report->waits) {
+		refuse_late(pending, r, &refusal);
+		return;
+	}
+	if (report->waits) {
 		enum gm_report_place place =
 			gm_book_place_report(region, report->order, report->number);
 
@@ -375,7 +378,7 @@ static struct gm_report *read_report(struct gm_call *call)
 static int finish_later(struct gm_call *call, struct gm_region *region,
 			const struct gm_report *report, bool has_left)
 {
-	struct gm_pending *pending;
+	struct gm_pending *pending = NULL;
 	int r;
 
 	r = defer(call, region, report, &pending);
@@ -387,7 +390,7 @@ static int finish_later(struct gm_call *call, struct gm_region *region,
 		return 0;
 	if (has_left)
 		give_up(call->service, region, &report->left);
-	if (call->deferred)
+	if (pending != NULL)
 		gm_report_free(pending);
 	call->deferred = false;
 	return r;

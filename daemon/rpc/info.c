@@ -71,7 +71,7 @@ void gm_info_domain(struct gm_call *call, const struct gm_domain *domain, Gmem__
 		  &info->has_slot, &info->slot);
 	info->has_memlock_bytes = domain->memlock.amount > 0;
 	info->memlock_bytes = domain->memlock.amount;
-	info->has_in_place = domain->traits & GM_TRAIT_IN_PLACE;
+	info->has_in_place = (domain->traits & GM_TRAIT_IN_PLACE) != 0;
 	info->in_place = info->has_in_place;
 	info->has_launch = domain->launch != NULL;
 	info->launch = (Gmem__LaunchState)gm_domain_launch_state(domain);
